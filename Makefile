@@ -1,0 +1,73 @@
+# Everything a person does with this repository. Needs make and Python 3.11 or newer; each target
+# makes and fills .venv by itself, and does so again only when pyproject.toml or constraints.txt changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What the tests start (python, node, comfysup) is what is installed here.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# pip reads these too for the tools that build the package: once under the old name, once under the new.
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format constraints clean python
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## serve $COMFYSUP_WORKSPACE (/workspace), or a demo where it holds no ComfyUI; ARGS="--help"
+	@workspace="$${COMFYSUP_WORKSPACE:-/workspace}"; \
+	for main in "$$workspace"/ComfyUI-*/main.py; do \
+	  if [ -e "$$main" ]; then exec $(BIN)/comfysup serve $(ARGS); fi; \
+	done; \
+	echo "No environment in $$workspace (ComfyUI-*/main.py): a demo with stand-ins instead."; \
+	exec $(BIN)/comfysup demo $(ARGS)
+
+test: $(VENV)/dev.stamp ## the tests; ARGS="-k drain -x" goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp ## format, lint, types and layers; changes nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/dev.stamp ## put the code in its format, mend what ruff can mend
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+constraints: ## new pins: the newest versions that pyproject.toml allows, on Python 3.11
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	python3.11 -m venv "$$fresh" && \
+	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev]' hatchling && \
+	{ echo '# Every package that the image and CI install, exactly. Made by `make constraints`.'; \
+	  "$$fresh/bin/python" -m pip freeze --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
+	cp "$$fresh/pins" constraints.txt && cat constraints.txt
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find comfysup tests -name __pycache__ -prune -exec rm -rf {} +
+
+# `run` leaves out the tools of development.
+$(VENV)/run.stamp: WHAT := .
+$(VENV)/dev.stamp: WHAT := .[dev]
+$(VENV)/%.stamp: pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  python=$$($(MAKE) --silent --no-print-directory python) && "$$python" -m venv --clear $(VENV); }
+	@echo 'Installing $(WHAT) into $(VENV)'
+	@$(PINNED) $(BIN)/python -m pip install --quiet --editable '$(WHAT)'
+	@touch $@
+
+# Says which Python is used: 3.11 first, for which the pins were made.
+python:
+	@for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+	  path=$$(command -v $$name) || continue; \
+	  "$$path" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if "$$path" -c 'import ensurepip, venv' 2>/dev/null; then echo "$$path"; exit; fi; \
+	  without="$${without:-$$name}"; \
+	done; \
+	if [ -z "$$without" ]; then \
+	  echo "cannot set up: no Python 3.11 or newer here. On Debian: apt-get install python3 python3-venv" >&2; \
+	else \
+	  echo "cannot set up: $$without makes no virtual environments. On Debian: apt-get install $$without-venv" >&2; \
+	fi; \
+	exit 1

@@ -1,0 +1,1 @@
+"""How fast and how small comfysup is, beside its peers. Run by people, never by CI."""

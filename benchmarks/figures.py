@@ -1,0 +1,37 @@
+"""Figures: what many measurements say in one number, and how tables are printed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+NANOSECONDS = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Measurements of one thing, in seconds."""
+
+    seconds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return self.percentile(50)
+
+    def percentile(self, percent: float) -> float:
+        """Return the smallest measurement that so many per cent do not exceed."""
+        ordered = sorted(self.seconds)
+        return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f}" if seconds >= 1 else f"{seconds * 1e3:.2f}"
+
+
+def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table in Markdown, and the load of the machine, which decides what it is worth."""
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    lines = [headings, ["-" * width for width in widths], *rows]
+    print(f"\n{title} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)\n")
+    for line in lines:
+        print("| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |")

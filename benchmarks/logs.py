@@ -1,0 +1,109 @@
+"""How fast log is taken from a child that writes as fast as it can, and what suffers meanwhile."""
+
+import argparse
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks import peers, processes
+from benchmarks.figures import Figures, milliseconds, show
+from benchmarks.stage import Stage, built_stage
+from benchmarks.status import PATH
+from benchmarks.supervisors import Supervisor, comfysup, comfysup_daemon
+
+HEADINGS = ("supervisor", "bytes a write", "seconds", "MB/s", "memory grew by MB")
+CHUNKS = (4096, 100)
+MB = 1e6
+PAUSE = 0.002
+"""Seconds between two looks at the log, and two questions for the status."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.logs", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5, help="the median is shown")
+    peers.add_option(parser)
+    options = parser.parse_args()
+    latencies: list[float] = []
+    rows = []
+    with built_stage(1) as stage, peers.installed(options.peers) as others:
+        with (
+            comfysup_daemon(stage) as daemon,
+            comfysup(stage, stage.ports, daemon) as supervisor,
+            _asking_for_status(daemon.port, latencies),
+        ):
+            rows += _rows(stage, supervisor, options)
+        for peer in others:
+            with peer(stage, stage.ports) as supervisor:
+                rows += _rows(stage, supervisor, options)
+    show(f"{options.megabytes} MB of log", HEADINGS, rows)
+    found = Figures(latencies)
+    shown = (found.median, found.percentile(99), max(latencies))
+    headings = ("questions", "median ms", "p99 ms", "worst ms")
+    show("Status meanwhile", headings, [(str(len(latencies)), *map(milliseconds, shown))])
+
+
+def _rows(
+    stage: Stage, supervisor: Supervisor, options: argparse.Namespace
+) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for chunk in CHUNKS:
+        before = processes.resident(supervisor.pid)
+        size = options.megabytes * 1_000_000 // chunk * chunk
+        seconds = [_flood(stage, supervisor, size, chunk) for _ in range(options.rounds)]
+        grown = processes.peak_resident(supervisor.pid) - before
+        took = Figures(seconds).median
+        rows.append(
+            (
+                supervisor.name,
+                str(chunk),
+                f"{took:.2f}",
+                f"{size / MB / took:,.0f}",
+                f"{max(grown, 0) / MB:.1f}",
+            )
+        )
+    return rows
+
+
+def _flood(stage: Stage, supervisor: Supervisor, size: int, chunk: int) -> float:
+    """Return the seconds from the order to write until the log has all of it."""
+    (port,) = stage.ports
+    supervisor.settle(port)
+    file = supervisor.log_of(port)
+    until = file.stat().st_size + size
+    child = http.client.HTTPConnection("127.0.0.1", port)
+    began = time.perf_counter()
+    child.request("GET", f"/flood/{size}/{chunk}")
+    while file.stat().st_size < until:
+        time.sleep(PAUSE)
+    took = time.perf_counter() - began
+    child.getresponse().read()
+    return took
+
+
+@contextmanager
+def _asking_for_status(port: int, latencies: list[float]) -> Iterator[None]:
+    """Ask from a thread, over one connection, and add how long each answer took."""
+    over = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while not over.wait(PAUSE):
+            asked = time.perf_counter()
+            connection.request("GET", PATH)
+            connection.getresponse().read()
+            latencies.append(time.perf_counter() - asked)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+
+
+if __name__ == "__main__":
+    main()

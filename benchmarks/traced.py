@@ -1,0 +1,81 @@
+"""A daemon that notes when it passes certain places: `python -m benchmarks.traced serve`.
+
+The notes are (place, nanoseconds of the monotonic clock) in JSON, written at its end into the file
+that BENCH_NOTES names. A note costs half a microsecond.
+"""
+
+import atexit
+import functools
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from comfysup import launcher
+from comfysup.cli import main
+from comfysup.comfyui.environment import Environments
+from comfysup.supervision import instance
+from comfysup.system.lineage import Lineage
+from comfysup.system.log_pipe import LogPipe
+from comfysup.system.log_reader import LogReader
+from comfysup.system.pid_file import PidFile
+from comfysup.system.pidfd import Pidfd
+from comfysup.system.process import Process
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ENTERED: Sequence[tuple[object, str, str]] = (
+    (Pidfd, "peek", "the death is seen"),
+    (LogReader, "last_lines", "its pipe is drained"),
+    (launcher, "diagnose", "the log's end is read"),
+    (Environments, "find", "the next launch begins"),
+    (Process, "spawn", "its log is open"),
+)
+LEFT: Sequence[tuple[object, str, str]] = (
+    (launcher, "diagnose", "the reason is known"),
+    (instance, "step", "what follows is decided"),
+    (Lineage, "orphans", "no descendant is left"),
+    (PidFile, "remove", "pipe and PID file are gone"),
+    (launcher, "port_is_free", "environment and port are checked"),
+    (launcher, "build_command", "the command is built"),
+    (LogPipe, "open_for_instance", "the FIFO is made"),
+)
+
+notes: list[tuple[str, int]] = []
+
+
+def trace() -> None:
+    """Note all places from now on."""
+    for owner, name, place in ENTERED:
+        setattr(owner, name, _entered(getattr(owner, name), place))
+    for owner, name, place in LEFT:
+        setattr(owner, name, _left(getattr(owner, name), place))
+    file = Path(os.environ["BENCH_NOTES"])
+    atexit.register(lambda: file.write_text(json.dumps(notes)))
+
+
+def _entered(function: Callable[P, R], place: str) -> Callable[P, R]:
+    @functools.wraps(function)
+    def noting(*args: P.args, **kwargs: P.kwargs) -> R:
+        notes.append((place, time.monotonic_ns()))
+        return function(*args, **kwargs)
+
+    return noting
+
+
+def _left(function: Callable[P, R], place: str) -> Callable[P, R]:
+    @functools.wraps(function)
+    def noting(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = function(*args, **kwargs)
+        notes.append((place, time.monotonic_ns()))
+        return result
+
+    return noting
+
+
+if __name__ == "__main__":
+    trace()
+    main()

@@ -1,0 +1,1 @@
+"""comfysup starts, watches, restarts and stops ComfyUI instances."""

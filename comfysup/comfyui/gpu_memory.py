@@ -1,0 +1,56 @@
+"""What a ComfyUI holds of each GPU, by its own word: a container hides from NVML whose what is."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import aiohttp
+
+PATIENCE = 5.0
+"""Seconds for an answer; one that is busy is asked again later."""
+MAX_BODY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMemory:
+    """What torch has reserved of one GPU for a process; `index` as the driver counts them."""
+
+    index: int
+    memory_bytes: int
+
+
+async def held_memory(
+    session: aiohttp.ClientSession, url: str, visible: tuple[int, ...]
+) -> tuple[HeldMemory, ...] | None:
+    """Ask the ComfyUI at `url`, which sees the GPUs `visible` (none: all, in their order).
+
+    None where it did not answer.
+    """
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            session.get(f"{url}/system_stats", allow_redirects=False, ssl=False) as response,
+        ):
+            answer = json.loads(await response.content.read(MAX_BODY))
+    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
+        return None
+    return read_devices(answer, visible)
+
+
+def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[HeldMemory, ...]:
+    """Return what the answer of /system_stats says; CPUs hold nothing of a GPU."""
+    match answer:
+        case {"devices": list(devices)}:
+            found = (_read_device(device, visible) for device in devices)
+            return tuple(each for each in found if each)
+        case _:
+            return ()
+
+
+def _read_device(device: object, visible: tuple[int, ...]) -> HeldMemory | None:
+    match device:
+        case {"type": "cuda", "index": int(place), "torch_vram_total": int(held)}:
+            index = visible[place] if place < len(visible) else place
+            return HeldMemory(index, held)
+        case _:
+            return None

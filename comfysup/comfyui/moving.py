@@ -1,0 +1,99 @@
+"""Moving a file so that it is never lost and nothing is ever overwritten, whatever goes wrong."""
+
+import errno
+import filecmp
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+
+class NotMovedError(Exception):
+    """A file that stays where it is; the text says why."""
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file or a symbolic link to where nothing is yet; raises `NotMovedError`.
+
+    Within a file system only its name moves. To another one it is copied, compared, and only then
+    removed.
+    """
+    try:
+        if source.is_symlink():
+            _move_link(source, target)
+            return
+        try:
+            _rename(source, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(source, target)
+    except FileExistsError as error:
+        raise NotMovedError("something with that name came to be there meanwhile") from error
+    except OSError as error:
+        raise NotMovedError(error.strerror or repr(error)) from error
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Compare two files byte by byte."""
+    if one.samefile(other):
+        return True
+    return one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Give it another name; unlike rename(2), a link(2) never overwrites."""
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError from error
+        source.rename(target)
+    else:
+        source.unlink()
+
+
+def _move_link(source: Path, target: Path) -> None:
+    """Make the same link there; one that leads out of its tree by a relative way gets absolute."""
+    text = source.readlink()
+    if not text.is_absolute() and ".." in text.parts:
+        text = Path(os.path.normpath(source.parent / text))
+    target.symlink_to(text)
+    source.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    before = source.stat()
+    if shutil.disk_usage(target.parent).free < before.st_size:
+        raise NotMovedError("there is not enough room for it")
+    draft = target.with_name(f".{target.name[:64]}.comfysup-{secrets.token_hex(4)}")
+    try:
+        shutil.copy2(source, draft)
+        _flush(draft)
+        _compare(source, draft, before)
+        _rename(draft, target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    source.unlink()
+
+
+def _compare(source: Path, copy: Path, before: os.stat_result) -> None:
+    after = source.stat()
+    unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not unchanged or not same_content(source, copy):
+        raise NotMovedError("it changed while it was copied")
+
+
+def _flush(file: Path) -> None:
+    """Bring it to the disk, and compare it as it is there."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)

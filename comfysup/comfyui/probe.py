@@ -1,0 +1,182 @@
+"""Whether an instance is ready, and whether it lives, by what it answers on its port.
+
+ComfyUI opens its port when loading is over and not before (DESIGN section 8), so a connection that
+is refused means "loads". Only an answer of its own process counts: a stranger may hold the port.
+"""
+
+import asyncio
+import errno
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import aiohttp
+
+from comfysup.comfyui.command import base_url
+from comfysup.supervision.protocols import Finding
+from comfysup.supervision.spec import InstanceSpec
+
+LOOK_PERIOD = 0.05
+"""Seconds between two looks at the port of an instance that loads; a look costs microseconds."""
+READY_PATIENCE = 10.0
+"""Seconds for the first answer of a listener that is ours, before it is asked again."""
+MAX_BODY = 1 << 20
+"""Bytes of an answer that are read; /system_stats has a few hundred and the arguments."""
+
+_NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
+"""What this process lacks when it cannot even ask."""
+_CONNECTED = {0, errno.EISCONN, errno.EALREADY}
+
+OwnsPort: TypeAlias = Callable[[int, int], bool]
+"""Whether a listener on that port belongs to that pid or a descendant; may block, in a thread."""
+IsBusy: TypeAlias = Callable[[], Awaitable[bool]]
+"""Whether a prompt runs and the process tree has worked since the last call; raises nothing."""
+BusyOf: TypeAlias = Callable[[InstanceSpec, int], IsBusy]
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Return a session for all probes: one connection each, and none waits for another's.
+
+    It knows no proxy, keeps no cookie, and leaves all time limits to the probes.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "comfysup"},
+        trust_env=False,
+    )
+
+
+async def never_busy() -> bool:
+    """Answer for an instance whose queue nobody watches."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class ComfyProber:
+    """A `Prober`: makes probes that share a session (of `new_session`), which its owner closes.
+
+    `default_args` are the arguments that every instance gets before its own: they decide, with
+    those, whether it speaks TLS.
+    """
+
+    session: aiohttp.ClientSession
+    owns_port: OwnsPort
+    busy_of: BusyOf = lambda _spec, _pid: never_busy
+    default_args: tuple[str, ...] = ()
+
+    def probe(self, spec: InstanceSpec, pid: int) -> "ComfyProbe":
+        url = base_url(spec, self.default_args)
+        return ComfyProbe(
+            self.session, url, spec.port, pid, self.owns_port, self.busy_of(spec, pid)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ComfyProbe:
+    """A `Probe` of one process; every question is a connection of its own."""
+
+    session: aiohttp.ClientSession
+    url: str
+    port: int
+    pid: int
+    owns_port: OwnsPort
+    is_busy: IsBusy = never_busy
+
+    async def until_ready(self) -> None:
+        # Nothing tells when a port of another process opens: it must be looked at.
+        while not await self._is_ready():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_PERIOD)
+
+    async def ask(self, patience: float) -> Finding:
+        """Ask once for the length of the queue, the cheapest answer that ComfyUI has.
+
+        An answer that is none of ComfyUI's is none: SILENT. Where this process lacks the
+        descriptors or memory to ask, nothing is known of the instance, and it must not be ended
+        for that: BUSY.
+        """
+        finding = await self._ask(patience)
+        # Asked each time, so that "since the last call" is "since the last probe".
+        busy = await self.is_busy()
+        return Finding.BUSY if busy and finding is Finding.SILENT else finding
+
+    async def _is_ready(self) -> bool:
+        if not _is_listening(self.port):
+            return False
+        with suppress(aiohttp.ClientError, OSError, ValueError):
+            if await asyncio.to_thread(self.owns_port, self.pid, self.port):
+                async with asyncio.timeout(READY_PATIENCE):
+                    return _is_system_stats(await self._get("/system_stats"))
+        return False
+
+    async def _ask(self, patience: float) -> Finding:
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self._get("/prompt")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _finding_of(error)
+        return Finding.ANSWERED if _is_queue_info(answer) else Finding.SILENT
+
+    async def _get(self, path: str) -> object:
+        """Return the JSON of an answer 200, None for any other status; ValueError for no JSON."""
+        async with self.session.get(
+            f"{self.url}{path}", allow_redirects=False, auto_decompress=False, ssl=False
+        ) as response:
+            if response.status != 200:  # noqa: PLR2004  # HTTP's OK
+                return None
+            try:
+                return json.loads(await _read(response.content))
+            except RecursionError as error:
+                raise ValueError("nested too deeply") from error
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise ValueError(f"an answer of more than {MAX_BODY} bytes")
+    return bytes(body)
+
+
+def _is_listening(port: int) -> bool:
+    """Say whether somebody accepts connections on that port of this machine, without waiting.
+
+    The first call begins to connect; on the loopback the kernel has decided when it returns, and
+    the second tells how. EALREADY is a listener whose queue of connections is full.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as looker:
+            address = ("127.0.0.1", port)
+            return looker.connect_ex(address) == 0 or looker.connect_ex(address) in _CONNECTED
+    except OSError:
+        return False
+
+
+def _finding_of(error: Exception) -> Finding:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number == errno.ECONNREFUSED:
+        return Finding.REFUSED
+    return Finding.BUSY if number in _NO_RESOURCES else Finding.SILENT
+
+
+def _is_system_stats(answer: object) -> bool:
+    """Know ComfyUI by what /system_stats has held since 2023."""
+    match answer:
+        case {"system": {"python_version": str()}, "devices": list()}:
+            return True
+        case _:
+            return False
+
+
+def _is_queue_info(answer: object) -> bool:
+    match answer:
+        case {"exec_info": {"queue_remaining": int()}}:
+            return True
+        case _:
+            return False

@@ -1,0 +1,102 @@
+"""What a reload will do: decided from the table, from what was taken on before, and from the file.
+
+What the file says is compared with what it said when it was last taken on, not with the table
+alone. So an entry that nobody has edited asks for nothing new, and whatever callers have done to
+its instance stands: one that they stopped stays stopped, one that they started differently too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TypeAlias
+
+from comfysup.settings import InstancesFile
+from comfysup.supervision.spec import InstanceSpec
+
+Applied: TypeAlias = Mapping[int, InstanceSpec]
+"""The entries of the file that were taken on, as they stood there, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An instance of the table; `kept` when it is meant to run and was not given up."""
+
+    spec: InstanceSpec
+    kept: bool
+
+
+class Step(Enum):
+    """What is done about one instance."""
+
+    START = auto()
+    """It gets the spec, and a process."""
+    RESTART = auto()
+    """It gets the spec, and a new process for the one that it has."""
+    UPDATE = auto()
+    """It gets the spec, which its process need not know of."""
+    STOP = auto()
+    """It is stopped and forgotten."""
+    LEAVE = auto()
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with whom, by id; `applied` is what holds when all of it went well."""
+
+    steps: Mapping[int, tuple[Step, InstanceSpec]]
+    applied: Applied
+
+    def of(self, *steps: Step) -> tuple[InstanceSpec, ...]:
+        """Return the instances that one of these steps is planned for, with the specs they get."""
+        return tuple(spec for step, spec in self.steps.values() if step in steps)
+
+
+def make_plan(table: Mapping[int, Seen], applied: Applied, file: InstancesFile) -> Plan:
+    """Decide what a legible file asks for.
+
+    What the file had and no longer has, or now disables, is stopped, unless a mistake in the file
+    may be the reason. What callers started and the file does not name is left alone.
+    """
+    wanted = {spec.id: spec for spec in file.specs}
+    unsure = _doubt(file)
+    steps: dict[int, tuple[Step, InstanceSpec]] = {}
+    for number in sorted({*table, *applied, *wanted}):
+        seen, before = table.get(number), applied.get(number)
+        if number in wanted:
+            steps[number] = _follow(wanted[number], before, seen)
+        elif seen is not None:
+            steps[number] = (_let_go(seen, before, in_doubt=unsure(number)), seen.spec)
+    kept = {number: spec for number, spec in applied.items() if unsure(number)}
+    return Plan(steps, {**kept, **wanted})
+
+
+def _doubt(file: InstancesFile) -> Callable[[int], bool]:
+    """Return whether the file might still ask for an instance, were it not for its mistakes."""
+    named = {entry.spec.id for entry in file.entries}
+    return lambda number: number not in named and not file.mistaken.isdisjoint((number, None))
+
+
+def _follow(
+    wanted: InstanceSpec, before: InstanceSpec | None, seen: Seen | None
+) -> tuple[Step, InstanceSpec]:
+    """Decide about an enabled entry."""
+    asks_anew = before is None or before.essence != wanted.essence
+    if seen is None:
+        return (Step.START if asks_anew else Step.LEAVE), wanted
+    if asks_anew and not seen.kept:
+        return Step.START, wanted
+    if asks_anew and seen.spec.essence != wanted.essence:
+        return Step.RESTART, wanted
+    if before == wanted:
+        return Step.LEAVE, seen.spec
+    updated = replace(
+        seen.spec, name=wanted.name, description=wanted.description, policy=wanted.policy
+    )
+    return (Step.LEAVE if updated == seen.spec else Step.UPDATE), updated
+
+
+def _let_go(seen: Seen, before: InstanceSpec | None, *, in_doubt: bool) -> Step:
+    """Decide about an instance that no good and enabled entry names."""
+    from_the_file = before is not None and before.essence == seen.spec.essence
+    return Step.STOP if from_the_file and not in_doubt else Step.LEAVE

@@ -1,0 +1,110 @@
+"""The queue of prompts and their history; both live in memory alone, as ComfyUI's do.
+
+Each is used by the event loop and by the worker's thread, so each guards itself with a lock.
+"""
+
+import heapq
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Graph = dict[str, dict[str, Any]]
+
+# In the queue for everyone to read, but never in the history.
+_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+
+
+class Entry(NamedTuple):
+    """One prompt as `/queue` shows it: a list of five, the last the output nodes to execute.
+
+    Entries are ordered by number, then by id. Comparing two of the same number and id whose graphs
+    differ is a TypeError, and so a 500 for who handed in the second: as in ComfyUI.
+    """
+
+    number: float
+    prompt_id: str
+    graph: Graph
+    extra_data: dict[str, Any]
+    outputs: list[str]
+
+
+class Prompts:
+    """The running prompt, those that wait, and those that were executed."""
+
+    def __init__(self, changed: Callable[[int], None]) -> None:
+        """`changed` is told how many run or wait, at every change and with the lock held."""
+        self._announce = changed
+        self._condition = threading.Condition(threading.RLock())
+        self._waiting: list[Entry] = []
+        self._running: Entry | None = None
+        self._history: dict[str, dict[str, Any]] = {}
+
+    def put(self, entry: Entry) -> None:
+        """Lets it wait for its turn."""
+        with self._condition:
+            heapq.heappush(self._waiting, entry)
+            self._change()
+            self._condition.notify()
+
+    def take(self) -> Entry:
+        """Waits for the next entry and makes it the running one."""
+        with self._condition:
+            while not self._waiting:
+                self._condition.wait()
+            self._running = heapq.heappop(self._waiting)
+            self._change()
+            return self._running
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Moves the running entry to the history, without the secrets in its extra data."""
+        with self._condition:
+            entry, self._running = self._running, None
+            if entry is not None:
+                open_data = {k: v for k, v in entry.extra_data.items() if k not in _SECRETS}
+                shown = entry._replace(extra_data=open_data)
+                self._history[entry.prompt_id] = {"prompt": shown, **outcome}
+            self._change()
+
+    def clear(self) -> None:
+        """Forgets what waits; said to be a change even if nothing did."""
+        with self._condition:
+            self._waiting = []
+            self._change()
+
+    def delete(self, prompt_id: str) -> None:
+        """Forgets one that waits; an unknown or running one is left alone, and nothing said."""
+        with self._condition:
+            for index, entry in enumerate(self._waiting):
+                if entry.prompt_id == prompt_id:
+                    del self._waiting[index]
+                    heapq.heapify(self._waiting)
+                    self._change()
+                    return
+
+    def remaining(self) -> int:
+        """How many run or wait."""
+        with self._condition:
+            return len(self._waiting) + (self._running is not None)
+
+    def running_id(self) -> str | None:
+        """The id of the running prompt."""
+        with self._condition:
+            return self._running.prompt_id if self._running else None
+
+    def snapshot(self) -> dict[str, list[Entry]]:
+        """The answer of `/queue`; what waits is in heap order, not in the order of execution."""
+        with self._condition:
+            return {
+                "queue_running": [self._running] if self._running else [],
+                "queue_pending": list(self._waiting),
+            }
+
+    def history(self, prompt_id: str | None = None) -> dict[str, Any]:
+        """The answer of `/history` and of `/history/{id}`: empty for an unknown one."""
+        with self._condition:
+            if prompt_id is None:
+                return dict(self._history)
+            return {key: self._history[key] for key in (prompt_id,) if key in self._history}
+
+    def _change(self) -> None:
+        self._announce(self.remaining())

@@ -1,0 +1,150 @@
+"""What supervision needs of the world, and the errors the world may answer with.
+
+SupervisionError
+├── RefusedError    nothing was started; has a `code` that callers see
+└── LaunchError     starting was tried and failed; has a diagnosed `reason`
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from signal import Signals
+from typing import Protocol
+
+from comfysup.supervision.life import Exit
+from comfysup.supervision.spec import InstanceSpec
+
+
+class SupervisionError(Exception):
+    """Supervision could not do what was asked."""
+
+
+class RefusedError(SupervisionError):
+    """A request that was refused before anything was started; the text is a whole sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep `code`, one of the codes that callers see, beside the text."""
+        super().__init__(message)
+        self.code = code
+
+
+class LaunchError(SupervisionError):
+    """A process that could not be made; `reason` is a reason code of `Exit`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep `reason` beside the text."""
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended, as the launcher's diagnosis sees it."""
+
+    exit: Exit
+    reboot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """By what the next daemon knows a process again.
+
+    `start_time` is in clock ticks since boot, and with the pid names one process for good.
+    """
+
+    pid: int
+    start_time: int
+
+
+class Process(Protocol):
+    """A process that was launched, with whatever descends from it."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is that of its group and session too."""
+
+    @property
+    def record(self) -> ProcessRecord:
+        """What the next daemon must know to adopt it."""
+
+    def signal_group(self, number: Signals) -> None:
+        """Send a signal to its whole group; nothing happens when none of it is left."""
+
+    async def ended(self) -> Ending:
+        """Wait until it has ended, however long that takes; may be called once."""
+
+    async def sweep(self) -> None:
+        """Kill what descends from it until a look finds nothing, and let go of it."""
+
+
+class Launcher(Protocol):
+    """Makes processes of specs."""
+
+    def check_environment(self, spec: InstanceSpec) -> None:
+        """Raise `RefusedError` unless the environment of that spec is there and usable."""
+
+    def check_port(self, spec: InstanceSpec) -> None:
+        """Raise `RefusedError`, naming who has it, unless the port of that spec is free."""
+
+    async def launch(self, spec: InstanceSpec, generation: int) -> Process:
+        """Make the process of that generation.
+
+        Cancelling it before there is a process leaves nothing behind; once there is one it is
+        returned. Raises `LaunchError`.
+        """
+
+    def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> Process:
+        """Take over the process of that generation from a daemon that is gone.
+
+        Also when it has ended: then `ended` says so, and `sweep` ends what it left. Nothing but
+        that process and what descends from it is ever touched.
+        """
+
+    def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
+        """Look for the process of a generation in whose launch a daemon died."""
+
+
+class Drainer(Protocol):
+    """Keeps work away from instances."""
+
+    async def drain(self, spec: InstanceSpec) -> None:
+        """Give the process of that instance no more work; return when it has none left.
+
+        Raises nothing. Cancelled when the process has ended, or is ended.
+        """
+
+
+class NothingToDrain:
+    """A `Drainer` for instances that nobody gives work to."""
+
+    async def drain(self, spec: InstanceSpec) -> None:
+        pass
+
+
+class Finding(Enum):
+    """What a probe found on the port of an instance."""
+
+    ANSWERED = auto()
+    """It answers."""
+    REFUSED = auto()
+    """Nobody listens: it re-executed itself, or is about to end."""
+    SILENT = auto()
+    """No answer in time."""
+    BUSY = auto()
+    """No answer in time, but a prompt runs and the process tree has worked since the last look."""
+
+
+class Probe(Protocol):
+    """Asks one process of an instance how it is."""
+
+    async def until_ready(self) -> None:
+        """Return as soon as the process, or one that descends from it, answers as ComfyUI."""
+
+    async def ask(self, patience: float) -> Finding:
+        """Ask once whether it lives, waiting at most `patience` seconds."""
+
+
+class Prober(Protocol):
+    """Makes probes."""
+
+    def probe(self, spec: InstanceSpec, pid: int) -> Probe:
+        """Return a probe for the process `pid` of that instance; it holds nothing open."""

@@ -1,0 +1,75 @@
+"""What an instance is meant to be: its spec, and the policy by which it is kept."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Restart(StrEnum):
+    """When an instance that ended unasked is started again."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
+
+
+class Rescue(StrEnum):
+    """Which prompts of a process that ended are handed in to the next one."""
+
+    ALL = "all"
+    WAITING = "waiting"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patiently an instance is kept. All times are seconds."""
+
+    startup_timeout: float = 600.0
+    stop_grace: float = 10.0
+    backoff_initial: float = 1.0
+    backoff_max: float = 60.0
+    max_failures: int = 5
+    stable_after: float = 60.0
+    probe_period: float = 5.0
+    probe_timeout: float = 10.0
+    probe_failures: int = 12
+    restart: Restart = Restart.ALWAYS
+    rescue: Rescue = Rescue.ALL
+
+    def backoff(self, earlier: int, chance: float) -> float:
+        """Seconds to wait before the next start.
+
+        `earlier` is the number of back-offs already made in this row of failures; `chance`, in
+        [0, 1), spreads instances that died together over the last tenth of the wait.
+        """
+        doubled = self.backoff_initial * 2.0 ** min(earlier, 64)
+        return min(doubled, self.backoff_max) * (1.0 + chance / 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """One instance as its callers asked for it.
+
+    `name`, `description` and `policy` may change while it runs; the rest is its `essence`, which
+    only a new process can take on.
+    """
+
+    id: int
+    name: str
+    environment: str
+    port: int
+    extra_args: tuple[str, ...] = ()
+    gpu: str | None = None
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    description: str = ""
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What two specs must share for one process to serve both."""
+        return (self.environment, self.port, self.extra_args, self.gpu, self.env)
+
+    @property
+    def label(self) -> str:
+        """How error texts name it: `0 'main'`."""
+        return f"{self.id} '{self.name}'"

@@ -1,0 +1,32 @@
+"""What an instance is given to act with, and whom it tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from comfysup.supervision.events import Notice
+from comfysup.supervision.life import Moment
+from comfysup.supervision.protocols import Drainer, Launcher, NothingToDrain, Prober
+
+if TYPE_CHECKING:
+    from comfysup.supervision.instance import Instance
+
+Clock: TypeAlias = Callable[[], Moment]
+Observer: TypeAlias = "Callable[[Instance, Notice], None]"
+Touched: TypeAlias = "Callable[[Instance], None]"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The means of an instance, and its listeners.
+
+    `observer` hears of what the outside should know. `touched` is called at every change of an
+    instance, before anything is done that follows from it: what it writes down is never behind.
+    """
+
+    launcher: Launcher
+    prober: Prober
+    clock: Clock
+    observer: Observer
+    touched: Touched
+    drainer: Drainer = field(default_factory=NothingToDrain)

@@ -1,0 +1,82 @@
+"""From an instance's stdout and stderr into its log file, without passing through this process.
+
+A FIFO of the run directory takes what the instance writes; the pump moves it into the file. The
+instance opens the FIFO for reading too, so that it never gets SIGPIPE while no daemon runs, and the
+next daemon opens it by its path and goes on.
+"""
+
+import asyncio
+import fcntl
+import os
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from comfysup.system.log_pump import LogPump
+
+PIPE_BYTES = 1 << 20
+"""What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""
+
+PATIENCE = 1.0
+"""Seconds that a log which stalls is waited for; what it misses then comes later."""
+
+
+class LogPipe:
+    """One FIFO, and the log that what comes through it is appended to."""
+
+    def __init__(self, fifo: Path, log_file: Path, pump: LogPump, *, anew: bool) -> None:
+        """Open a FIFO that is there; raises OSError."""
+        self.fifo = fifo
+        self._log_file = log_file
+        self._pump = pump
+        self._reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(PermissionError):  # past the user's limit the kernel's own size must do
+            fcntl.fcntl(self._reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._taken_in = pump.ask(partial(pump.take_in, self._reader, log_file, anew=anew))
+
+    @classmethod
+    def create(cls, fifo: Path, log_file: Path, pump: LogPump) -> Self:
+        """Make the FIFO anew, for a process that is to begin; raises OSError.
+
+        Nothing waits for the log: where it cannot be written to, the pump says so and goes on.
+        """
+        fifo.unlink(missing_ok=True)
+        os.mkfifo(fifo, 0o600)
+        return cls(fifo, log_file, pump, anew=True)
+
+    @classmethod
+    def adopt(cls, fifo: Path, log_file: Path, pump: LogPump) -> Self:
+        """Go on with the FIFO of a process that lives; raises OSError."""
+        return cls(fifo, log_file, pump, anew=False)
+
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes the log did not take since this daemon began."""
+        return self._pump.dropped_bytes(self._log_file)
+
+    def open_for_instance(self, first_line: str) -> int:
+        """Open the end that an instance gets as its stdout; whoever asked closes it.
+
+        `first_line` goes before everything, and the same way.
+        """
+        end = os.open(self.fifo, os.O_RDWR | os.O_CLOEXEC)
+        os.write(end, f"{first_line}\n".encode())
+        return end
+
+    async def drain(self) -> None:
+        """Wait until all that waits now is in the log, but not for long."""
+        await self._wait(self._pump.ask(partial(self._pump.drain, self._reader, PIPE_BYTES)))
+
+    def abandon(self) -> None:
+        """Forget the FIFO, and have what is left moved."""
+        self.fifo.unlink(missing_ok=True)
+        self._left = self._pump.ask(partial(self._pump.let_go, self._reader, PIPE_BYTES))
+
+    async def close(self) -> None:
+        """Do so, and wait until what is left is in the log, but not for long."""
+        self.abandon()
+        await self._wait(self._left)
+
+    async def _wait(self, done: asyncio.Future[None]) -> None:
+        await asyncio.wait([done], timeout=PATIENCE)

@@ -1,0 +1,218 @@
+"""Writing one log: from a pipe into its newest file, rotated, and never in the way of the writer.
+
+`splice(2)` moves the bytes inside the kernel, which counts them as taken out of the pipe and put
+into the file in one go: a SIGKILL at any instruction neither loses nor doubles one, and the size of
+the file is the truth about the position. Near the end of a file `tee(2)` looks for the next line
+end without taking anything out. Only where a file system refuses to splice do bytes pass through
+this process, in which a kill may lose some.
+"""
+
+import errno
+import os
+import time
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from comfysup.system.log_files import LINE_BYTES, LogFiles, Rotation
+from comfysup.system.log_ledger import Ledger
+from comfysup.system.tee import Peephole
+
+log = structlog.get_logger()
+
+AT_ONCE: Final = 1 << 20
+COPIED_AT_ONCE: Final = 1 << 16
+"""Bytes that are moved in one step: what a pipe holds, and what may be in this process."""
+
+NO_SPLICE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks whether somebody has taken the file away."""
+
+
+class LogWriter:
+    """One log, written to by one thread.
+
+    A file that takes no more bytes never stops the instance: they are dropped and counted, and the
+    count is written as soon as it takes bytes again. `dropped_bytes` are all since it was made.
+    """
+
+    def __init__(self, files: LogFiles, rotation: Rotation, peephole: Peephole) -> None:
+        """Open nothing yet."""
+        self.dropped_bytes = 0
+        self.ledger = Ledger()
+        self._files = files
+        self._rotation = rotation
+        self._soft = rotation.soft
+        self._peephole = peephole
+        self._log = -1
+        self._inode = 0
+        self._next_begin: int | None = None  # in the ledger's terms, of the next file
+        self._splices = True
+        self._unsaid_bytes = 0
+        self._refuses = False
+        self._looked_at = 0.0
+
+    def begin_line(self) -> None:
+        """End the half of a line that an earlier process may have left."""
+        try:
+            self._end_line(self._ready())
+        except OSError as error:
+            self._refuse(error)
+
+    def move(self, pipe: int) -> int:
+        """Move some of what waits in a pipe, and return how much; 0 when no writer is left.
+
+        Raises BlockingIOError when nothing waits.
+        """
+        try:
+            return self._take(pipe, self._ready())
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._refuse(error)
+            return self._drop(pipe)
+
+    def close(self) -> None:
+        """Close the file; the next byte opens it again."""
+        if self._log >= 0:
+            os.close(self._log)
+        self._log = -1
+
+    # ---- the file
+
+    def _ready(self) -> int:
+        """Have the file open and everything said that is to be said; return its size."""
+        if self._log >= 0 and self._taken_away():
+            self._leave_file()
+        if self._log < 0:
+            self._open()
+        if self._unsaid_bytes:
+            self._own_up()
+        self._refuses = False
+        return os.lseek(self._log, 0, os.SEEK_END)
+
+    def _open(self) -> None:
+        if self._next_begin is None:
+            self._next_begin = self.ledger.survey(self._files)
+        try:
+            self._log = os.open(self._files.path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._log = self._create(self._next_begin)
+        self._inode = os.fstat(self._log).st_ino
+        self._looked_at = time.monotonic()
+
+    def _create(self, begin: int) -> int:
+        """Make the newest file. It stands in the ledger before any reader can see it."""
+        path, draft = self._files.path, self._files.draft
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            self.ledger.add(os.fstat(new).st_ino, begin)
+            draft.rename(path)
+        except OSError:
+            os.close(new)
+            raise
+        return new
+
+    def _leave_file(self) -> None:
+        """Close a file that gets no byte any more."""
+        size = os.lseek(self._log, 0, os.SEEK_END)
+        self._next_begin = (self.ledger.begin(self._inode) or 0) + size
+        self.close()
+
+    def _taken_away(self) -> bool:
+        """Whether somebody has removed or replaced the file, looked at now and then."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY:
+            return False
+        self._looked_at = now
+        try:
+            return self._files.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _rotate(self) -> None:
+        """Begin a new file; where that is refused the present one grows on."""
+        try:
+            self._files.rotate(self._rotation.keep)
+        except OSError as error:
+            log.warning("log.not_rotated", file=str(self._files.path), error=str(error))
+            self._soft += self._rotation.max_bytes
+            return
+        self._soft = self._rotation.soft
+        self._leave_file()
+        with suppress(OSError):  # the next byte meets the same error, and tells it
+            self._open()
+
+    # ---- bytes
+
+    def _take(self, pipe: int, size: int) -> int:
+        if size < self._soft:
+            return self._transfer(pipe, min(self._soft - size, AT_ONCE))
+        room = self._soft + LINE_BYTES - size
+        ahead = self._peephole.peek(pipe, room if room > 0 else LINE_BYTES)
+        if not ahead:
+            return 0
+        line = ahead.find(b"\n") + 1
+        moved = self._transfer(pipe, line or len(ahead))
+        if moved == line or moved >= room:
+            self._rotate()
+        return moved
+
+    def _transfer(self, pipe: int, count: int) -> int:
+        if self._splices:
+            try:
+                return os.splice(pipe, self._log, count, flags=os.SPLICE_F_NONBLOCK)
+            except OSError as error:
+                if error.errno not in NO_SPLICE:
+                    raise
+                self._splices = False
+                log.warning("log.copied", file=str(self._files.path), error=str(error))
+        return self._copy(pipe, count)
+
+    def _copy(self, pipe: int, count: int) -> int:
+        """Move bytes through this process: a kill may lose some of them."""
+        chunk = os.read(pipe, min(count, COPIED_AT_ONCE))
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[os.write(self._log, rest) :]
+        except OSError as error:
+            self._refuse(error)
+            self._count_dropped(len(rest))
+        return len(chunk)
+
+    # ---- a file that takes none
+
+    def _refuse(self, error: OSError) -> None:
+        if not self._refuses:
+            log.warning("log.refused", file=str(self._files.path), error=str(error))
+        self._refuses = True
+        self.close()
+
+    def _drop(self, pipe: int) -> int:
+        dropped = len(os.read(pipe, COPIED_AT_ONCE))
+        self._count_dropped(dropped)
+        return dropped
+
+    def _count_dropped(self, count: int) -> None:
+        self._unsaid_bytes += count
+        self.dropped_bytes += count
+
+    def _own_up(self) -> None:
+        """Write how much is missing here; raises OSError, and then has written nothing."""
+        size = os.lseek(self._log, 0, os.SEEK_END)
+        self._end_line(size)
+        note = f"[comfysup: {self._unsaid_bytes} bytes of log were dropped here]\n".encode()
+        if os.write(self._log, note) < len(note):
+            os.ftruncate(self._log, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        log.info("log.resumed", file=str(self._files.path), dropped_bytes=self._unsaid_bytes)
+        self._unsaid_bytes = 0
+
+    def _end_line(self, size: int) -> None:
+        if size and os.pread(self._log, 1, size - 1) != b"\n":
+            os.lseek(self._log, 0, os.SEEK_END)
+            os.write(self._log, b"\n")

@@ -1,0 +1,16 @@
+"""Who is at the other end of a unix socket, as the kernel says."""
+
+import os
+import socket
+import struct
+from asyncio.trsock import TransportSocket
+
+_UCRED = struct.Struct("iII")
+"""pid, uid and gid, as they were when the other end connected."""
+
+
+def is_owner(peer: socket.socket | TransportSocket) -> bool:
+    """Whether root or the user of this process connected to that unix socket."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _pid, uid, _gid = _UCRED.unpack(credentials)
+    return uid in {0, os.geteuid()}

@@ -1,0 +1,53 @@
+"""The parent that Linux makes of this daemon for the orphans of its instances."""
+
+import asyncio
+import ctypes
+import os
+import signal
+from contextlib import suppress
+
+from comfysup.system.exhaustion import LOOK_AGAIN_AFTER, is_exhaustion
+from comfysup.system.proc import children_of
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Reaper:
+    """Reaps every child but the leaders, whose exit status belongs to whoever started them."""
+
+    def __init__(self) -> None:
+        self._leaders: set[int] = set()
+
+    def start(self) -> None:
+        """Become the subreaper of all that descends from here, and reap from now on."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            errno = ctypes.get_errno()
+            raise OSError(errno, f"cannot become a subreaper: {os.strerror(errno)}")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+        self.reap()
+
+    def add_leader(self, pid: int) -> None:
+        """Leave that child alone until `remove_leader`."""
+        self._leaders.add(pid)
+
+    def remove_leader(self, pid: int) -> None:
+        """Treat that pid as any other again."""
+        self._leaders.discard(pid)
+
+    def is_leader(self, pid: int) -> bool:
+        return pid in self._leaders
+
+    def reap(self) -> None:
+        """Reap whatever has ended, by pid: `waitpid(-1)` would take the leaders' status away."""
+        try:
+            children = children_of(os.getpid())
+        except OSError as error:
+            if not is_exhaustion(error):
+                raise
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_AFTER, self.reap)
+            return
+        for pid in children:
+            if pid not in self._leaders:
+                with suppress(ChildProcessError):
+                    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)

@@ -1,0 +1,24 @@
+"""The daemon itself."""
+
+from aiohttp import web
+
+from comfysup.web.answers import json_answer
+from comfysup.web.calls import Call
+from comfysup.web.presentation import timestamp
+from comfysup.web.schemas import NoQuery
+from comfysup.web.services import Services
+from comfysup.web.views import DaemonView
+
+
+async def get_daemon(services: Services, _call: Call[NoQuery, None]) -> web.Response:
+    facts = services.daemon()
+    uptime = services.clock().monotonic - facts.started.monotonic
+    return json_answer(
+        DaemonView(
+            version=facts.version,
+            pid=facts.pid,
+            started_at=timestamp(facts.started.wall),
+            uptime_seconds=round(uptime, 3),
+            settings=facts.settings,
+        )
+    )

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Keeps the daemon running beside the instances, which live on when it dies; ends with it when the
+# container is told to stop. With arguments it runs those instead.
+set -u
+
+[ "$#" -eq 0 ] || exec "$@"
+
+USAGE=2       # the settings are wrong: no new start mends that
+STABLE=60     # seconds after which a death is the first one again
+LONGEST=30    # seconds between two starts at most
+
+child=
+ending=
+
+# All mean the same, and SIGTERM is what is passed on: a shell makes what it starts in the background
+# ignore SIGINT and SIGQUIT.
+end() {
+  ending=yes
+  [ -z "$child" ] || kill -s TERM "$child" 2>/dev/null
+}
+trap end TERM INT QUIT HUP
+
+# Waits for the child also when a signal comes in between, which ends the shell's `wait`.
+await() {
+  while :; do
+    wait "$child"
+    code=$?
+    kill -0 "$child" 2>/dev/null || break
+  done
+  child=
+  return "$code"
+}
+
+# The same for a child that a signal may have been too early for.
+await_or_end() {
+  [ -z "$ending" ] || kill -s TERM "$child" 2>/dev/null
+  await
+}
+
+uptime() {
+  read -r seconds _ </proc/uptime
+  echo "${seconds%.*}"
+}
+
+delay=0
+while :; do
+  began=$(uptime)
+  comfysup serve &
+  child=$!
+  await_or_end
+  code=$?
+  if [ "$code" -eq 0 ] || [ "$code" -eq "$USAGE" ]; then
+    exit "$code"
+  fi
+  if [ -z "$ending" ]; then
+    [ $(($(uptime) - began)) -lt "$STABLE" ] || delay=0
+    echo "comfysup ended with $code; it is started again in $delay s, its instances live on" >&2
+    sleep "$delay" &
+    child=$!
+    await_or_end
+    delay=$((delay ? delay * 2 : 1))
+    [ "$delay" -le "$LONGEST" ] || delay=$LONGEST
+  fi
+  if [ -n "$ending" ]; then
+    # It died before it could end the instances: one more takes them over for that alone.
+    comfysup serve --end &
+    child=$!
+    await
+    exit
+  fi
+done

@@ -1,0 +1,169 @@
+"""entrypoint.sh, with a `comfysup` in its way that a test tells what to do."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.sh"
+
+
+class Entrypoint:
+    """The script beside a directory; `comfysup` writes there how it was called."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, comfysup: str, *arguments: str) -> None:
+        """Starts it; `comfysup` is a shell script that knows `$1`, `$2` and `$calls` so far."""
+        program = self._directory / "comfysup"
+        count = f'calls=$(wc -l < "{self._calls}"); echo "$*" >> "{self._calls}"'
+        program.write_text(f"#!/bin/sh\n{count}\n{comfysup}\n")
+        program.chmod(0o755)
+        self._calls.touch()
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                [ENTRYPOINT, *arguments],
+                env={**os.environ, "PATH": f"{self._directory}:{os.environ['PATH']}"},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+
+    @property
+    def _said(self) -> Path:
+        return self._directory / "said"
+
+    @property
+    def _calls(self) -> Path:
+        return self._directory / "calls"
+
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines()
+
+    def until_called(self, times: int) -> None:
+        give_up = time.monotonic() + 20
+        while len(self.calls()) < times:
+            assert time.monotonic() < give_up, self.calls()
+            time.sleep(0.01)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def ended(self) -> tuple[int, str]:
+        assert self._process is not None
+        return self._process.wait(20), self._said.read_text()
+
+    def close(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture
+def entrypoint(tmp_path: Path) -> Iterator[Entrypoint]:
+    one = Entrypoint(tmp_path)
+    yield one
+    one.close()
+
+
+SERVE = "trap 'echo bye; exit 0' TERM; sleep 60 & wait"
+DIE_ONCE = '[ "$calls" -gt 0 ] || exit 137'
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_daemon_and_its_exit_code_is_returned(
+    entrypoint: Entrypoint, number: signal.Signals
+) -> None:
+    entrypoint.start(SERVE)
+    entrypoint.until_called(1)
+    time.sleep(0.2)
+
+    entrypoint.signal(number)
+
+    assert entrypoint.ended() == (0, "bye\n")
+    assert entrypoint.calls() == ["serve"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002, 0.004, 0.008, 0.016, 0.032])
+def test_a_signal_is_never_too_early(entrypoint: Entrypoint, delay: float) -> None:
+    entrypoint.start('[ "$2" = --end ] && exit 0; sleep 60')
+    time.sleep(delay)
+
+    entrypoint.signal(signal.SIGTERM)
+
+    code, _ = entrypoint.ended()
+    # Before the shell had read its first lines the signal ended it; there was nothing to end then.
+    assert code == 0 or (code, entrypoint.calls()) == (-signal.SIGTERM, [])
+
+
+def test_a_daemon_that_dies_is_started_again_at_once(entrypoint: Entrypoint) -> None:
+    entrypoint.start(f"{DIE_ONCE}; {SERVE}")
+    entrypoint.until_called(2)
+    time.sleep(0.2)
+
+    entrypoint.signal(signal.SIGTERM)
+
+    code, said = entrypoint.ended()
+    assert code == 0
+    assert "comfysup ended with 137; it is started again in 0 s" in said
+
+
+def test_one_that_goes_on_dying_waits_longer(entrypoint: Entrypoint) -> None:
+    began = time.monotonic()
+    entrypoint.start("exit 1")
+
+    entrypoint.until_called(4)
+
+    assert 2.9 < time.monotonic() - began < 10  # 0, 1 and 2 seconds
+    entrypoint.signal(signal.SIGTERM)
+    entrypoint.ended()
+
+
+def test_a_stop_between_two_lives_ends_what_the_last_one_left(entrypoint: Entrypoint) -> None:
+    entrypoint.start('[ "$2" != --end ] || exit 0; exit 1')
+    entrypoint.until_called(3)
+    time.sleep(0.3)
+    began = time.monotonic()
+
+    entrypoint.signal(signal.SIGTERM)
+
+    assert entrypoint.ended()[0] == 0
+    assert time.monotonic() - began < 1
+    assert entrypoint.calls()[-1] == "serve --end"
+
+
+def test_a_daemon_that_dies_of_the_stop_has_a_successor_that_ends_the_rest(
+    entrypoint: Entrypoint,
+) -> None:
+    entrypoint.start('[ "$2" != --end ] || exit 0; exec sleep 60')
+    entrypoint.until_called(1)
+    time.sleep(0.2)
+
+    entrypoint.signal(signal.SIGTERM)
+
+    assert entrypoint.ended()[0] == 0
+    assert entrypoint.calls() == ["serve", "serve --end"]
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_an_end_that_was_meant_is_the_end(entrypoint: Entrypoint, code: int) -> None:
+    entrypoint.start(f"exit {code}")
+
+    assert entrypoint.ended() == (code, "")
+    assert entrypoint.calls() == ["serve"]
+
+
+def test_a_given_command_is_run_instead(entrypoint: Entrypoint) -> None:
+    entrypoint.start("exit 1", "sh", "-c", "echo mine; exit 7")
+
+    assert entrypoint.ended() == (7, "mine\n")
+    assert entrypoint.calls() == []

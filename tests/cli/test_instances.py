@@ -1,0 +1,192 @@
+"""`comfysup start`, `stop`, `restart` and `status`."""
+
+import asyncio
+import signal
+
+from tests.cli.conftest import WriteInstances
+from tests.cli.shell import Shell
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import NEVER_READY, Program
+
+
+async def test_start_says_that_it_is_ready_and_where(daemon: Daemon, shell: Shell) -> None:
+    port = daemon.ports.reserve()
+    await daemon.api.start(0, port, name="main")
+    await shell.run("stop", "main")
+
+    said = await shell.run("start", "main")
+
+    pid = (await daemon.api.show("main"))["pid"]
+    assert said.code == 0
+    assert said.out.startswith(f"Instance 0 'main' is ready on port {port}, pid {pid}, after ")
+
+
+async def test_start_finds_in_the_file_what_the_table_lacks(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    port = daemon.ports.reserve()
+    write_instances(
+        {"id": 3, "port": port, "name": "filed", "enabled": False, "env": {"A": "b"}},
+        global_settings={"default_extra_args": "--lowvram", "stop_grace": 7},
+    )
+
+    said = await shell.run("start", "filed", "--json")
+
+    assert said.code == 0, said
+    assert (said.json["id"], said.json["port"]) == (3, port)
+    assert said.json["extra_args"] == ["--lowvram"]
+
+
+async def test_what_was_started_from_the_file_is_left_alone_by_a_reload(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    """What the command asks for is to the letter what the daemon reads in the file itself."""
+    write_instances(
+        {
+            "id": 0,
+            "port": daemon.ports.reserve(),
+            "extra_args": "--fast",
+            "gpu": 0,
+            "env": {"A": "b"},
+        },
+        global_settings={"default_extra_args": ["--lowvram"], "max_failures": 3},
+    )
+    await shell.run("start", "0")
+
+    said = await shell.run("reload")
+
+    assert (said.code, said.out) == (0, "left alone: 0 'instance_0'\n")
+
+
+async def test_an_unknown_reference_is_answered_with_what_there_is(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    await daemon.api.start(0, daemon.ports.reserve(), name="main")
+    write_instances({"id": 5, "port": daemon.ports.reserve(), "name": "other"}, {"id": "x"})
+
+    said = await shell.run("start", "mian")
+
+    assert said.code == 1
+    assert "no instance 'mian'; there are: 0 'main'" in said.err
+    assert "instances.json has: 5 'other', and mistakes: see `comfysup config check`" in said.err
+
+
+async def test_a_start_that_fails_tells_the_reason(daemon: Daemon, shell: Shell) -> None:
+    Program(daemon.workspace, "broken", 'echo "No module named torch" >&2; exit 3')
+    port = daemon.ports.reserve()
+    await daemon.api.start(0, port, environment="broken", wait={"wait": "spawn"})
+    await shell.run("stop", "0")
+
+    said = await shell.run("start", "0")
+
+    assert (said.code, said.out) == (1, "")
+    assert "cannot start instance 0" in said.err
+    assert "No module named torch" in said.err
+
+
+async def test_a_start_that_takes_too_long_goes_on_and_is_no_success(
+    daemon: Daemon, shell: Shell
+) -> None:
+    Program(daemon.workspace, "slow", NEVER_READY)
+    await daemon.api.start(0, daemon.ports.reserve(), environment="slow", wait={"wait": "spawn"})
+
+    said = await shell.run("start", "0", "--timeout", "0.1")
+
+    assert said.code == 1
+    assert "is still loading on port" in said.out
+    assert "`comfysup logs -f 0`" in said.err
+    assert (await shell.run("start", "0", "--no-wait")).code == 0
+
+
+async def test_all_means_all(daemon: Daemon, shell: Shell, write_instances: WriteInstances) -> None:
+    await daemon.api.start(0, daemon.ports.reserve(), name="known")
+    write_instances(
+        {"id": 1, "port": daemon.ports.reserve(), "name": "enabled"},
+        {"id": 2, "port": daemon.ports.reserve(), "name": "disabled", "enabled": False},
+    )
+
+    started = await shell.run("start", "--all", "--json")
+    before = {each["id"]: each["pid"] for each in started.json}
+    restarted = await shell.run("restart", "--all", "--rolling", "--json")
+    stopped = await shell.run("stop", "--all")
+
+    assert sorted(before) == [0, 1]
+    assert {each["id"] for each in restarted.json if each["pid"] != before[each["id"]]} == {0, 1}
+    assert stopped.out == "Instance 0 'known' stopped\nInstance 1 'enabled' stopped\n"
+    assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
+
+
+async def test_a_rolling_restart_ends_with_the_first_that_fails(
+    daemon: Daemon, shell: Shell
+) -> None:
+    broken = Program(daemon.workspace, "broken")
+    await daemon.api.start(0, daemon.ports.reserve(), environment="broken")
+    second = await daemon.api.start(1, daemon.ports.reserve())
+    broken.write("exit 1")
+
+    said = await shell.run("restart", "--all", "--rolling")
+
+    assert said.code == 1
+    assert "cannot start instance 0" in said.err
+    assert (await daemon.api.show(1))["pid"] == second.body["instance"]["pid"]
+
+
+async def test_a_reference_and_all_together_are_wrong_usage(shell: Shell) -> None:
+    for verb in ("start", "stop", "restart"):
+        assert (await shell.run(verb)).code == 2
+        assert (await shell.run(verb, "main", "--all")).code == 2
+    assert (await shell.run("restart", "main", "--rolling")).code == 2
+
+
+async def test_a_drain_is_asked_for_only_where_it_is_given(daemon: Daemon, shell: Shell) -> None:
+    await daemon.api.start(0, daemon.ports.reserve())
+
+    assert (await shell.run("restart", "0")).code == 0
+    assert (await shell.run("restart", "0", "--drain", "-1")).code == 2
+    assert (await shell.run("stop", "0")).code == 0
+
+
+async def test_who_is_tired_of_waiting_leaves_and_the_instance_goes_on(
+    daemon: Daemon, shell: Shell
+) -> None:
+    Program(daemon.workspace, "slow", NEVER_READY)
+    await daemon.api.start(0, daemon.ports.reserve(), environment="slow", wait={"wait": "spawn"})
+    waiting = await shell.begin("start", "0")
+    await asyncio.sleep(0.5)
+
+    waiting.send_signal(signal.SIGINT)
+
+    assert await waiting.wait() == 130
+    assert (await daemon.api.show(0))["state"] == "starting"
+
+
+async def test_status_in_a_pipe_is_the_plain_table(daemon: Daemon, shell: Shell) -> None:
+    await daemon.api.start(0, daemon.ports.reserve(), name="main")
+
+    said = await shell.run("status")
+
+    assert said.code == 0
+    assert said.lines[0].split()[:3] == ["ID", "NAME", "STATE"]
+    assert said.lines[1].split()[:3] == ["0", "main", "running"]
+    assert "\x1b" not in said.out
+    listed = (await shell.run("status", "--json")).json
+    pid = (await daemon.api.show(0))["pid"]
+    assert [(each["name"], each["pid"]) for each in listed] == [("main", pid)]
+
+
+async def test_without_a_daemon_every_command_says_where_it_looked(
+    daemon: Daemon, shell: Shell
+) -> None:
+    commands = (
+        "status", "start 0", "stop 0", "restart 0", "start --all", "logs 0", "events", "env list",
+        "env check", "env link comm", "reload", "daemon show", "daemon restart", "legacy start",
+        "legacy stop all", "legacy multi start",
+    )  # fmt: skip
+    for command in commands:
+        said = await shell.run(*command.split(), COMFYSUP_RUN_DIR=daemon.root / "nowhere")
+
+        assert (said.code, said.out) == (3, "") or command.startswith("legacy"), command
+        assert said.code == 3, command
+        assert f"cannot reach the daemon at {daemon.root}/nowhere/api.sock" in said.err
+    health = await shell.run("health", COMFYSUP_RUN_DIR=daemon.root / "nowhere")
+    assert health.code == 1

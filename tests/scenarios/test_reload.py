@@ -1,0 +1,230 @@
+"""Following instances.json as a real daemon does: scenario 49 and its relatives."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.scenarios.client import API, Answer
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import Program
+from tests.web.streams import Event, following
+
+
+class File:
+    """The daemon's instances.json."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.path = daemon.root / "instances.json"
+        self._daemon = daemon
+
+    def write(self, *instances: dict[str, Any]) -> None:
+        self.path.write_text(json.dumps({"instances": instances}))
+
+    def replace(self, text: str) -> None:
+        """Put another file in its place, as careful programs do."""
+        draft = self.path.with_suffix(".new")
+        draft.write_text(text)
+        draft.replace(self.path)
+
+    async def reload(self, *instances: dict[str, Any]) -> dict[str, list[int]]:
+        """Write and reload; return the ids of each list that is not empty."""
+        self.write(*instances)
+        return ids(await reload(self._daemon))
+
+
+async def reload(daemon: Daemon) -> Answer:
+    return await daemon.api.ask("POST", f"{API}/reload")
+
+
+def ids(answer: Answer) -> dict[str, list[int]]:
+    assert answer.status == 200, answer
+    lists = ("started", "stopped", "restarted", "updated", "left_alone", "failed")
+    return {name: [each["id"] for each in answer.body[name]] for name in lists if answer.body[name]}
+
+
+def long_text(port: int, word: str, fillers: int) -> str:
+    """A file with the word in all of its parts, and one instance that is enabled."""
+    filler = [{"id": 10 + n, "enabled": False, "description": word * 100} for n in range(fillers)]
+    instance = {"id": 0, "port": port, "description": word}
+    return json.dumps({"instances": [*filler, instance]}) + f"// {word}"
+
+
+@contextmanager
+def replacing(file: File, texts: Sequence[str]) -> Iterator[None]:
+    """Replace the file by the texts in turn, without a pause."""
+    going_on = True
+
+    def replace_for_ever() -> None:
+        while going_on:
+            for text in texts:
+                file.replace(text)
+
+    thread = Thread(target=replace_for_ever)
+    thread.start()
+    try:
+        yield
+    finally:
+        going_on = False
+        thread.join()
+
+
+@pytest.fixture
+async def file(daemon: Daemon) -> File:
+    """The file of a daemon that runs, with one environment and nothing started."""
+    Program(daemon.workspace)
+    await daemon.start()
+    return File(daemon)
+
+
+async def test_the_table_follows_the_file(daemon: Daemon, file: File) -> None:
+    ports = [daemon.ports.reserve() for _ in range(4)]
+    first, second, third = ({"id": number, "port": ports[number]} for number in range(3))
+    mine = daemon.ports.reserve()
+    await daemon.api.start(9, mine)
+
+    assert await file.reload(first, second) == {"started": [0, 1], "left_alone": [9]}
+    pids = {each["id"]: each["pid"] for each in await daemon.api.show_all()}
+    assert await file.reload(first, second) == {"left_alone": [0, 1, 9]}
+    done = await file.reload({**first, "description": "x"}, {**second, "port": ports[3]}, third)
+
+    assert done == {"started": [2], "restarted": [1], "updated": [0], "left_alone": [9]}
+    shown = {each["id"]: each for each in await daemon.api.show_all()}
+    assert shown[0]["pid"] == pids[0]
+    assert shown[0]["description"] == "x"
+    assert shown[1]["pid"] != pids[1]
+    assert shown[1]["port"] == ports[3]
+    assert shown[9]["pid"] == pids[9]
+    assert await file.reload() == {"stopped": [0, 1, 2], "left_alone": [9]}
+    assert list(daemon.processes()) == [pids[9]]
+
+
+async def test_ports_and_names_are_swapped_in_one_reload(daemon: Daemon, file: File) -> None:
+    one, two = daemon.ports.reserve(), daemon.ports.reserve()
+    await file.reload({"id": 0, "port": one, "name": "a"}, {"id": 1, "port": two, "name": "b"})
+
+    done = await file.reload(
+        {"id": 0, "port": two, "name": "b"}, {"id": 1, "port": one, "name": "a"}
+    )
+
+    assert done == {"restarted": [0, 1]}
+    for number, port, name in ((0, two, "b"), (1, one, "a")):
+        shown = await daemon.api.until(number, state="running")
+        assert (shown["port"], shown["name"], shown["generation"]) == (port, name, 2)
+
+
+async def test_what_autolaunch_started_is_stopped_when_the_file_lets_it_go(
+    daemon: Daemon,
+) -> None:
+    Program(daemon.workspace)
+    file = File(daemon)
+    kept, gone = ({"id": number, "port": daemon.ports.reserve()} for number in range(2))
+    file.write(kept, gone)
+    await daemon.start(variables={"DISABLE_AUTOLAUNCH": "false"})
+    await daemon.api.until(1, state="running")
+
+    assert await file.reload(kept) == {"stopped": [1], "left_alone": [0]}
+
+
+async def test_a_mistake_costs_its_own_entry_and_its_instance_runs_on(
+    daemon: Daemon, file: File
+) -> None:
+    good, bad = ({"id": number, "port": daemon.ports.reserve()} for number in range(2))
+    await file.reload(good, bad)
+    pid = (await daemon.api.show(1))["pid"]
+
+    file.write({**good, "name": "renamed"}, {**bad, "gpuu": 1})
+    answer = await reload(daemon)
+
+    assert ids(answer) == {"updated": [0], "left_alone": [1]}
+    [mistake] = answer.body["mistakes"]
+    assert mistake["place"] == "instances[1].gpuu"
+    assert "did you mean 'gpu'" in mistake["text"]
+    assert (await daemon.api.show(1))["pid"] == pid
+
+
+async def test_a_half_written_file_stops_nothing(daemon: Daemon, file: File) -> None:
+    """Scenario 49: whoever writes it without care leaves every prefix of it for a moment."""
+    entries = [{"id": number, "port": daemon.ports.reserve()} for number in range(2)]
+    await file.reload(*entries)
+    pids = set(daemon.processes())
+    text = file.path.read_text()
+
+    for end in range(len(text)):
+        file.path.write_text(text[:end])
+        answer = await reload(daemon)
+        assert answer.status == 422, text[:end]
+        assert answer.body["code"] == "invalid_request"
+
+    file.path.unlink()
+    missing = await reload(daemon)
+    assert missing.status == 422
+    assert missing.body["detail"][0]["msg"] == f"cannot read {file.path}: there is no such file"
+    assert set(daemon.processes()) == pids
+    file.path.write_text(text)
+    assert ids(await reload(daemon)) == {"left_alone": [0, 1]}
+
+
+async def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(
+    daemon: Daemon, file: File
+) -> None:
+    """Scenario 49. Old and new differ from their first byte to their last, and in length."""
+    port = daemon.ports.reserve()
+    texts = (long_text(port, "old", 300), long_text(port, "new", 700))
+    file.replace(texts[0])
+    assert ids(await reload(daemon)) == {"started": [0]}
+    pid = (await daemon.api.show(0))["pid"]
+
+    seen = set()
+    with replacing(file, texts):
+        for _ in range(40):
+            answer = await reload(daemon)
+            assert answer.status == 200, answer
+            assert answer.body["mistakes"] == []
+            shown = await daemon.api.show(0)
+            assert shown["pid"] == pid
+            seen.add(shown["description"])
+
+    assert seen == {"old", "new"}
+
+
+async def test_many_reloads_at_once_are_done_one_after_the_other(
+    daemon: Daemon, file: File
+) -> None:
+    entries = [{"id": number, "port": daemon.ports.reserve()} for number in range(3)]
+    file.write(*entries)
+
+    answers = await asyncio.gather(*(reload(daemon) for _ in range(20)))
+
+    started = [answer for answer in answers if ids(answer) == {"started": [0, 1, 2]}]
+    assert len(started) == 1
+    assert len(daemon.processes()) == 3
+
+
+async def test_a_reload_is_an_event(daemon: Daemon, file: File) -> None:
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{daemon.port}") as session,
+        following(session.get) as stream,
+    ):
+        await file.reload({"id": 0, "port": daemon.ports.reserve()})
+        events: list[Event] = []
+        while not events or events[-1].name != "config.reloaded":
+            events += await stream.take(1)
+
+    assert events[-1].data["reload"]["started"] == [{"id": 0, "name": "instance_0"}]
+
+
+async def test_a_fifo_or_a_directory_in_its_place_holds_nobody_up(
+    daemon: Daemon, file: File
+) -> None:
+    os.mkfifo(file.path)
+    assert (await reload(daemon)).status == 422
+    file.path.unlink()
+    file.path.mkdir()
+    assert (await reload(daemon)).status == 422

@@ -1,0 +1,114 @@
+"""What dies is started again: scenarios 20 and 23."""
+
+import asyncio
+import os
+import signal
+import statistics
+
+from tests.scenarios import kernel
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import SERVE, Program
+from tests.scenarios.waiting import until
+
+WARM_UP = 800
+COUNTED = 300
+
+
+async def test_a_killed_stable_instance_has_a_new_process_within_50_ms(daemon: Daemon) -> None:
+    """Scenario 20: by the kernel's own times of birth, which are cut to 10 ms. The median of
+    nine, since a loaded machine may delay single ones."""
+    Program(daemon.workspace)
+    await daemon.start(stable_after=0.01)
+    await daemon.api.start(0, daemon.ports.reserve())
+    took = []
+
+    for restarts in range(9):
+        # Stable once the failures are forgotten.
+        shown = await daemon.api.until(
+            0, state="running", restarts=restarts, consecutive_failures=0
+        )
+        await asyncio.sleep(0.05)
+        killed = kernel.since_boot()
+        os.kill(shown["pid"], signal.SIGKILL)
+        shown = await daemon.api.until(0, state="running", generation=restarts + 2)
+        took.append(kernel.started_at(shown["pid"]) - killed)
+    after = await daemon.api.show(0)
+
+    assert statistics.median(took) < 0.05, took
+    assert not daemon.events("instance.backoff")
+    assert after["restarts"] == 9
+    assert (
+        after["last_exit"]["exit_code"],
+        after["last_exit"]["signal"],
+        after["last_exit"]["expected"],
+    ) == (None, "SIGKILL", False)
+
+
+async def test_a_restart_that_was_asked_for_is_no_failure(daemon: Daemon) -> None:
+    """Scenario 20, by a caller: a new process, and nothing counted."""
+    Program(daemon.workspace)
+    await daemon.start()
+    first = (await daemon.api.start(0, daemon.ports.reserve())).body["instance"]
+
+    restarted = (await daemon.api.act(0, "restart")).body
+
+    assert (restarted["state"], restarted["generation"]) == ("running", 2)
+    assert (restarted["restarts"], restarted["consecutive_failures"]) == (0, 0)
+    assert restarted["last_exit"]["expected"]
+    assert first["pid"] != restarted["pid"]
+    assert not kernel.alive(first["pid"])
+
+
+def burden(pid: int) -> dict[str, int]:
+    return {
+        "descriptors": kernel.descriptors(pid),
+        "threads": kernel.threads(pid),
+        "zombies": len(kernel.zombies_of(pid)),
+    }
+
+
+async def test_a_thousand_restarts_leave_the_daemon_as_it_was(daemon: Daemon) -> None:
+    """Scenario 23: descriptors, threads and zombies exactly; memory is that of the first 800,
+    in which Python's caches fill and what keeps a bounded number of events, to a kB each."""
+    ending = "case $$ in *[02468]) kill -9 $$ ;; esac; exit 1"
+    program = Program(daemon.workspace, script=f"say x; sleep 3600 & {ending}")
+    await daemon.start(backoff_initial=0.001, backoff_max=0.001, max_failures=10_000)
+    await daemon.api.start(0, daemon.ports.reserve())
+    await daemon.api.act(0, "stop")
+    before = burden(daemon.pid)
+
+    await daemon.api.act(0, "start")
+    await until(lambda: len(program.said("x")) >= WARM_UP, 50)
+    memory = kernel.resident_bytes(daemon.pid)
+    await until(lambda: len(program.said("x")) >= WARM_UP + COUNTED, 50)
+    grown = kernel.resident_bytes(daemon.pid) - memory
+    await daemon.api.act(0, "stop")
+    await until(lambda: not kernel.zombies_of(daemon.pid))
+
+    assert burden(daemon.pid) == before
+    assert grown < COUNTED * 1024
+    assert not daemon.processes()
+    assert not list((daemon.run_dir / "fifo").iterdir())
+
+
+async def test_fifty_crashes_of_a_ready_instance_leave_the_daemon_as_it_was(
+    daemon: Daemon,
+) -> None:
+    """Scenario 23, with probes and their connections between the crashes."""
+    Program(daemon.workspace, script="(setsid sleep 3600 &);" + SERVE)
+    await daemon.start(backoff_initial=0.001, backoff_max=0.001, max_failures=10_000)
+    await daemon.api.start(0, daemon.ports.reserve())
+
+    async def crash(times: int) -> None:
+        shown = await daemon.api.show(0)
+        for generation in range(shown["generation"], shown["generation"] + times):
+            shown = await daemon.api.until(0, state="running", generation=generation)
+            os.kill(shown["pid"], signal.SIGKILL)
+        await daemon.api.until(0, state="running", generation=shown["generation"] + 1)
+
+    await crash(10)
+    before, memory = burden(daemon.pid), kernel.resident_bytes(daemon.pid)
+    await crash(50)
+    await until(lambda: burden(daemon.pid) == before)
+
+    assert kernel.resident_bytes(daemon.pid) - memory < 1 << 20

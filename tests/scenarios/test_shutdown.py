@@ -1,0 +1,150 @@
+"""The end of the daemon, told by a signal: scenario 18."""
+
+import asyncio
+import functools
+import os
+import signal
+import time
+
+import pytest
+
+from tests.scenarios import kernel
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import NEVER_READY, SERVE, Program
+from tests.scenarios.waiting import until
+
+DEAF = "trap '' INT TERM; say deaf; sleep 3600 & wait; sleep 3600"
+SLACK = 2.0
+"""Seconds over the grace in which the daemon closes its doors and Python ends."""
+
+SCRIPTS = {
+    "running": SERVE,
+    "starting": NEVER_READY,
+    "backoff": "exit 1",
+    "failed": "exit 1",
+    "stopped": SERVE,
+    "stopping": DEAF,
+    "deaf": DEAF,
+    "restarting": DEAF,
+    "relatives": "(setsid sleep 3600 &); (env -i setsid sleep 3600 &);" + SERVE,
+}
+
+
+async def start_in_every_state(daemon: Daemon) -> None:
+    """One instance for each of `SCRIPTS`, each in the state of its name."""
+    for number, (name, script) in enumerate(SCRIPTS.items()):
+        program = Program(daemon.workspace, name, script=script)
+        deaf = functools.partial(program.said, "deaf")
+        await daemon.api.start(
+            number,
+            daemon.ports.reserve(),
+            name=name,
+            environment=name,
+            wait={"wait": "spawn"},
+            max_failures=1 if name == "failed" else 5,
+            backoff_initial=600,
+            backoff_max=600,
+        )
+        if script == DEAF:
+            await until(deaf)
+    for name in ("running", "relatives"):
+        await daemon.api.until(name, state="running")
+    await daemon.api.act("stopped", "stop")
+    await daemon.api.act("stopping", "stop", timeout=0)
+    await daemon.api.act("restarting", "restart", timeout=0)
+    for name in ("starting", "backoff", "failed", "stopped", "stopping"):
+        await daemon.api.until(name, state=name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_instances_in_every_state_end_within_the_shutdown_grace(
+    daemon: Daemon, number: signal.Signals
+) -> None:
+    """Scenario 18: all are gone and the daemon exits with 0, whatever grace they have."""
+    await daemon.start(stop_grace=600, shutdown_grace=3)
+    await start_in_every_state(daemon)
+    pids = list(daemon.processes())
+
+    told = time.monotonic()
+    daemon.signal(number)
+    code = await daemon.ended()
+    took = time.monotonic() - told
+
+    assert code == 0
+    assert took < 3 + SLACK
+    assert len(pids) >= 8
+    assert not [pid for pid in pids if kernel.alive(pid)]
+    assert not (daemon.run_dir / "api.sock").exists()
+
+
+async def test_sigint_comes_first_also_at_the_end_of_the_container(daemon: Daemon) -> None:
+    """Scenario 18: SIGTERM only at 60 % of the grace, so that ComfyUI can clean up."""
+    program = Program(
+        daemon.workspace,
+        script="trap 'say INT' INT; trap 'say TERM; exit 0' TERM; say deaf\n"
+        "while :; do sleep 0.05; done",
+    )
+    await daemon.start(shutdown_grace=2)
+    await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
+    await until(lambda: program.said("deaf"))
+
+    told = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    await until(lambda: program.said("INT"))
+    interrupted = time.monotonic() - told
+    await until(lambda: program.said("TERM"))
+    terminated = time.monotonic() - told
+
+    assert interrupted < 0.6
+    assert 1.2 <= terminated < 1.7
+    assert await daemon.ended() == 0
+
+
+async def test_a_second_signal_hurries_it(daemon: Daemon) -> None:
+    """Scenario 18: far from over, it is over within a second."""
+    await daemon.start(stop_grace=600, shutdown_grace=600)
+    await start_in_every_state(daemon)
+
+    daemon.signal(signal.SIGTERM)
+    await until(lambda: daemon.events("daemon.stopping"))
+    await daemon.api.until("deaf", state="stopping")
+    told = time.monotonic()
+    daemon.signal(signal.SIGTERM)
+    code = await daemon.ended()
+    took = time.monotonic() - told
+
+    assert code == 0
+    assert took < 1 + SLACK
+    assert not daemon.processes()
+
+
+async def test_whoever_waits_is_answered_when_the_daemon_ends(daemon: Daemon) -> None:
+    """Scenario 18: and nothing is started any more."""
+    Program(daemon.workspace, script=DEAF)
+    await daemon.start(shutdown_grace=2)
+    waiting = asyncio.create_task(daemon.api.start(0, daemon.ports.reserve()))
+    await until(lambda: daemon.events("instance.starting"))
+    daemon.signal(signal.SIGTERM)
+    await until(lambda: daemon.events("daemon.stopping"))
+    late = await daemon.api.start(1, daemon.ports.reserve())
+    answer = await waiting
+
+    assert (answer.status, answer.body["code"]) == (500, "start_failed")
+    assert "stopped while starting" in answer.detail
+    assert (late.status, late.body["code"]) == (503, "shutting_down")
+    assert await daemon.ended() == 0
+
+
+async def test_a_signal_while_it_begins_ends_it(daemon: Daemon) -> None:
+    """Scenario 18: with the instances that it launches by itself."""
+    Program(daemon.workspace)
+    instances = ", ".join(
+        f'{{"id": {number}, "port": {daemon.ports.reserve()}}}' for number in range(5)
+    )
+    (daemon.root / "instances.json").write_text(f'{{"instances": [{instances}]}}')
+    await daemon.start(variables={"DISABLE_AUTOLAUNCH": "false"})
+
+    os.kill(daemon.pid, signal.SIGTERM)
+
+    assert await daemon.ended() == 0
+    assert not daemon.processes()

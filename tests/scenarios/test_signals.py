@@ -1,0 +1,164 @@
+"""How an instance is ended: scenarios 12, 19 and 25."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+from comfysup.standin.workspace import build_environment
+from tests.scenarios import kernel
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import SERVE, Program
+from tests.scenarios.waiting import until
+
+GRACE = 0.6
+
+# Says when each signal came, by the clock of the whole machine; TERM ends it, INT does not.
+TELLS_TIME = """
+exec '<python>' -I -S -c '
+import signal, sys, time
+def told(number, frame):
+    with open("<directory>/said", "a") as said:
+        print(signal.Signals(number).name, time.monotonic(), file=said)
+    if number == signal.SIGTERM:
+        sys.exit(5)
+signal.signal(signal.SIGINT, told)
+signal.signal(signal.SIGTERM, told)
+open("<directory>/said", "a").write("deaf\\n")
+while True:
+    signal.pause()
+'
+"""
+
+
+async def test_who_heeds_sigint_gets_no_harder_signal(daemon: Daemon) -> None:
+    """Scenario 12: it cleans up for a while, within its grace, and exits with 0."""
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    await daemon.api.start(0, daemon.ports.reserve(), env={"STANDIN_STOP_SECONDS": "0.3"})
+
+    stopped = await daemon.api.act(0, "stop")
+    end = stopped.body["last_exit"]
+
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert (end["exit_code"], end["signal"], end["expected"]) == (0, None, True)
+    assert "Stopped server" in end["log_tail"]
+
+
+async def test_sigterm_comes_after_the_grace_and_not_before(daemon: Daemon) -> None:
+    """Scenario 12: told by the process itself. A late timer is the loaded machine's, and still
+    much earlier than SIGKILL would be."""
+    program = Program(daemon.workspace, script=TELLS_TIME)
+    await daemon.start()
+    await start_deaf(daemon, program, stop_grace=GRACE)
+
+    asked = time.monotonic()
+    stopped = await daemon.api.act(0, "stop")
+    [[interrupted]] = program.said("SIGINT")
+    [[terminated]] = program.said("SIGTERM")
+
+    assert 0 <= float(interrupted) - asked < GRACE / 2
+    assert GRACE <= float(terminated) - float(interrupted) + 0.01 < 1.5 * GRACE
+    assert (
+        stopped.body["last_exit"]["exit_code"],
+        stopped.body["last_exit"]["signal"],
+    ) == (5, None)
+
+
+async def test_who_ignores_both_is_killed_in_bounded_time(daemon: Daemon) -> None:
+    """Scenario 12: at one and a half times the grace, and with what it started."""
+    program = Program(
+        daemon.workspace, script="trap '' INT TERM HUP; sleep 600 & say child $!; say deaf; wait"
+    )
+    await daemon.start()
+    await start_deaf(daemon, program, stop_grace=GRACE)
+
+    asked = time.monotonic()
+    stopped = await daemon.api.act(0, "stop")
+    took = time.monotonic() - asked
+
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert stopped.body["last_exit"]["signal"] == "SIGKILL"
+    assert stopped.body["last_exit"]["expected"]
+    assert 1.5 * GRACE <= took < 1.5 * GRACE + 1
+    assert not daemon.processes()
+
+
+async def test_a_second_stop_does_not_lengthen_the_first(daemon: Daemon) -> None:
+    """Scenario 12."""
+    program = Program(daemon.workspace, script="trap '' INT TERM; say deaf; sleep 600 & wait")
+    await daemon.start()
+    await start_deaf(daemon, program, stop_grace=GRACE)
+
+    asked = time.monotonic()
+    first = asyncio.create_task(daemon.api.act(0, "stop"))
+    while not first.done():
+        await daemon.api.act(0, "stop", timeout=0.05)
+    took = time.monotonic() - asked
+
+    assert took < 1.5 * GRACE + 1
+    assert (await first).body["state"] == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_that_races_the_end_breaks_nothing(
+    daemon: Daemon, number: signal.Signals
+) -> None:
+    """Scenario 19: forty times, killed by others in the moment that it is told to stop."""
+    Program(daemon.workspace)
+    port = daemon.ports.reserve()
+    await daemon.start()
+
+    for turn in range(40):
+        started = await daemon.api.start(0, port)
+        pid = started.body["instance"]["pid"]
+        stopping = asyncio.create_task(daemon.api.act(0, "stop"))
+        for _ in range(turn % 8):
+            await asyncio.sleep(0)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        stopped = await stopping
+
+        assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+
+
+async def test_one_keeps_its_grace_while_others_die(daemon: Daemon) -> None:
+    """Scenario 25: the neighbour crashes all the time, and is restarted meanwhile."""
+    program = Program(daemon.workspace, script=TELLS_TIME)
+    Program(daemon.workspace, "crashes", script="exit 1")
+    Program(daemon.workspace, "serves", script=SERVE)
+    await daemon.start()
+    await daemon.api.start(
+        1,
+        daemon.ports.reserve(),
+        environment="crashes",
+        backoff_initial=0.01,
+        backoff_max=0.01,
+        max_failures=10_000,
+    )
+    started = await daemon.api.start(2, daemon.ports.reserve(), environment="serves")
+    await start_deaf(daemon, program, stop_grace=GRACE)
+    before = len(daemon.events("instance.exited", instance=1))
+
+    stopping = asyncio.create_task(daemon.api.act(0, "stop"))
+    await until(lambda: program.said("SIGINT"))
+    os.kill(started.body["instance"]["pid"], signal.SIGKILL)
+    await stopping
+    [[interrupted]], [[terminated]] = program.said("SIGINT"), program.said("SIGTERM")
+
+    assert GRACE <= float(terminated) - float(interrupted) + 0.01 < 1.5 * GRACE
+    assert len(daemon.events("instance.exited", instance=1)) > before + 5
+    assert (await daemon.api.until(2, state="running"))["restarts"] == 1
+
+
+async def start_deaf(daemon: Daemon, program: Program, **fields: float) -> int:
+    """Starts a program that is never ready, and waits until it has said that it is deaf."""
+    number = program.said("deaf")
+    answer = await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"}, **fields)
+    await until(lambda: len(program.said("deaf")) > len(number))
+    pid: int = answer.body["instance"]["pid"]
+    assert kernel.alive(pid)
+    return pid

@@ -1,0 +1,171 @@
+"""A stop overrides whatever was asked or decided before it: scenario 16."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from tests.scenarios import kernel
+from tests.scenarios.client import API
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import NEVER_READY, SERVE, Program
+from tests.scenarios.waiting import until
+
+BACKOFF = 0.1
+ENOUGH = 5 * BACKOFF
+"""That nothing comes back cannot be waited for as a condition. Seconds in which it would have
+come back several times."""
+
+
+async def stays_stopped(daemon: Daemon, ref: int = 0) -> None:
+    before = await daemon.api.show(ref)
+    await asyncio.sleep(ENOUGH)
+    after = await daemon.api.show(ref)
+
+    assert (after["state"], after["wanted"], after["pid"]) == ("stopped", False, None)
+    assert before["generation"] == after["generation"]
+    assert not daemon.processes()
+
+
+async def test_a_stop_while_starting_holds(daemon: Daemon) -> None:
+    """Scenario 16: whoever waits for the start is told."""
+    program = Program(daemon.workspace, script="say pid $$; " + NEVER_READY)
+    await daemon.start(backoff_initial=BACKOFF)
+    starting = asyncio.create_task(daemon.api.start(0, daemon.ports.reserve()))
+    await until(lambda: program.said("pid"))
+
+    stopped = await daemon.api.act(0, "stop")
+    started = await starting
+
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert (started.status, started.body["code"]) == (500, "start_failed")
+    assert "stopped while starting" in started.detail
+    await stays_stopped(daemon)
+
+
+async def test_a_stop_right_behind_a_start_holds(daemon: Daemon) -> None:
+    """Scenario 16: in the moment of the spawn."""
+    Program(daemon.workspace, script=SERVE)
+    await daemon.start(backoff_initial=BACKOFF)
+    await daemon.api.start(0, daemon.ports.reserve())
+    await daemon.api.act(0, "stop")
+
+    for turn in range(20):
+        starting = asyncio.create_task(daemon.api.act(0, "start"))
+        await asyncio.sleep(turn / 2000)
+        stopped = await daemon.api.act(0, "stop")
+        answer = await starting
+
+        assert answer.status == 200 or "stopped while starting" in answer.detail
+        assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    await stays_stopped(daemon)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 0"])
+async def test_a_stop_during_a_back_off_holds(daemon: Daemon, script: str) -> None:
+    """Scenario 16."""
+    Program(daemon.workspace, script=script)
+    await daemon.start(backoff_initial=BACKOFF, backoff_max=BACKOFF, max_failures=1000)
+    await daemon.api.start(0, daemon.ports.reserve())
+    await daemon.api.until(0, state="backoff")
+
+    stopped = await daemon.api.act(0, "stop")
+
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert stopped.body["next_restart_at"] is None
+    await stays_stopped(daemon)
+
+
+async def test_a_stop_during_a_restart_holds(daemon: Daemon) -> None:
+    """Scenario 16: the old process takes its time to end, and no new one follows it."""
+    program = Program(daemon.workspace, script="say pid $$; trap '' INT; serve & wait; sleep 60")
+    await daemon.start(backoff_initial=BACKOFF)
+    await daemon.api.start(0, daemon.ports.reserve(), stop_grace=0.5)
+    restarting = asyncio.create_task(daemon.api.act(0, "restart"))
+    await daemon.api.until(0, state="stopping", wanted=True)
+
+    stopped = await daemon.api.act(0, "stop")
+    restarted = await restarting
+
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert restarted.status == 500
+    assert "stopped while starting" in restarted.detail
+    assert len(program.said("pid")) == 1
+    await stays_stopped(daemon)
+
+
+async def test_a_stop_while_an_unhealthy_one_is_killed_holds(daemon: Daemon) -> None:
+    """Scenario 16: frozen, it does not answer and hears no SIGINT. [pebble restarts it]"""
+    Program(daemon.workspace)
+    await daemon.start(backoff_initial=BACKOFF)
+    started = await daemon.api.start(
+        0,
+        daemon.ports.reserve(),
+        stop_grace=1,
+        probe_period=0.02,
+        probe_timeout=0.1,
+        probe_failures=2,
+    )
+    os.kill(started.body["instance"]["pid"], signal.SIGSTOP)
+    await daemon.api.until(0, state="stopping", wanted=True)
+
+    stopped = await daemon.api.act(0, "stop")
+
+    assert daemon.events("instance.unresponsive")
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    await stays_stopped(daemon)
+
+
+async def test_a_stop_while_a_dead_one_is_swept_holds(daemon: Daemon) -> None:
+    """Scenario 16: in the moments after a crash."""
+    Program(daemon.workspace, script="(setsid sleep 3600 &) ; " * 3 + SERVE)
+    await daemon.start(backoff_initial=BACKOFF, stable_after=0.01)
+    started = await daemon.api.start(0, daemon.ports.reserve())
+
+    for turn in range(20):
+        shown = await daemon.api.until(0, state="running")
+        os.kill(shown["pid"], signal.SIGKILL)
+        await asyncio.sleep(turn / 4000)
+        stopped = await daemon.api.act(0, "stop")
+        assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+        assert not daemon.processes()
+        assert (await daemon.api.act(0, "start")).status == 200
+    await daemon.api.act(0, "stop")
+
+    assert not kernel.alive(started.body["instance"]["pid"])
+    await stays_stopped(daemon)
+
+
+async def test_a_start_asked_after_a_stop_is_carried_out(daemon: Daemon) -> None:
+    """Scenario 16, the other way round: the last wish counts, once the stop has ended."""
+    Program(daemon.workspace, script="trap '' INT; serve & wait; sleep 60")
+    await daemon.start()
+    await daemon.api.start(0, daemon.ports.reserve(), stop_grace=0.3)
+    first = await daemon.api.show(0)
+    stopping = asyncio.create_task(daemon.api.act(0, "stop"))
+    await daemon.api.until(0, state="stopping")
+
+    started = await daemon.api.act(0, "start")
+
+    assert (await stopping).status == 200
+    assert (
+        started.status,
+        started.body["state"],
+        started.body["generation"],
+    ) == (200, "running", 2)
+    assert not kernel.alive(first["pid"])
+
+
+async def test_a_deleted_instance_is_gone_with_its_process(daemon: Daemon) -> None:
+    """Scenario 16, for good."""
+    Program(daemon.workspace, script="exit 1")
+    await daemon.start(backoff_initial=BACKOFF, backoff_max=BACKOFF, max_failures=1000)
+    await daemon.api.start(0, daemon.ports.reserve())
+
+    answer = await daemon.api.ask("DELETE", f"{API}/instances/0")
+    await asyncio.sleep(ENOUGH)
+
+    assert answer.status == 200
+    assert await daemon.api.show_all() == []
+    assert not daemon.processes()

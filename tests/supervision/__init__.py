@@ -1,0 +1,1 @@
+"""Tests of the heart: first what is decided, then what is done."""

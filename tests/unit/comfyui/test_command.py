@@ -1,0 +1,202 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from comfysup.comfyui.command import LISTEN, Command, Surroundings, base_url, build_command
+from comfysup.comfyui.environment import Environment, Environments
+from comfysup.supervision.spec import InstanceSpec
+
+SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
+SESSION = Path("/run/comfysup/reboot-3")
+
+
+@pytest.fixture
+def environment(workspace: Path) -> Environment:
+    return Environments(workspace).find("comm")
+
+
+def build(
+    environment: Environment,
+    spec: InstanceSpec = SPEC,
+    surroundings: Surroundings | None = None,
+    gpu: str | None = None,
+) -> Command:
+    around = surroundings or Surroundings({"PATH": "/usr/bin:/bin"})
+    return build_command(environment, spec, around, session=SESSION, gpu=gpu)
+
+
+def test_the_command_has_absolute_paths_and_every_word_apart(environment: Environment) -> None:
+    path = environment.path
+    command = build(environment)
+
+    assert command.argv == (
+        f"{path}/venv/bin/python",
+        f"{path}/main.py",
+        "--listen",
+        LISTEN,
+        "--port",
+        "3004",
+        "--temp-directory",
+        f"{path}/temp-instances/3",
+        "--database-url",
+        f"sqlite:///{path}/user/comfyui_instance_3.db",
+    )
+    assert command.cwd == path
+    assert command.directories == (path / "user",)
+
+
+def test_extra_arguments_come_last_after_those_of_all_instances_as_they_are(
+    environment: Environment,
+) -> None:
+    hostile = ("--lowvram", "a b", "$(id)", "; rm -rf /", "", "x\ny", "'")
+    spec = replace(SPEC, extra_args=hostile)
+    command = build(environment, spec, Surroundings({}, default_args=("--base",)))
+
+    assert command.argv[-8:] == ("--base", *hostile)
+
+
+def test_two_instances_of_one_environment_share_neither_temp_nor_database(
+    environment: Environment,
+) -> None:
+    first = set(build(environment).argv)
+    second = set(build(environment, replace(SPEC, id=4, port=3005)).argv)
+    shared = [word for word in first & second if "temp-instances" in word or "sqlite" in word]
+
+    assert shared == []
+
+
+def test_the_own_temp_directory_lies_outside_the_one_that_a_comfyui_by_hand_deletes(
+    environment: Environment,
+) -> None:
+    assert not any(word.startswith(f"{environment.path}/temp/") for word in build(environment).argv)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--temp-directory", "/t"),
+        ("--temp-directory=/t",),
+        ("--temp-d=/t",),
+        ("--te", "/t"),
+    ],
+)
+def test_a_temp_directory_of_the_users_is_not_passed_twice(
+    environment: Environment, given: tuple[str, ...]
+) -> None:
+    argv = build(environment, replace(SPEC, extra_args=given)).argv
+
+    assert not any("temp-instances" in word for word in argv)
+    assert argv[-len(given) :] == given
+
+
+def test_a_database_of_the_users_for_all_instances_is_not_passed_twice(
+    environment: Environment,
+) -> None:
+    around = Surroundings({}, default_args=("--database-url=sqlite:///:memory:",))
+    command = build(environment, surroundings=around)
+
+    assert "--database-url" not in command.argv
+    assert command.directories == ()
+
+
+def test_a_flag_is_passed_only_to_a_comfyui_that_knows_it(environment: Environment) -> None:
+    old = replace(environment, flags=frozenset({"--listen", "--port"}))
+
+    assert build(old).argv[2:] == ("--listen", LISTEN, "--port", "3004")
+
+
+def test_the_own_places_follow_a_base_or_user_directory_of_the_users(
+    environment: Environment,
+) -> None:
+    base = build(environment, replace(SPEC, extra_args=("--base-directory", "/data")))
+    user = build(environment, replace(SPEC, extra_args=("--user-directory=mine",)))
+
+    assert "/data/temp-instances/3" in base.argv
+    assert "sqlite:////data/user/comfyui_instance_3.db" in base.argv
+    assert f"sqlite:///{environment.path}/mine/comfyui_instance_3.db" in user.argv
+    assert base.directories == (Path("/data/user"),)
+    assert user.directories == ()
+
+
+def test_no_database_is_named_where_its_path_cannot_be_written_as_a_url(
+    environment: Environment,
+) -> None:
+    odd = replace(environment, path=Path("/work%20space/ComfyUI-comm"))
+
+    assert "--database-url" not in build(odd).argv
+
+
+def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> None:
+    environ = {
+        "HOME": "/root",
+        "COMFYSUP_TOKEN": "secret",
+        "COMFYSUP_PORT": "8001",
+        "PYTHONHOME": "/daemon",
+        "PYTHONPATH": "/daemon",
+        "VIRTUAL_ENV": "/daemon",
+        "PATH": "/daemon/bin:/bin",
+    }
+    env = build(environment, surroundings=Surroundings(environ)).env
+
+    assert env == {
+        "HOME": "/root",
+        "PATH": f"{environment.path}/venv/bin:/daemon/bin:/bin",
+        "VIRTUAL_ENV": f"{environment.path}/venv",
+        "PYTHONUNBUFFERED": "1",
+        "__COMFY_CLI_SESSION__": "/run/comfysup/reboot-3",
+    }
+
+
+def test_secrets_are_in_no_representation(environment: Environment) -> None:
+    around = Surroundings({"HF_TOKEN": "hf_secret"})
+    command = build(environment, surroundings=around)
+
+    assert "hf_secret" not in repr(command) + repr(around)
+
+
+def test_a_spec_overrides_what_is_inherited_but_not_the_session(environment: Environment) -> None:
+    variables = {"HOME": "/mine", "PYTHONUNBUFFERED": "", "__COMFY_CLI_SESSION__": "/mine"}
+    spec = replace(SPEC, env=tuple(variables.items()))
+    env = build(environment, spec, Surroundings({"HOME": "/root"})).env
+
+    assert env["HOME"] == "/mine"
+    assert env["PYTHONUNBUFFERED"] == ""
+    assert env["__COMFY_CLI_SESSION__"] == str(SESSION)
+
+
+@pytest.mark.parametrize("gpu", ["0", "0,1", ""])
+def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
+    environment: Environment, gpu: str
+) -> None:
+    inherited = {"CUDA_VISIBLE_DEVICES": "7", "ROCR_VISIBLE_DEVICES": "4,5"}
+    env = build(environment, surroundings=Surroundings(inherited), gpu=gpu).env
+
+    assert env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert env["CUDA_VISIBLE_DEVICES"] == env["HIP_VISIBLE_DEVICES"] == gpu
+    assert env["ROCR_VISIBLE_DEVICES"] == "4,5"
+
+
+def test_without_a_gpu_what_is_visible_to_the_daemon_is_visible(environment: Environment) -> None:
+    env = build(environment, surroundings=Surroundings({"CUDA_VISIBLE_DEVICES": "7"})).env
+
+    assert env["CUDA_VISIBLE_DEVICES"] == "7"
+    assert "CUDA_DEVICE_ORDER" not in env
+
+
+def test_tcmalloc_is_preloaded_unless_the_spec_decides(environment: Environment) -> None:
+    around = Surroundings({}, preload="/lib/libtcmalloc.so.4")
+    without = replace(SPEC, env=(("LD_PRELOAD", ""),))
+
+    assert build(environment, surroundings=around).env["LD_PRELOAD"] == "/lib/libtcmalloc.so.4"
+    assert build(environment, without, around).env["LD_PRELOAD"] == ""
+    assert "LD_PRELOAD" not in build(environment).env
+
+
+def test_an_instance_with_key_and_certificate_speaks_tls() -> None:
+    half = replace(SPEC, extra_args=("--tls-keyfile", "k"))
+    whole = replace(SPEC, extra_args=("--tls-keyf", "k", "--tls-certfile=c"))
+
+    assert base_url(half) == "http://127.0.0.1:3004"
+    assert base_url(whole) == "https://127.0.0.1:3004"
+    assert base_url(half, ("--tls-certfile", "c")) == "https://127.0.0.1:3004"

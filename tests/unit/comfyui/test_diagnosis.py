@@ -1,0 +1,287 @@
+import time
+
+import pytest
+
+from comfysup.comfyui.diagnosis import Diagnosis, diagnose
+from tests.unit.comfyui import last_words as words
+
+
+def of(
+    log: str, exit_code: int | None = 1, signal: str | None = None, *, oom_killed: bool = False
+) -> Diagnosis:
+    return diagnose(
+        exit_code=None if signal else exit_code,
+        signal=signal,
+        log_tail=log.splitlines(),
+        oom_killed=oom_killed,
+        known_flags=frozenset({"--lowvram", "--highvram", "--cpu"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("log", "reason", "message"),
+    [
+        (words.PORT_IN_USE, "port_in_use", "port 3100 was taken when ComfyUI opened it"),
+        (
+            words.MISSING_MODULE,
+            "missing_module",
+            "the Python module 'a_module_that_is_not_there' is missing",
+        ),
+        (words.NO_LIBRARY, "missing_module", "the system library 'libGL.so.1' is missing"),
+        (
+            words.UNKNOWN_ARGUMENT,
+            "unknown_argument",
+            "ComfyUI does not know the arguments: --lowram x",
+        ),
+        (
+            words.BAD_VALUE,
+            "unknown_argument",
+            "ComfyUI refused its arguments: argument --lowvram: not allowed with argument --cpu",
+        ),
+        (
+            words.TORCH_WITHOUT_CUDA,
+            "torch_without_cuda",
+            "the torch of this environment was built without CUDA",
+        ),
+        (
+            words.NO_KERNEL,
+            "torch_without_cuda",
+            "the torch of this environment was not built for this GPU",
+        ),
+        (
+            words.NO_DRIVER,
+            "missing_driver",
+            "ComfyUI found no GPU that it can use (Found no NVIDIA driver)",
+        ),
+        (
+            words.OLD_DRIVER,
+            "missing_driver",
+            "ComfyUI found no GPU that it can use (driver on your system is too old)",
+        ),
+        (
+            words.NO_GPUS,
+            "missing_driver",
+            "ComfyUI found no GPU that it can use (No CUDA GPUs are available)",
+        ),
+        (
+            words.NO_LIBCUDA,
+            "missing_driver",
+            "ComfyUI found no GPU that it can use (libcuda.so.1: cannot open)",
+        ),
+        (
+            words.CUDA_OOM,
+            "cuda_out_of_memory",
+            "the GPU ran out of memory when 14.00 MiB more were asked for",
+        ),
+        (words.CUDA_OOM_ASYNC, "cuda_out_of_memory", "the GPU ran out of memory"),
+        (
+            words.CPU_ALLOCATOR,
+            "host_out_of_memory",
+            (
+                "the machine ran out of memory when 40000000000000 bytes more were asked for, "
+                "in the custom node 'big'"
+            ),
+        ),
+        (words.NUMPY_MEMORY, "host_out_of_memory", "the machine ran out of memory"),
+        (words.MEMORY_ERROR, "host_out_of_memory", "the machine ran out of memory"),
+        (words.DISK_FULL, "disk_full", "the disk is full, or a quota is used up"),
+        (words.SQLITE_FULL, "disk_full", "the disk is full, or a quota is used up"),
+        (words.SAFETENSORS_FULL, "disk_full", "the disk is full, or a quota is used up"),
+        (words.DATABASE_IN_USE, "exit", "its asset database could not be opened (in_use)"),
+    ],
+)
+def test_the_end_of_a_log_tells_why_it_ended(log: str, reason: str, message: str) -> None:
+    found = of(log)
+
+    assert (reason, message) == (found.reason, found.message)
+    assert found.hint
+    assert found.text == f"{found.message}; {found.hint}"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (words.CUDA_OOM_TERMINATE, "cuda_out_of_memory"),
+        (words.BAD_ALLOC, "host_out_of_memory"),
+        (words.RUNNING, "signal"),
+    ],
+)
+def test_an_abort_is_explained_by_what_cpp_says_last(log: str, reason: str) -> None:
+    assert reason == of(log, signal="SIGABRT").reason
+
+
+@pytest.mark.parametrize("signal", ["SIGSEGV", None])
+def test_a_crash_in_native_code_needs_no_log(signal: str | None) -> None:
+    """A shell around the interpreter makes 139 of the signal."""
+    assert of("", 139, signal).reason == "segmentation_fault"
+    assert of(words.RUNNING, 139, signal).reason == "segmentation_fault"
+    assert of(words.FAULT_HANDLER, 139, signal).reason == "segmentation_fault"
+
+
+def test_a_crash_whose_signal_nobody_knows_is_told_by_the_fault_handler() -> None:
+    assert of(words.FAULT_HANDLER, None).reason == "segmentation_fault"
+
+
+def test_a_kill_that_the_cgroup_counted_is_the_memory_of_the_host() -> None:
+    killed = of(words.RUNNING, signal="SIGKILL", oom_killed=True)
+    wrapped = of(words.RUNNING, 137, oom_killed=True)
+
+    assert killed.reason == wrapped.reason == "host_out_of_memory"
+    assert of(words.RUNNING, signal="SIGKILL").reason == "signal"
+    assert of(words.PORT_IN_USE, 1, oom_killed=True).reason == "port_in_use"
+
+
+@pytest.mark.parametrize(
+    "signal", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGBUS", "SIGILL", "SIGFPE"]
+)
+def test_another_signal_is_named_whatever_the_log_says(signal: str) -> None:
+    found = of(words.RUNNING + words.CUDA_OOM, signal=signal)
+
+    assert found.reason == "signal"
+    assert found.message == f"it was ended by {signal}"
+
+
+def test_a_sigint_while_loading_is_a_signal_and_no_error() -> None:
+    assert of(words.EARLY_SIGINT, signal="SIGINT").reason == "signal"
+
+
+# What was survived is not the reason.
+
+
+def test_a_custom_node_that_cannot_be_imported_did_not_end_it() -> None:
+    log = words.START + words.SURVIVED_MISSING_MODULE
+
+    assert of(log + words.PORT_IN_USE).reason == "port_in_use"
+    assert of(log + "Starting server\n").reason == "exit"
+    assert of(log, None).reason == "exit"
+
+
+def test_a_prompt_that_ran_out_of_memory_did_not_end_it() -> None:
+    found = of(words.RUNNING + words.SURVIVED_OOM)
+
+    assert found.reason == "exit"
+    assert found.message == "it exited by itself with code 1"
+
+
+def test_running_out_of_memory_at_the_very_end_did() -> None:
+    cut = words.SURVIVED_OOM[: words.SURVIVED_OOM.index("Prompt executed")]
+
+    assert of(words.RUNNING + cut, signal="SIGABRT").reason == "cuda_out_of_memory"
+
+
+def test_what_stands_hundreds_of_lines_earlier_is_not_looked_at() -> None:
+    log = words.CUDA_OOM + "50%|#####     | 10/20 [00:05<00:05]\n" * 300
+
+    assert of(log).reason == "exit"
+
+
+def test_the_final_traceback_decides_over_an_earlier_one() -> None:
+    unknown = 'Traceback (most recent call last):\n  File "x.py", line 1\nKeyError: 7\n'
+    found = of(words.DISK_FULL + "retrying\n" + unknown)
+
+    assert found == Diagnosis("exit", "it exited by itself with code 1: KeyError: 7")
+
+
+def test_errors_in_destructors_after_the_final_traceback_do_not_hide_it() -> None:
+    noise = (
+        "Exception ignored in: <function Pool.__del__ at 0x7f>\n"
+        "Traceback (most recent call last):\n"
+        '  File "pool.py", line 1, in __del__\n'
+        "AttributeError: 'NoneType' object has no attribute 'close'\n"
+    )
+
+    assert of(words.PORT_IN_USE + noise).reason == "port_in_use"
+
+
+def test_code_shown_in_a_traceback_is_no_message() -> None:
+    """`raise AssertionError("Torch not compiled …")` stands there also when another ended it."""
+    log = words.TORCH_WITHOUT_CUDA.splitlines()[:-1]
+
+    assert of("\n".join([*log, "ValueError: something else"])).reason == "exit"
+
+
+def test_an_exit_with_0_was_meant_whatever_the_log_says() -> None:
+    assert of(words.RUNNING + words.CUDA_OOM, 0) == Diagnosis(
+        "exit", "it exited by itself with code 0"
+    )
+
+
+# What else is told.
+
+
+def test_a_missing_module_names_the_custom_node_that_asked_for_it() -> None:
+    log = words.SURVIVED_MISSING_MODULE.split("\n\nCannot", maxsplit=1)[0]
+    found = of(log)
+
+    assert found.message.endswith("is missing, in the custom node 'broken_node.py'")
+    assert "custom_nodes/broken_node.py/requirements.txt" in found.hint
+
+
+def test_a_mistyped_argument_is_answered_with_the_nearest_known_one() -> None:
+    assert of(words.UNKNOWN_ARGUMENT).hint == "correct extra_args: did you mean --lowvram?"
+
+
+def test_an_ending_that_nobody_knows_is_not_guessed() -> None:
+    assert of("", None) == Diagnosis("exit", "it ended, and how is not known any more")
+
+
+def test_without_a_traceback_the_last_line_is_told() -> None:
+    assert of("one\nlast words\n\n", 3).message == "it exited by itself with code 3: last words"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "\x1b[31m[ERROR]\x1b[0m ",
+        "[ERROR] ",
+        "[2024-11-06 23:40:38.499] ",
+        "2024-12-16 17:10:56,770 - root - ERROR - ",
+        "  9%|#   | 1/20 [00:01<00:20]\r",
+    ],
+)
+def test_stamps_colours_and_progress_bars_before_a_line_change_nothing(prefix: str) -> None:
+    lines = words.MEMORY_ERROR.splitlines()
+    marked = "\n".join(f"{prefix}{line}" for line in lines)
+
+    assert of(marked).reason == "host_out_of_memory"
+    assert of(f"{prefix}got prompt\n").message == "it exited by itself with code 1"
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "\n\n\n",
+        "\0" * 100,
+        "\r" * 100,
+        "x" * 1_000_000,
+        "[Errno 98]" * 9_999,
+        "Traceback (most recent call last):",
+        "main.py: error: unrecognized arguments: {0} {x}",
+    ],
+)
+def test_no_log_is_an_error(log: str) -> None:
+    found = of(log)
+
+    assert found.message
+    assert len(found.message) < 500
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "50%|#####     | 10/20 [00:05<00:05,  1.9it/s] some node says what it does, at length",
+        '  File "/workspace/ComfyUI-comm/custom_nodes/a/b.py", line 1, in custom_nodes/x',
+        "[2024-11-06 23:40:38.499] [INFO] DefaultCPUAllocator: .......... bind on address (",
+    ],
+)
+def test_a_diagnosis_of_200_lines_is_quick(line: str) -> None:
+    """Below a millisecond where it was written; twice that for a slower machine."""
+    lines = [line] * 200
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        diagnose(exit_code=1, signal=None, log_tail=lines)
+        times.append(time.perf_counter() - started)
+
+    assert min(times) < 0.002

@@ -1,0 +1,259 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comfysup.comfyui.environment import Environments
+from comfysup.supervision.protocols import RefusedError
+from tests.unit.comfyui.conftest import CLI_ARGS, make_environment
+
+
+def test_a_whole_environment_is_usable_and_told_by_its_files(workspace: Path) -> None:
+    found = Environments(workspace).find("comm")
+
+    assert found.usable
+    assert (found.problems, found.notes) == ((), ())
+    assert (found.comfyui_version, found.python_version, found.torch_version) == (
+        "0.3.64",
+        "3.11.7",
+        "2.8.0+cu128",
+    )
+    assert found.models_link == "../shared-models"
+    assert "--temp-directory" in found.flags
+    assert found.python == workspace / "ComfyUI-comm" / "venv" / "bin" / "python"
+
+
+def test_the_paths_are_absolute_even_in_a_relative_workspace(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.parent)
+
+    assert Environments(Path("workspace")).find("comm").path == workspace / "ComfyUI-comm"
+
+
+def remove_main(path: Path) -> str:
+    (path / "main.py").unlink()
+    return f"cannot use {path}/main.py: No such file or directory"
+
+
+def make_main_a_directory(path: Path) -> str:
+    (path / "main.py").unlink()
+    (path / "main.py").mkdir()
+    return f"cannot use {path}/main.py: Is a directory"
+
+
+def remove_python(path: Path) -> str:
+    (path / "venv/bin/python").unlink()
+    return f"cannot use {path}/venv/bin/python: No such file or directory"
+
+
+def forbid_python(path: Path) -> str:
+    (path / "venv/bin/python").chmod(0o644)
+    return f"{path}/venv/bin/python is not executable"
+
+
+def make_python_a_directory(path: Path) -> str:
+    (path / "venv/bin/python").unlink()
+    (path / "venv/bin/python").mkdir()
+    return f"{path}/venv/bin/python is not a file"
+
+
+def unlink_base_python(path: Path) -> str:
+    (path / "venv/bin/python").unlink()
+    (path / "venv/bin/python").symlink_to("/gone/python3.9")
+    return f"{path}/venv/bin/python points to /gone/python3.9, which cannot be used"
+
+
+def loop_python(path: Path) -> str:
+    (path / "venv/bin/python").unlink()
+    (path / "venv/bin/python").symlink_to("python")
+    return "Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        remove_main,
+        make_main_a_directory,
+        remove_python,
+        forbid_python,
+        make_python_a_directory,
+        unlink_base_python,
+        loop_python,
+    ],
+)
+def test_what_makes_an_environment_unusable_is_a_problem_naming_the_path(
+    workspace: Path, damage: Callable[[Path], str]
+) -> None:
+    expected = damage(workspace / "ComfyUI-comm")
+    found = Environments(workspace).find("comm")
+
+    assert not found.usable
+    assert len(found.problems) == 1
+    assert expected in found.problems[0]
+
+
+def test_every_problem_is_named_at_once(workspace: Path) -> None:
+    remove_main(workspace / "ComfyUI-comm")
+    remove_python(workspace / "ComfyUI-comm")
+
+    assert len(Environments(workspace).find("comm").problems) == 2
+
+
+def test_all_else_that_is_missing_is_a_note(workspace: Path) -> None:
+    path = workspace / "ComfyUI-comm"
+    (path / "models").unlink()
+    (path / "custom_nodes").rmdir()
+    (path / "comfy/cli_args.py").unlink()
+    (path / "comfyui_version.py").unlink()
+    (path / "venv/pyvenv.cfg").unlink()
+    (path / "venv/lib/python3.11/site-packages/torch-2.8.0+cu128.dist-info").rmdir()
+    found = Environments(workspace).find("comm")
+
+    assert found.usable
+    assert found.notes == (
+        f"cannot read {path}/comfy/cli_args.py: No such file or directory",
+        f"cannot read {path}/custom_nodes: No such file or directory",
+        f"{path}/models does not exist",
+        f"no torch in {path}/venv",
+    )
+    assert (found.comfyui_version, found.python_version, found.torch_version) == (None,) * 3
+    assert found.flags == frozenset()
+
+
+def test_models_of_its_own_and_a_link_to_nothing_are_notes(workspace: Path) -> None:
+    models = workspace / "ComfyUI-comm" / "models"
+    models.unlink()
+    models.symlink_to("/gone")
+    dangling = Environments(workspace).find("comm")
+    models.unlink()
+    models.mkdir()
+    own = Environments(workspace).find("comm")
+
+    assert dangling.models_link == "/gone"
+    assert dangling.notes == (f"{models} points to /gone, which is not a directory",)
+    assert own.models_link is None
+    assert own.notes == (f"{models} is not a link: its models are not shared",)
+
+
+def test_custom_nodes_are_those_that_comfyui_would_load(workspace: Path) -> None:
+    nodes = workspace / "ComfyUI-comm" / "custom_nodes"
+    for directory in ("ComfyUI-Manager", "a_pack", "off.disabled", "__pycache__", ".git"):
+        (nodes / directory).mkdir()
+    for file in ("one.py", "off.py.disabled", "example_node.py.example", "notes.txt"):
+        (nodes / file).touch()
+    found = Environments(workspace).find("comm")
+
+    assert found.custom_nodes == ("a_pack", "ComfyUI-Manager", "one.py")
+
+
+def test_the_version_before_comfyui_version_py_is_that_of_pyproject(workspace: Path) -> None:
+    path = workspace / "ComfyUI-comm"
+    (path / "comfyui_version.py").unlink()
+    (path / "pyproject.toml").write_text('[project]\nname = "ComfyUI"\nversion = "0.3.4"\n')
+
+    assert Environments(workspace).find("comm").comfyui_version == "0.3.4"
+
+
+def test_torch_of_the_system_counts_where_the_venv_sees_the_systems_packages(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """The scripts before this program made their venvs so."""
+    path = workspace / "ComfyUI-comm"
+    (path / "venv/lib/python3.11/site-packages/torch-2.8.0+cu128.dist-info").rmdir()
+    system = tmp_path / "system"
+    (system / "lib/python3.11/site-packages/torch-2.6.0.dist-info").mkdir(parents=True)
+    (path / "venv/pyvenv.cfg").write_text(
+        f"home = {system}/bin\ninclude-system-site-packages = true\nversion_info = 3.11.9.final.0\n"
+    )
+    found = Environments(workspace).find("comm")
+
+    assert (found.torch_version, found.python_version) == ("2.6.0", "3.11.9")
+
+
+def test_flags_are_parsed_again_only_when_the_file_changed(workspace: Path) -> None:
+    environments = Environments(workspace)
+    first = environments.find("comm").flags
+    cli_args = workspace / "ComfyUI-comm/comfy/cli_args.py"
+
+    assert environments.find("comm").flags is first
+
+    cli_args.write_text(CLI_ARGS + 'parser.add_argument("--brand-new")\n')
+
+    assert environments.find("comm").flags - first == {"--brand-new"}
+
+
+def test_a_cli_args_that_cannot_be_parsed_is_a_note(workspace: Path) -> None:
+    cli_args = workspace / "ComfyUI-comm/comfy/cli_args.py"
+    for text in (b"def (:", b"\xff\xfe", b"x = 1\0"):
+        cli_args.write_bytes(text)
+        found = Environments(workspace).find("comm")
+
+        assert found.usable
+        assert found.notes[0].startswith(f"cannot parse {cli_args}: ")
+
+
+def test_an_environment_that_is_not_there_is_refused_naming_path_and_neighbours(
+    workspace: Path,
+) -> None:
+    with pytest.raises(RefusedError) as refused:
+        Environments(workspace).find("other")
+
+    assert refused.value.code == "unknown_environment"
+    assert str(refused.value) == (
+        f"there is no environment 'other': {workspace}/ComfyUI-other is not a directory "
+        "(there are: comm)"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "a/b", "a;b", "$(id)", "a\nb", "comm\n", "comm\0", "-x", "ä"]
+    + [n * "x" for n in (65, 10_000)],
+)
+def test_a_name_that_could_leave_the_workspace_never_touches_a_path(
+    workspace: Path, name: str
+) -> None:
+    with pytest.raises(RefusedError, match="is no name of an environment") as refused:
+        Environments(workspace).find(name)
+
+    assert refused.value.code == "unknown_environment"
+    assert len(str(refused.value)) < 200
+
+
+def test_all_are_listed_by_name_usable_or_not(workspace: Path) -> None:
+    make_environment(workspace, "aua-sp")
+    (workspace / "ComfyUI-empty").mkdir()
+    (workspace / "ComfyUI-a file").touch()
+    (workspace / "ComfyUI-odd name").mkdir()
+    (workspace / "other").mkdir()
+    found = Environments(workspace).all()
+
+    assert [(each.name, each.usable) for each in found] == [
+        ("aua-sp", True),
+        ("comm", True),
+        ("empty", False),
+        ("odd name", False),
+    ]
+    assert "cannot be used as the name" in found[3].problems[0]
+
+
+def test_a_workspace_that_is_not_there_has_no_environments(tmp_path: Path) -> None:
+    assert Environments(tmp_path / "gone").all() == ()
+
+
+def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:
+    (workspace / "ComfyUI-also").symlink_to("ComfyUI-comm")
+
+    assert Environments(workspace).find("also").usable
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may look into everything")
+def test_an_environment_that_may_not_be_entered_says_so(workspace: Path) -> None:
+    path = workspace / "ComfyUI-comm"
+    path.chmod(0o000)
+    found = Environments(workspace).find("comm")
+    path.chmod(0o755)
+
+    assert "Permission denied" in found.problems[0]

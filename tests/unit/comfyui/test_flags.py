@@ -1,0 +1,84 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from comfysup.comfyui.flags import flags_in, meant_by, parse_flags, value_of
+
+# The three shapes in which the real file writes them: parser, group, and over several lines.
+CLI_ARGS = """
+import argparse, enum
+import comfy.options
+parser = argparse.ArgumentParser()
+parser.add_argument("--listen", type=str, nargs="?", const="0.0.0.0,::", help="as --in-a-help-text")
+vram_group = parser.add_mutually_exclusive_group()
+vram_group.add_argument("--lowvram", action="store_true")
+parser.add_argument(
+    "--database-url", "-d", type=str, default=f"sqlite:///{x}",
+)
+parser.add_argument("--temp-directory", default="--not-a-flag")
+# parser.add_argument("--commented-out")
+args = parser.parse_args()
+"""
+KNOWN = frozenset({"--temp-directory", "--tls-keyfile", "--lowvram", "--preview-size"})
+
+
+def test_the_flags_of_every_add_argument_are_found_without_importing_the_file() -> None:
+    expected = {"--listen", "--lowvram", "--database-url", "-d", "--temp-directory"}
+
+    assert expected == parse_flags(CLI_ARGS)
+
+
+def test_a_file_that_is_no_python_is_an_error_of_the_parser() -> None:
+    with pytest.raises(SyntaxError):
+        parse_flags("def (:")
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--temp-directory", "--temp-directory"),
+        ("--temp-directory=/x=y", "--temp-directory"),
+        ("--temp-d", "--temp-directory"),
+        ("--te=/x", "--temp-directory"),
+        ("--t", None),
+        ("--", None),
+        ("temp-directory", None),
+        ("-t", None),
+        ("--temp-directory-of-mine", None),
+        ("", None),
+    ],
+)
+def test_an_argument_means_the_flag_that_argparse_takes_it_for(
+    argument: str, expected: str | None
+) -> None:
+    assert expected == meant_by(argument, KNOWN)
+
+
+def test_the_last_value_of_a_flag_counts_however_it_is_written() -> None:
+    arguments = ("--temp-directory", "/a", "--lowvram", "--temp-d=/b")
+
+    assert value_of("--temp-directory", arguments, KNOWN) == "/b"
+    assert value_of("--temp-directory", arguments[:2], KNOWN) == "/a"
+    assert value_of("--preview-size", arguments, KNOWN) is None
+    assert value_of("--temp-directory", ("--temp-directory",), KNOWN) is None
+
+
+def test_flags_in_names_what_the_arguments_give() -> None:
+    given = flags_in(("--lowv", "x", "--tls-keyfile=k", "--unknown"), KNOWN)
+
+    assert given == {"--lowvram", "--tls-keyfile"}
+
+
+def test_the_reader_finds_what_argparse_itself_offers(tmp_path: Path) -> None:
+    """The text is executed by nobody but this test, to compare."""
+    script = tmp_path / "shown.py"
+    code = CLI_ARGS.replace("import comfy.options", "x = 1").replace(
+        "args = parser.parse_args()", ""
+    )
+    script.write_text(code + "print(*parser._option_string_actions)")
+    shown = subprocess.run(
+        ["python3", str(script)], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert set(shown) - {"-h", "--help"} == parse_flags(CLI_ARGS)

@@ -1,0 +1,67 @@
+"""What an instance is said to hold of each GPU."""
+
+import json
+
+import pytest
+
+from comfysup.comfyui.gpu_memory import HeldMemory, held_memory, read_devices
+from comfysup.comfyui.probe import new_session
+from tests.unit.comfyui.servers import FixedServer, answer
+
+CARD = {
+    "name": "cuda:0 NVIDIA H200 : cudaMallocAsync",
+    "type": "cuda",
+    "index": 0,
+    "vram_total": 150_000_000_000,
+    "vram_free": 149_000_000_000,
+    "torch_vram_total": 7_000_000_000,
+    "torch_vram_free": 30_000_000,
+}
+
+
+@pytest.mark.parametrize(("visible", "index"), [((), 0), ((3,), 3), ((2, 5), 2)])
+def test_a_gpu_is_named_as_the_driver_counts(visible: tuple[int, ...], index: int) -> None:
+    stats = {"system": {}, "devices": [CARD]}
+
+    assert read_devices(stats, visible) == (HeldMemory(index, 7_000_000_000),)
+
+
+def test_every_gpu_that_it_sees_counts() -> None:
+    stats = {"devices": [CARD, {**CARD, "index": 1, "torch_vram_total": 5}]}
+
+    assert read_devices(stats, (4, 2)) == (HeldMemory(4, 7_000_000_000), HeldMemory(2, 5))
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [
+        None,
+        [],
+        {},
+        {"devices": None},
+        {"devices": [None, 3, {}]},
+        {"devices": [{**CARD, "type": "cpu", "index": None}]},
+        {"devices": [{**CARD, "torch_vram_total": "much"}]},
+    ],
+)
+def test_what_is_no_gpu_holds_nothing(stats: object) -> None:
+    assert read_devices(stats, ()) == ()
+
+
+async def test_it_is_asked_for_system_stats() -> None:
+    server = FixedServer(answer(json.dumps({"devices": [CARD]}).encode()))
+    await server.listen()
+    async with new_session() as session:
+        found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
+    await server.close()
+
+    assert found == (HeldMemory(0, 7_000_000_000),)
+    assert "/system_stats" in server.headers[0]
+
+
+async def test_nothing_is_known_of_one_that_does_not_answer() -> None:
+    server = FixedServer(b"")
+    await server.listen()
+    async with new_session() as session:
+        assert await held_memory(session, f"http://127.0.0.1:{server.port}", ()) is None
+    await server.close()

@@ -1,0 +1,433 @@
+import asyncio
+import os
+import resource
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import aiohttp
+import pytest
+
+from comfysup.comfyui import probe as module
+from comfysup.comfyui.probe import ComfyProber, new_session
+from comfysup.supervision.protocols import Finding, Probe, Prober
+from comfysup.supervision.spec import InstanceSpec
+from comfysup.system.listeners import owns_port
+from tests.unit.comfyui.servers import (
+    NOT_COMFYUI,
+    ComfyServer,
+    EndlessServer,
+    FixedServer,
+    RedirectingServer,
+    SilentServer,
+    SlowServer,
+    TricklingServer,
+    answer,
+)
+
+ServerT = TypeVar("ServerT", bound=ComfyServer)
+SHORT = 0.05
+LONG = 30.0
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with new_session() as session:
+        yield session
+
+
+class Serve(Protocol):
+    """Starts a server that is closed when the test is over."""
+
+    async def __call__(
+        self, server: ServerT, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> ServerT: ...
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    servers: list[ComfyServer] = []
+
+    async def start(server: ServerT, port: int = 0, tls: ssl.SSLContext | None = None) -> ServerT:
+        servers.append(server)
+        return await server.listen(port, tls)
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+def spec(port: int, *extra_args: str) -> InstanceSpec:
+    return InstanceSpec(0, "main", "comm", port, extra_args)
+
+
+def probe(
+    session: aiohttp.ClientSession,
+    port: int,
+    owns: module.OwnsPort = lambda _pid, _port: True,
+    *,
+    busy: bool = False,
+) -> Probe:
+    async def is_busy() -> bool:
+        return busy
+
+    prober: Prober = ComfyProber(session, owns, lambda _spec, _pid: is_busy)
+    return prober.probe(spec(port), 42)
+
+
+async def stop(*tasks: asyncio.Task[Finding] | asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def closed_port() -> int:
+    with socket.socket() as looker:
+        looker.bind(("127.0.0.1", 0))
+        port: int = looker.getsockname()[1]
+        return port
+
+
+# Ready.
+
+
+async def test_ready_is_an_answer_as_comfyui_from_our_process(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    server = await serve(ComfyServer())
+    prober = ComfyProber(session, owns_port)
+
+    await prober.probe(spec(server.port), os.getpid()).until_ready()
+
+    assert server.headers[0].startswith("GET /system_stats HTTP/1.1")
+
+
+async def test_an_instance_is_seen_within_100_ms_of_its_port_being_open(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    delays = []
+    for _ in range(5):
+        port = closed_port()
+        prober = ComfyProber(session, owns_port)
+        waiting = asyncio.create_task(prober.probe(spec(port), os.getpid()).until_ready())
+        await asyncio.sleep(0)  # a turn of the loop: it has looked once
+        server = await serve(ComfyServer(), port)
+        opened = time.monotonic()
+        await waiting
+        delays.append(time.monotonic() - opened)
+        await server.close()
+
+    # The best of some: the machine of the tests may be busy.
+    assert min(delays) < 0.1
+
+
+async def test_a_stranger_that_answers_as_comfyui_is_not_our_instance(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    stranger = await serve(ComfyServer())
+    looked = threading.Semaphore(0)
+
+    def owns(pid: int, port: int) -> bool:
+        looked.release()
+        return False
+
+    waiting = asyncio.create_task(probe(session, stranger.port, owns).until_ready())
+    for _ in range(3):
+        await asyncio.to_thread(looked.acquire)
+
+    assert not waiting.done()
+    assert stranger.asked == 0
+
+    await stop(waiting)
+
+
+async def test_our_instance_is_ready_once_the_stranger_has_left(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    stranger = await serve(ComfyServer())
+    ours = threading.Event()
+    looked = threading.Event()
+
+    def owns(pid: int, port: int) -> bool:
+        looked.set()
+        return ours.is_set()
+
+    waiting = asyncio.create_task(probe(session, stranger.port, owns).until_ready())
+    await asyncio.to_thread(looked.wait)
+    await stranger.close()
+    server = await serve(ComfyServer(), stranger.port)
+    ours.set()
+    await waiting
+
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize("reply", NOT_COMFYUI)
+async def test_a_process_of_ours_that_answers_something_else_is_not_ready(
+    session: aiohttp.ClientSession, serve: Serve, reply: str
+) -> None:
+    server = await serve(NOT_COMFYUI[reply]())
+    waiting = asyncio.create_task(probe(session, server.port).until_ready())
+    await server.was_asked(3)
+
+    assert not waiting.done()
+
+    await stop(waiting)
+
+
+async def test_a_slow_first_answer_is_waited_for(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    server = await serve(SlowServer())
+    waiting = asyncio.create_task(probe(session, server.port).until_ready())
+    await server.was_asked(1)
+    server.released.set()
+    await waiting
+
+    assert server.asked == 1
+
+
+async def test_a_first_answer_that_never_comes_is_asked_for_again(
+    session: aiohttp.ClientSession, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READY_PATIENCE", SHORT)
+    server = await serve(SilentServer())
+    waiting = asyncio.create_task(probe(session, server.port).until_ready())
+    await server.was_asked(3)
+
+    assert not waiting.done()
+
+    await stop(waiting)
+
+
+async def test_a_look_at_the_owner_that_fails_is_no_answer(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    server = await serve(ComfyServer())
+    looks = iter([OSError(24, "Too many open files"), None])
+
+    def owns(pid: int, port: int) -> bool:
+        if error := next(looks):
+            raise error
+        return True
+
+    await probe(session, server.port, owns).until_ready()
+
+    assert server.asked == 1
+
+
+async def test_a_redirect_is_not_followed(session: aiohttp.ClientSession, serve: Serve) -> None:
+    good = await serve(ComfyServer())
+    server = await serve(RedirectingServer(good.port))
+    waiting = asyncio.create_task(probe(session, server.port).until_ready())
+    await server.was_asked(2)
+
+    assert Finding.SILENT is await probe(session, server.port).ask(LONG)
+    assert not waiting.done()
+    assert good.asked == 0
+
+    await stop(waiting)
+
+
+# Alive.
+
+
+async def test_an_instance_that_answers_is_answered(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    server = await serve(ComfyServer())
+
+    assert Finding.ANSWERED is await probe(session, server.port).ask(LONG)
+    assert server.headers[0].startswith("GET /prompt HTTP/1.1")
+
+
+async def test_nobody_on_the_port_is_refused_at_once(session: aiohttp.ClientSession) -> None:
+    started = time.monotonic()
+
+    assert Finding.REFUSED is await probe(session, closed_port()).ask(LONG)
+    assert time.monotonic() - started < LONG / 10
+
+
+@pytest.mark.parametrize("server_type", [SilentServer, SlowServer, TricklingServer])
+async def test_no_answer_in_time_is_silence(
+    session: aiohttp.ClientSession, serve: Serve, server_type: type[ComfyServer]
+) -> None:
+    server = await serve(server_type())
+
+    assert Finding.SILENT is await probe(session, server.port).ask(SHORT)
+
+
+@pytest.mark.parametrize("reply", NOT_COMFYUI)
+async def test_an_answer_that_is_none_of_comfyuis_is_silence(
+    session: aiohttp.ClientSession, serve: Serve, reply: str
+) -> None:
+    server = await serve(NOT_COMFYUI[reply]())
+
+    assert Finding.SILENT is await probe(session, server.port).ask(LONG)
+
+
+async def test_a_listener_whose_connections_nobody_takes_is_silent(
+    session: aiohttp.ClientSession,
+) -> None:
+    """A process that is stopped: the kernel accepts for it, and then no more."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        findings = [await probe(session, port).ask(SHORT) for _ in range(4)]
+
+    assert findings == [Finding.SILENT] * 4
+
+
+async def test_an_answer_without_end_is_read_only_so_far(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    server = await serve(EndlessServer())
+
+    await probe(session, server.port).ask(LONG)
+
+    # What the sockets of both sides hold comes on top.
+    assert server.sent < module.MAX_BODY + (16 << 20)
+
+
+async def test_silence_while_it_works_on_a_prompt_is_busy(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    silent = await serve(SilentServer())
+    good = await serve(ComfyServer())
+
+    assert Finding.BUSY is await probe(session, silent.port, busy=True).ask(SHORT)
+    assert Finding.ANSWERED is await probe(session, good.port, busy=True).ask(LONG)
+    assert Finding.REFUSED is await probe(session, closed_port(), busy=True).ask(LONG)
+
+
+async def test_each_probe_asks_once_whether_it_works_so_that_last_means_the_last_probe(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    calls = 0
+
+    async def is_busy() -> bool:
+        nonlocal calls
+        calls += 1
+        return False
+
+    server = await serve(ComfyServer())
+    asked = ComfyProber(session, owns_port, lambda _spec, _pid: is_busy).probe(
+        spec(server.port), 42
+    )
+    await asked.ask(LONG)
+    await asked.ask(LONG)
+
+    assert calls == 2
+
+
+async def test_each_probe_is_a_connection_of_its_own(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    """One left over from an earlier generation would be answered by nobody."""
+    server = await serve(ComfyServer())
+    asked = probe(session, server.port)
+    for _ in range(3):
+        await asked.ask(LONG)
+
+    assert len(set(server.peers)) == 3
+
+
+async def test_a_probe_never_waits_for_another(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    """aiohttp alone would let 100 connections wait for each other."""
+    silent = await serve(SilentServer())
+    good = await serve(ComfyServer())
+    hanging = [asyncio.create_task(probe(session, silent.port).ask(LONG)) for _ in range(150)]
+    await silent.was_asked(150)
+
+    assert Finding.ANSWERED is await probe(session, good.port).ask(LONG)
+
+    await stop(*hanging)
+
+
+async def test_a_daemon_without_descriptors_does_not_blame_the_instance(
+    session: aiohttp.ClientSession,
+    serve: Serve,
+) -> None:
+    server = await serve(ComfyServer())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest_free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        finding = await probe(session, server.port).ask(LONG)
+        listening = module._is_listening(server.port)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert finding is Finding.BUSY
+    assert not listening
+
+
+async def test_a_cancelled_probe_leaves_nothing_open(
+    session: aiohttp.ClientSession, serve: Serve
+) -> None:
+    server = await serve(SilentServer())
+    asking = asyncio.create_task(probe(session, server.port).ask(LONG))
+    await server.was_asked(1)
+    await stop(asking)
+
+    assert session.connector is not None
+    assert not session.connector._acquired
+
+
+async def test_no_proxy_is_asked(
+    session: aiohttp.ClientSession, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    server = await serve(ComfyServer())
+
+    assert Finding.ANSWERED is await probe(session, server.port).ask(LONG)
+
+
+async def test_a_cookie_is_not_kept(session: aiohttp.ClientSession, serve: Serve) -> None:
+    server = await serve(FixedServer(answer(b"{}", extra="Set-Cookie: id=1; Path=/\r\n")))
+    asked = probe(session, server.port)
+    await asked.ask(LONG)
+    await asked.ask(LONG)
+
+    assert "Cookie" not in server.headers[1]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A certificate that nobody signed, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x"
+    files = (str(tmp_path / "c.pem"), str(tmp_path / "k.pem"))
+    options = ["-out", files[0], "-keyout", files[1]]
+    subprocess.run([*command.split(), *options], check=True, capture_output=True)
+    return files
+
+
+async def test_an_instance_that_speaks_tls_is_asked_so_whatever_its_certificate(
+    session: aiohttp.ClientSession, serve: Serve, certificate: tuple[str, str]
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    server = await serve(ComfyServer(), tls=context)
+    prober = ComfyProber(session, owns_port, default_args=("--tls-keyfile", certificate[1]))
+    asked = prober.probe(spec(server.port, "--tls-certfile", certificate[0]), os.getpid())
+    await asked.until_ready()
+
+    assert Finding.ANSWERED is await asked.ask(LONG)

@@ -1,0 +1,48 @@
+"""Errors have one form, whoever found them."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfysup.supervision.events import Asker
+from tests.supervision.fakes import spec_of
+from tests.supervision.stage import Stage
+from tests.web.site import API, World, site_of
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/comfyui", f"{API}/status/", "/livez/", "/%00"])
+async def test_a_path_that_is_not_there_is_404(path: str) -> None:
+    async with site_of() as site:
+        answer = await site.refused("GET", path)
+
+    assert answer[:2] == (404, "not_found")
+
+
+async def test_a_method_that_a_path_does_not_know_is_405_and_names_those_it_knows() -> None:
+    async with site_of() as site, site.client.put(f"{API}/status") as answer:
+        found = await answer.json()
+
+    assert (answer.status, found["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET,HEAD"
+
+
+async def test_a_browser_asking_for_leave_gets_none() -> None:
+    async with site_of() as site, site.client.options(f"{API}/stop-all") as answer:
+        headers = answer.headers
+
+    assert answer.status == 405
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_a_defect_is_500_tells_nothing_and_is_logged() -> None:
+    def broken(_instance: object) -> None:
+        raise ZeroDivisionError("a secret thing")
+
+    async with site_of(World(stage=Stage(), usage=broken)) as site:
+        await site.fleet.start(spec_of(), Asker.READY, 5)
+        with capture_logs() as logs:
+            answer = await site.refused("GET", f"{API}/status")
+
+    assert answer == (500, "internal_error", "a defect of comfysup; its log says more")
+    assert [(entry["event"], entry["path"]) for entry in logs] == [
+        ("request.broke", f"{API}/status")
+    ]

@@ -1,0 +1,50 @@
+"""`livez` and `readyz`: for probes of containers, which have no token."""
+
+import pytest
+
+from comfysup.supervision.events import Asker
+from tests.supervision.fakes import FailingLauncher, FakeProber, NeverReadyProbe, spec_of
+from tests.supervision.stage import Stage
+from tests.web.site import API, World, site_of, world_of
+
+
+async def test_the_daemon_lives_whatever_its_instances_do() -> None:
+    async with site_of(world_of(FailingLauncher(1_000))) as site:
+        await site.fleet.start(spec_of(), Asker.READY, 5)
+        answer = await site.get("/livez")
+
+    assert answer == {"status": "live"}
+
+
+async def test_it_is_ready_when_nothing_is_wanted() -> None:
+    async with site_of() as site:
+        answer = await site.get("/readyz")
+
+    assert answer == {"status": "ready", "waiting_for": []}
+
+
+async def test_it_is_ready_when_all_that_are_wanted_run() -> None:
+    async with site_of() as site:
+        await site.fleet.start(spec_of(0), Asker.READY, 5)
+        await site.fleet.start(spec_of(1), Asker.READY, 5)
+        await site.post(f"{API}/instances/1/stop")
+        answer = await site.get("/readyz")
+
+    assert answer == {"status": "ready", "waiting_for": []}
+
+
+async def test_it_is_not_ready_while_one_loads() -> None:
+    world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
+    async with site_of(world) as site:
+        await site.fleet.start(spec_of(), Asker.SPAWN, 5)
+        answer = await site.ask("GET", "/readyz")
+
+    assert answer == (503, {"status": "not_ready", "waiting_for": ["0 'instance_0': starting"]})
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_a_probe_may_ask_by_head(path: str) -> None:
+    async with site_of() as site, site.client.head(path) as answer:
+        body = await answer.read()
+
+    assert (answer.status, body) == (200, b"")

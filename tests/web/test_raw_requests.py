@@ -1,0 +1,117 @@
+"""Requests in bytes, as no honest client would send them, to the application as it listens."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout
+from pydantic import SecretStr
+
+from comfysup.web.limits import Limits
+from comfysup.web.security import Admission
+from tests.web.port import GET, START, listening
+from tests.web.site import API, World
+
+
+async def test_what_cannot_be_read_is_400_in_the_form_of_all_errors(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        answers = []
+        for request in (b"\x16\x03\x01\x02\x00\r\n\r\n", GET.replace(b"x", b"x" * 9_000)):
+            caller = await port.connect()
+            caller.writer.write(request)
+            answers.append(await caller.answer())
+            await caller.let_go()
+
+    assert [status for status, _ in answers] == [400, 400]
+    assert all(body.endswith(b'"code": "bad_request"}') for _, body in answers)
+    assert all(b"cannot read the request: " in body for _, body in answers)
+
+
+async def test_too_many_headers_are_400(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        caller = await port.connect()
+        status = await caller.ask(GET[:-2] + b"a: b\r\n" * 65 + b"\r\n")
+
+    assert status == 400
+
+
+async def test_a_head_that_does_not_end_is_431(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        caller = await port.connect()
+        caller.writer.write(GET[:-2] + b"".join(b"a: %s\r\n" % (b"b" * 8_000) for _ in range(9)))
+        status, body = await caller.answer()
+        await caller.let_go()
+
+    assert (status, b"head_too_large" in body) == (431, True)
+
+
+async def test_heads_of_many_requests_on_one_connection_are_not_added_up(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        caller = await port.connect()
+        head = GET[:-2] + b"a: %s\r\n" % (b"b" * 8_000) + b"\r\n"
+        statuses = [await caller.ask(head) for _ in range(20)]
+
+    assert statuses == [200] * 20
+
+
+async def test_a_body_is_not_taken_for_a_head(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        caller = await port.connect()
+        head, _, body = START.partition(b"\r\n\r\n")
+        large = body + b" " * 999_991
+        caller.writer.write(head.replace(b": 9", b": 1000000") + b"\r\n\r\n")
+        for place in range(0, len(large), 10_000):
+            caller.writer.write(large[place : place + 10_000])
+            await caller.writer.drain()
+        status, _ = await caller.answer()
+
+    assert status == 200
+
+
+async def test_a_compressed_body_is_never_unpacked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with listening(tmp_path, Limits()) as port:
+        caller = await port.connect()
+        head, _, body = START.partition(b"\r\n\r\n")
+        caller.writer.write(head + b"\r\nContent-Encoding: gzip\r\n\r\n" + body)
+        status, _ = await caller.answer()
+        again = await caller.ask()
+
+    # Had aiohttp tried to, this would be no gzip, and an error in the log.
+    assert (status, again, caplog.records) == (415, 200, [])
+
+
+async def test_a_huge_body_is_answered_before_all_of_it_has_come(tmp_path: Path) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 65_536
+
+    headers = {"Content-Type": "application/json"}
+    patience = ClientTimeout(total=10)
+    async with listening(tmp_path, Limits()) as port, ClientSession(timeout=patience) as session:
+        url = f"http://127.0.0.1:{port.number}{API}/start-single"
+        async with session.post(url, data=endless(), headers=headers) as answer:
+            status = answer.status
+
+    assert status == 413
+
+
+async def test_a_body_that_announces_to_be_too_large_is_refused_at_once(tmp_path: Path) -> None:
+    async with listening(tmp_path, Limits()) as port, asyncio.timeout(5):
+        caller = await port.connect()
+        head = START.partition(b"\r\n\r\n")[0].replace(b": 9", b": 100000000")
+        status = await caller.ask(head + b"\r\n\r\n")
+
+    assert status == 413
+
+
+async def test_a_token_that_is_no_text_is_401(tmp_path: Path) -> None:
+    world = World(admission=Admission(lambda _socket: False, token=SecretStr("token")))
+    async with listening(tmp_path, Limits(), world) as port:
+        caller = await port.connect()
+        request = f"GET {API}/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ".encode()
+        status = await caller.ask(request + b"\xff\xfe\r\n\r\n")
+
+    assert status == 401
