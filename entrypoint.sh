@@ -11,12 +11,18 @@ LONGEST=30    # seconds between two starts at most
 
 child=
 ending=
+read -r own <"/proc/$$/comm"
 
-# All mean the same, and SIGTERM is what is passed on: a shell makes what it starts in the background
-# ignore SIGINT and SIGQUIT.
+# SIGTERM, whatever came: what a shell starts in the background ignores SIGINT and SIGQUIT. Until the
+# child has become another program it is this shell once more, and would lose the signal.
+end_child() {
+  while { read -r name <"/proc/$child/comm"; } 2>/dev/null && [ "$name" = "$own" ]; do sleep 0.01; done
+  kill -s TERM "$child" 2>/dev/null
+}
+
 end() {
   ending=yes
-  [ -z "$child" ] || kill -s TERM "$child" 2>/dev/null
+  [ -z "$child" ] || end_child
 }
 trap end TERM INT QUIT HUP
 
@@ -33,7 +39,7 @@ await() {
 
 # The same for a child that a signal may have been too early for.
 await_or_end() {
-  [ -z "$ending" ] || kill -s TERM "$child" 2>/dev/null
+  [ -z "$ending" ] || end_child
   await
 }
 

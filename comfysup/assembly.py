@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,12 +11,13 @@ from importlib.metadata import version
 from aiohttp import web
 
 from comfysup.adoption import Recalled, recall
+from comfysup.attendance import Attendance
 from comfysup.comfyui.allocator import find_tcmalloc
 from comfysup.comfyui.command import Surroundings
 from comfysup.comfyui.environment import Environment, Environments
 from comfysup.comfyui.models_link import LinkReport, link_models
-from comfysup.comfyui.probe import ComfyProber, new_session
-from comfysup.launcher import InstanceLauncher, Places
+from comfysup.comfyui.probe import new_session
+from comfysup.launcher import Hardware, InstanceLauncher, Places
 from comfysup.notices import log_notice
 from comfysup.reload import Reloader
 from comfysup.settings import Settings
@@ -28,9 +29,9 @@ from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Moment
 from comfysup.supervision.world import World
+from comfysup.system.cgroup import OomKills
 from comfysup.system.container_life import ContainerLife
 from comfysup.system.disk_threads import DiskThreads
-from comfysup.system.listeners import owns_port
 from comfysup.system.log_files import Rotation
 from comfysup.system.log_pump import LogPump
 from comfysup.system.log_reader import LogReader
@@ -66,6 +67,7 @@ class Parts:
     reloader: Reloader
     file: InstancesFile
     recalled: Recalled
+    attendance: Attendance
     identity: str
     logs: LogReader
     facts: DaemonFacts
@@ -73,9 +75,15 @@ class Parts:
 
 
 async def assemble(  # noqa: PLR0915 - a statement for each part, in the order of their needs
-    settings: Settings, run: RunDirectory, resources: AsyncExitStack
+    settings: Settings,
+    run: RunDirectory,
+    restart: Callable[[], None],
+    resources: AsyncExitStack,
 ) -> Parts:
-    """Build all parts; what must be closed is given to `resources`."""
+    """Build all parts; what must be closed is given to `resources`.
+
+    `restart` lets the daemon start anew.
+    """
     file = read_instances_file(settings.instances_file, settings)
     logs_directory = file.log_directory or settings.log_dir
     places = Places(run, logs=logs_directory, pids=file.pid_directory or logs_directory)
@@ -85,17 +93,31 @@ async def assemble(  # noqa: PLR0915 - a statement for each part, in the order o
     recalled = recall(state_file, life, identity, settings)
     reaper = Reaper()
     environments = Environments(settings.workspace)
-    pump, logs = _log_system(settings, resources)
+    disk = DiskThreads()
+    resources.callback(disk.close)
+    pump, logs = _log_system(settings, disk, resources)
     surroundings = Surroundings(dict(os.environ), preload=find_tcmalloc())
-    launcher = InstanceLauncher(environments, places, reaper, surroundings, pump, logs)
-    prober = ComfyProber(await resources.enter_async_context(new_session()), owns_port)
     board = StatusBoard()
     journal = Journal(_milliseconds_since_boot())
     announcer = Announcer(journal, now, lambda instance: present(instance, services))
+    attendance = Attendance(
+        session=await resources.enter_async_context(new_session()),
+        disk=disk,
+        directory=run.path / "queue",
+        life=f"{life.boot_id} {life.init_start_time}",
+        tell=announcer.prompt,
+        changed=board.invalidate,
+        instances=lambda: fleet,
+    )
+    resources.push_async_callback(attendance.close)
+    await attendance.queues.load(record.spec.id for record in recalled.state.instances)
+    hardware = Hardware(OomKills(), attendance.gpus)
+    launcher = InstanceLauncher(environments, places, reaper, surroundings, pump, logs, hardware)
 
     def observe(instance: Instance, notice: Notice) -> None:
         log_notice(instance, notice)
         announcer.instance(instance, notice)
+        attendance.observe(instance, notice)
         if notice is Notice.REMOVED:
             keeper.forget(instance)
 
@@ -103,18 +125,33 @@ async def assemble(  # noqa: PLR0915 - a statement for each part, in the order o
         board.invalidate()
         keeper.keep(instance)
 
-    fleet = Fleet(World(launcher, prober, now, observe, touched), settings.port)
+    world = World(launcher, attendance.prober(), now, observe, touched, attendance)
+    fleet = Fleet(world, settings.port)
     resources.push_async_callback(fleet.release)
     reloader = Reloader(fleet, launcher, settings, file, announcer.reloaded)
     reloader.applied = dict(recalled.state.applied)
     keeper = Keeper(state_file, life, lambda: reloader.applied)
     facts = DaemonFacts(version("comfysup"), os.getpid(), now(), settings.shown())
     services = _services(
-        settings, fleet, environments, places, board, announcer, reloader, logs, facts
+        settings,
+        fleet,
+        environments,
+        places,
+        board,
+        announcer,
+        reloader,
+        logs,
+        facts,
+        attendance,
+        disk,
+        restart,
     )
     reaper.start()
+    attendance.start()
     app = make_app(services, _admission(settings), limits_of(settings))
-    return Parts(fleet, announcer, keeper, reloader, file, recalled, identity, logs, facts, app)
+    return Parts(
+        fleet, announcer, keeper, reloader, file, recalled, attendance, identity, logs, facts, app
+    )
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -133,7 +170,9 @@ def now() -> Moment:
     return Moment(time.monotonic(), time.time())
 
 
-def _log_system(settings: Settings, resources: AsyncExitStack) -> tuple[LogPump, LogReader]:
+def _log_system(
+    settings: Settings, disk: DiskThreads, resources: AsyncExitStack
+) -> tuple[LogPump, LogReader]:
     """Start the threads that write logs, and those that read them."""
     pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep))
     pump.start()
@@ -157,13 +196,21 @@ def _services(  # noqa: PLR0913, PLR0917 - the routes are given all that they sh
     reloader: Reloader,
     logs: LogReader,
     facts: DaemonFacts,
+    attendance: Attendance,
+    disk: DiskThreads,
+    restart: Callable[[], None],
 ) -> Services:
+    linking = asyncio.Lock()
+
     async def looked_up() -> Sequence[Environment]:
         return await asyncio.to_thread(environments.all)
 
     async def link(name: str) -> LinkReport:
         path = environments.find(name).path
-        return await asyncio.to_thread(link_models, path, settings.workspace / "shared-models")
+        with environments.closed(name, "its models are being linked"):
+            async with linking:
+                shared = settings.workspace.absolute() / "shared-models"
+                return await disk.ask(lambda: link_models(path, shared))
 
     return Services(
         fleet=fleet,
@@ -172,10 +219,11 @@ def _services(  # noqa: PLR0913, PLR0917 - the routes are given all that they sh
         defaults=lambda: settings.defaults,
         environments=looked_up,
         link=link,
+        restart=restart,
         daemon=lambda: facts,
         log_file=places.log_file,
-        usage=lambda _instance: None,
-        queue=lambda _instance: None,
+        usage=attendance.usage,
+        queue=attendance.queue,
         journal=announcer.journal,
         audience=Audience(EVENT_READERS, EVENT_PATIENCE),
         reload=reloader.reload,

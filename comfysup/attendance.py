@@ -63,6 +63,7 @@ class Attendance:
         self._instances = instances
         self._usage = UsageSampler(self._pids, disk.ask)
         self._held: dict[int, tuple[HeldMemory, ...]] = {}
+        self._task: asyncio.Task[None] | None = None
 
         def store(number: int) -> StateFile:
             return StateFile(directory / f"{number}.json")
@@ -79,8 +80,22 @@ class Attendance:
         busy_of = self.queues.busy_of(work_of)
         return RescuingProber(ComfyProber(self._session, owns_port, busy_of), self.queues)
 
-    async def run(self) -> None:
-        """Look at all of them again and again, until cancelled."""
+    def start(self) -> None:
+        """Look at all of them again and again, until closed."""
+        self._task = asyncio.create_task(self._look(), name="attendance")
+
+    async def close(self) -> None:
+        """Look no more, and have on disk what the next daemon must know."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.queues.close()
+
+    def forget_all(self) -> None:
+        """Leave nothing for a next daemon to go on with."""
+        self.queues.forget_all()
+
+    async def _look(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._usage.run())
             tasks.create_task(self._ask_for_gpu_memory())

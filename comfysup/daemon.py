@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from enum import Enum, auto
 
 import structlog
 
@@ -14,9 +15,15 @@ from comfysup.autolaunch import autolaunch
 from comfysup.settings import Settings
 from comfysup.supervision.fleet import Fleet, Outcome
 from comfysup.supervision.life import Ladder
-from comfysup.system.process import accept_signals, raise_descriptor_limit
+from comfysup.system.handover import become_anew, received
+from comfysup.system.process import (
+    accept_signals,
+    block_signals,
+    raise_descriptor_limit,
+    unblock_signals,
+)
 from comfysup.system.run_directory import RunDirectory, RunDirectoryError
-from comfysup.web.listening import ListenError, listen
+from comfysup.web.listening import Inherited, ListenError, Listening, listen
 
 log = structlog.get_logger()
 
@@ -28,39 +35,53 @@ class DaemonError(Exception):
     """The daemon cannot begin; the text says why."""
 
 
+class Order(Enum):
+    """What a daemon is told."""
+
+    END = auto()
+    RESTART = auto()
+
+
 class Daemon:
     """One daemon, from its settings to its exit code."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._told_to_end = asyncio.Event()
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._kept = received(os.environ)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, *, end: bool = False) -> int:
         """Serve until a signal says otherwise; return the exit code. Raises `DaemonError`.
 
-        With `end` it goes on with what the last daemon left only to end it.
+        With `end` it goes on with what the last daemon left only to end it. Told to restart, it
+        does not return: this process begins anew.
         """
         if end:
-            self._told_to_end.set()
+            self._orders.put_nowait(Order.END)
         accept_signals()
         raise_descriptor_limit()
         try:
-            return asyncio.run(self._serve())
+            code = asyncio.run(self._serve())
         except (RunDirectoryError, ListenError) as error:
             raise DaemonError(str(error)) from error
+        if code is None:
+            become_anew(self._kept)
+        return code
 
-    async def _serve(self) -> int:
+    async def _serve(self) -> int | None:
         async with AsyncExitStack() as resources:
-            run = RunDirectory.take(self._settings.run_dir)
+            resources.enter_context(self._signals())
+            run = RunDirectory.take(self._settings.run_dir, self._kept.get("lock"))
             resources.callback(run.release)
-            parts = await assemble(self._settings, run, resources)
+            parts = await assemble(self._settings, run, self._restart_soon, resources)
             await self._adopt(parts)
-            await self._open(parts, run, resources)
+            doors = await self._open(parts, run, resources)
             self._autolaunch(parts)
-            with self._signals(parts.fleet):
-                await self._told_to_end.wait()
-                return await self._end(parts)
+            if await self._orders.get() is Order.RESTART:
+                await self._hand_over(parts, run, doors)
+                return None
+            return await self._end(parts)
 
     async def _adopt(self, parts: Parts) -> None:
         """Go on with the instances of the daemon before this one."""
@@ -70,16 +91,24 @@ class Daemon:
         if parts.recalled.certain:
             await sweep_strays(parts.identity, records)
 
-    async def _open(self, parts: Parts, run: RunDirectory, resources: AsyncExitStack) -> None:
+    async def _open(self, parts: Parts, run: RunDirectory, resources: AsyncExitStack) -> Listening:
         """Let callers in."""
         settings = self._settings
         for warning in settings.warnings:
             log.warning("setting.unknown", warning=warning)
-        limits = limits_of(settings)
-        await listen(parts.app, settings.host, settings.port, run.socket, resources, limits)
+        doors = await listen(
+            parts.app,
+            settings.host,
+            settings.port,
+            run.socket,
+            resources,
+            limits_of(settings),
+            self._inherited(),
+        )
         resources.callback(parts.logs.close)  # before the doors are closed: followers get the rest
         log.info("daemon.started", pid=os.getpid(), port=settings.port)
         parts.announcer.daemon("started", parts.facts)
+        return doors
 
     def _autolaunch(self, parts: Parts) -> None:
         """Start what instances.json names."""
@@ -94,7 +123,9 @@ class Daemon:
         parts.fleet.close()
         for task in self._tasks:
             task.cancel()
+        hurrying = asyncio.create_task(self._hurry(parts.fleet), name="hurry")
         results = await parts.fleet.stop_all(Ladder.within(self._settings.shutdown_grace))
+        hurrying.cancel()
         left = [
             each.instance.spec.id
             for each in results
@@ -106,30 +137,64 @@ class Daemon:
             parts.keeper.forget_all()
         return 1 if left else 0
 
+    async def _hurry(self, fleet: Fleet) -> None:
+        """End them at once when told a second time."""
+        while await self._orders.get() is not Order.END:
+            continue
+        await fleet.stop_all(AT_ONCE)
+
+    # ---- starting anew
+
+    def _restart_soon(self) -> None:
+        self._orders.put_nowait(Order.RESTART)
+
+    async def _hand_over(self, parts: Parts, run: RunDirectory, doors: Listening) -> None:
+        """See every caller off, and keep open what the next program here goes on with."""
+        log.info("daemon.restarting", instances=len(list(parts.fleet)))
+        block_signals()
+        for task in self._tasks:
+            task.cancel()
+        kept = doors.keep()
+        self._kept = {f"tcp{number}": each for number, each in enumerate(kept.tcp)}
+        self._kept |= {"own": kept.own, "lock": run.keep_lock()}
+        parts.fleet.dismiss()
+        parts.announcer.daemon("stopping", parts.facts)
+        parts.announcer.journal.close()
+        parts.logs.close()
+        await doors.see_off()
+
+    def _inherited(self) -> Inherited | None:
+        tcp = tuple(number for name, number in self._kept.items() if name.startswith("tcp"))
+        return Inherited(tcp, self._kept["own"]) if tcp else None
+
+    # ---- signals and tasks
+
     @contextmanager
-    def _signals(self, fleet: Fleet) -> Iterator[None]:
-        """End on the first SIGTERM or SIGINT, and at once on the second."""
+    def _signals(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT for an order to end, SIGHUP for one to start anew."""
+        orders = {
+            signal.SIGTERM: Order.END,
+            signal.SIGINT: Order.END,
+            signal.SIGHUP: Order.RESTART,
+        }
 
         def told(number: signal.Signals) -> None:
-            log.info("daemon.signalled", signal=number.name, again=self._told_to_end.is_set())
-            if self._told_to_end.is_set():
-                self._own(asyncio.create_task(_stop_at_once(fleet), name="hurry"))
-            self._told_to_end.set()
+            log.info("daemon.signalled", signal=number.name)
+            self._orders.put_nowait(orders[number])
 
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in orders:
             loop.add_signal_handler(number, told, number)
+        unblock_signals()
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            for number in orders:
                 loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_IGN)  # one more must not change how it ends
+                if number not in blocked:  # then the next program in this process hears it
+                    signal.signal(number, signal.SIG_IGN)  # one more must not change how it ends
 
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _stop_at_once(fleet: Fleet) -> None:
-    await fleet.stop_all(AT_ONCE)

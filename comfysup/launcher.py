@@ -18,12 +18,15 @@ from comfysup.supervision.life import Exit
 from comfysup.supervision.protocols import Ending, LaunchError, ProcessRecord, RefusedError
 from comfysup.supervision.spec import InstanceSpec
 from comfysup.system import process as linux
+from comfysup.system.cgroup import OomKills
+from comfysup.system.gpu import GpuDesk
 from comfysup.system.lineage import find_generation
 from comfysup.system.listeners import Listener, listener_of, port_is_free
 from comfysup.system.log_pipe import LogPipe
 from comfysup.system.log_pump import LogPump
 from comfysup.system.log_reader import LogReader
 from comfysup.system.pid_file import PidFile
+from comfysup.system.proc import read_command
 from comfysup.system.reaper import Reaper
 from comfysup.system.run_directory import RunDirectory
 
@@ -48,10 +51,19 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Hardware:
+    """What instances share of the machine: its memory, and who has which GPU."""
+
+    oom_kills: OomKills
+    gpus: GpuDesk
+
+
+@dataclass(frozen=True, slots=True)
 class Traces:
     """What a process leaves behind, and how to read it.
 
-    `log_heading` ends the line of the log behind which everything is from this process.
+    `log_heading` ends the line of the log behind which everything is from this process;
+    `earlier_kills` is the `count` of `oom_kills` at its beginning.
     """
 
     logs: LogReader
@@ -60,6 +72,12 @@ class Traces:
     pid_file: PidFile
     reboot: RebootRequest
     known_flags: frozenset[str]
+    oom_kills: OomKills
+    earlier_kills: int
+
+    def killed_for_memory(self, signal_name: str | None) -> bool:
+        """Say whether the kernel ended it for want of memory."""
+        return signal_name == "SIGKILL" and self.oom_kills.claim(self.earlier_kills)
 
 
 class InstanceProcess:
@@ -93,6 +111,7 @@ class InstanceProcess:
             exit_code=status.code,
             signal=name,
             log_tail=lines,
+            oom_killed=self._traces.killed_for_memory(name),
             known_flags=self._traces.known_flags,
         )
         end = Exit(
@@ -126,7 +145,9 @@ class InstanceLauncher:
         surroundings: Surroundings,
         pump: LogPump,
         logs: LogReader,
+        hardware: Hardware,
     ) -> None:
+        self._hardware = hardware
         self._environments = environments
         self._places = places
         self._reaper = reaper
@@ -154,10 +175,11 @@ class InstanceLauncher:
     async def launch(self, spec: InstanceSpec, generation: int) -> InstanceProcess:
         """Make the process of that generation; raises `LaunchError`."""
         environment = self._usable_environment(spec)
+        gpu = await self._hardware.gpus.assign(spec.id, spec.gpu, again=generation > 1)
         try:
             if not port_is_free(spec.port):
                 raise LaunchError("port_in_use", _who_has(spec.port))
-            return self._spawn(environment, spec, generation)
+            return self._spawn(environment, spec, generation, gpu)
         except OSError as error:
             reason = "disk_full" if error.errno in DISK_FULL else "spawn_failed"
             raise LaunchError(reason, f"cannot start the process: {error}") from error
@@ -172,6 +194,9 @@ class InstanceLauncher:
             pipe = LogPipe.adopt(fifo, log_file, self._pump)
         except FileNotFoundError:  # swept, and not told any more: what it wrote is in the log
             pipe = LogPipe.create(fifo, log_file, self._pump)
+        command = read_command(record.pid)
+        visible = command.environ.get("CUDA_VISIBLE_DEVICES") if command else None
+        self._hardware.gpus.take_over(spec.id, visible if spec.gpu else None)
         return InstanceProcess(process, pipe, self._traces(spec, generation, record.pid))
 
     def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
@@ -194,6 +219,8 @@ class InstanceLauncher:
             PidFile(self._places.pids, spec.id, pid),
             RebootRequest(self._places.run.session(spec.id)),
             flags,
+            self._hardware.oom_kills,
+            self._hardware.oom_kills.count(),
         )
 
     def _usable_environment(self, spec: InstanceSpec) -> Environment:
@@ -204,11 +231,10 @@ class InstanceLauncher:
         return self._environments.find(spec.environment)
 
     def _spawn(
-        self, environment: Environment, spec: InstanceSpec, generation: int
+        self, environment: Environment, spec: InstanceSpec, generation: int, gpu: str | None
     ) -> InstanceProcess:
         session = self._places.run.session(spec.id)
         RebootRequest(session).clear()
-        gpu = None if spec.gpu == "auto" else spec.gpu
         command = build_command(environment, spec, self._surroundings, session=session, gpu=gpu)
         for directory in command.directories:
             directory.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """`comfysup demo`: a daemon on a workspace that is gone when it ends."""
 
 import os
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 import click
 
 from comfysup.cli.serve import read_settings, run
+
+WORKSPACE = "COMFYSUP_DEMO_WORKSPACE"
+"""Passes the workspace on when the daemon starts anew in place."""
 
 ENVIRONMENTS = ("comm", "aua-sp")
 
@@ -33,8 +37,8 @@ def demo() -> None:
     from comfysup.standin.workspace import build_environment
 
     environ = {"COMFYSUP_HOST": "127.0.0.1", **os.environ}
-    with tempfile.TemporaryDirectory(prefix="comfysup-demo-") as directory:
-        workspace = Path(directory)
+    workspace = _workspace()
+    try:
         settings = read_settings(environ)
         for name in ENVIRONMENTS:
             build_environment(workspace, name)
@@ -47,3 +51,12 @@ def demo() -> None:
             )
         )
         run(settings)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _workspace() -> Path:
+    """Return a directory of its own, or that of the demo that this was before a restart."""
+    if WORKSPACE not in os.environ:
+        os.environ[WORKSPACE] = tempfile.mkdtemp(prefix="comfysup-demo-")
+    return Path(os.environ[WORKSPACE])

@@ -69,14 +69,23 @@ def check(*, name: str | None, as_json: bool) -> None:
 @json_option
 @told
 def link(*, name: str, as_json: bool) -> None:
-    """Move an environment's models to shared-models and link them, as far as that is safe."""
+    """Move an environment's models to shared-models and link them; exit with 1 if some are left."""
     answer = Client().post(f"{API}/environments/{quote(name, safe='')}/link")
     if as_json:
         print_json(answer)
-        return
-    for heading, items in answer.items():
-        for item in items if isinstance(items, list) else [items]:
-            click.echo(f"{heading}: {item}")
+    else:
+        _tell_link(answer)
+    sys.exit(0 if answer["linked"] else FAILED)
+
+
+def _tell_link(answer: Mapping[str, Any]) -> None:
+    for heading in ("done", "moved", "aside"):
+        for each in answer[heading]:
+            click.echo(f"{heading}: {each}")
+    for left in answer["left"]:
+        click.echo(f"comfysup: left {left['path']}: {left['reason']}", err=True)
+    verdict = "linked" if answer["linked"] else "not linked"
+    click.echo(f"{answer['environment']}: its models are {verdict} to shared-models")
 
 
 def _environments(client: Client) -> list[Environment]:

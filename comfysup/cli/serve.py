@@ -35,9 +35,11 @@ def read_settings(environ: Mapping[str, str]) -> "Settings":
 def run(settings: "Settings", *, end: bool = False) -> None:
     """Run a daemon with these settings and exit as it ends; with 1 when it cannot begin."""
     from comfysup.cli.log_format import configure_logging
+    from comfysup.cli.log_stream import LogStream, hold_standard_descriptors
     from comfysup.daemon import Daemon, DaemonError
 
-    configure_logging(sys.stderr)
+    hold_standard_descriptors()
+    configure_logging(LogStream())
     try:
         sys.exit(Daemon(settings).run(end=end))
     except DaemonError as error:

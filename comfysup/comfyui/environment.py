@@ -5,6 +5,8 @@ Everything here blocks on the disk, for less than a millisecond each where the d
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,16 @@ class Environments:
         """Take the directory that holds `ComfyUI-<name>`; it need not exist yet."""
         self._workspace = workspace.absolute()
         self._flags: dict[Path, tuple[tuple[int, int], frozenset[str]]] = {}
+        self._closed: dict[str, str] = {}
+
+    @contextmanager
+    def closed(self, name: str, reason: str) -> Iterator[None]:
+        """Let nothing be started from an environment meanwhile."""
+        self._closed[name] = reason
+        try:
+            yield
+        finally:
+            self._closed.pop(name, None)
 
     def find(self, name: str) -> Environment:
         """Return that environment, usable or not.
@@ -100,7 +112,7 @@ class Environments:
         return Environment(
             name=name,
             path=path,
-            problems=_problems(name, path),
+            problems=(*_problems(name, path), *self._closure(name)),
             notes=(*flag_notes, *node_notes, *link_notes, *torch_notes),
             comfyui_version=_comfyui_version(path),
             python_version=venv.python_version(config),
@@ -109,6 +121,10 @@ class Environments:
             models_link=link,
             flags=flags,
         )
+
+    def _closure(self, name: str) -> tuple[str, ...]:
+        reason = self._closed.get(name)
+        return (f"cannot use {name!r} now: {reason}",) if reason else ()
 
     def _known_flags(self, path: Path) -> tuple[frozenset[str], list[str]]:
         """Return the flags, parsed again only when the file has another size or time."""

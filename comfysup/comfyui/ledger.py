@@ -103,12 +103,6 @@ class Ledger:
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
-    async def close(self, *, forget: bool) -> None:
-        """Write down what is known, or remove the file of it."""
-        if forget:
-            self.update(Backlog())
-        await self.kept()
-
     # ---- what happens to prompts, and is told
 
     def lost(self, rescue: Rescue, *, crashed: bool) -> None:

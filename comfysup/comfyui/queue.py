@@ -136,14 +136,13 @@ class QueueWatcher:
     async def _rescue(self) -> None:
         """Hand in what is owed, in order, unless the process has or had it."""
         looked = False
-        while not self._draining:
+        while self._backlog.owed and not self._draining:
             try:
                 async with self._turn:
                     if not looked:
                         await self._look()
                         looked = True
-                    if not self._backlog.owed:
-                        break
+                        continue
                     await self._hand_in(self._backlog.owed[0])
             except QueueError:
                 looked = False  # it may have been taken although no answer came

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import aiohttp
 import structlog
 
-from comfysup.comfyui import backlog
+from comfysup.comfyui.backlog import Backlog
+from comfysup.comfyui.backlog import Running as RunningPrompt
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.ledger import Ledger, PromptNews, Store
 from comfysup.comfyui.queue import QueueWatcher
@@ -35,7 +36,7 @@ class QueueFacts:
     """The queue of one instance as it was last seen."""
 
     pending: int
-    running_prompts: Sequence[backlog.Running]
+    running_prompts: Sequence[RunningPrompt]
 
 
 @dataclass(slots=True)
@@ -80,12 +81,17 @@ class Queues:
         for number in instances:
             await self._ledger(number).load()
 
-    async def close(self, *, forget: bool = False) -> None:
-        """Watch no more, and write down what is known; or `forget` it, at the end of all."""
+    async def close(self) -> None:
+        """Watch no more, and have on disk what is known."""
         for number in list(self._attended):
             self._leave(number)
         for ledger in self._ledgers.values():
-            await ledger.close(forget=forget)
+            await ledger.kept()
+
+    def forget_all(self) -> None:
+        """Leave nothing for a next daemon to go on with."""
+        for ledger in self._ledgers.values():
+            ledger.update(Backlog())
 
     # ---- what others ask
 

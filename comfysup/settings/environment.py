@@ -90,6 +90,11 @@ class Settings:
         """What an instance gets that does not say it itself."""
         return Defaults(self.environment, self.base_port, self.extra_args, self.policy)
 
+    @property
+    def unprotected(self) -> bool:
+        """Whether strangers may start programs: no token, and an address that others reach."""
+        return not (self.token or self.read_token or variables.is_loopback(self.host))
+
     def shown(self) -> dict[str, object]:
         """All settings as JSON; of the tokens only whether they are set."""
         written = {each.name: getattr(self, each.name) for each in fields(self)}

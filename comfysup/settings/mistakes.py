@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from comfysup.fields.problems import shown
+from comfysup.fields.problems import SHOWN_CHARS, shown
 from comfysup.settings.jsonc import Lines
 from comfysup.settings.jsonc import Path as Place
 
@@ -75,7 +75,7 @@ def written(place: Place) -> str:
         match part:
             case int():
                 text += f"[{part}]"
-            case str() if part.isidentifier():
+            case str() if part.isidentifier() and len(part) <= SHOWN_CHARS:
                 text += f".{part}"
             case _:
                 text += f"[{shown(part)}]"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -122,6 +123,14 @@ def host(value: str) -> str:
     if _HOST.fullmatch(value):
         return value
     raise problem("host", f"must be an address to listen on, is {shown(value)}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address; of a name other than localhost: no."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def path(value: str) -> Path:

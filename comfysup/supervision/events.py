@@ -166,6 +166,7 @@ class Verdict(Enum):
     FAILED = auto()
     OVERRIDDEN = auto()
     STUCK = auto()
+    DISMISSED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,11 @@ class Fleet:
         """Refuse every start and restart from now on."""
         self._closed = True
 
+    def dismiss(self) -> None:
+        """Answer whoever waits that the wait is over; what was asked for goes on."""
+        for instance in self:
+            instance.dismiss()
+
     async def release(self) -> None:
         """End the instances' tasks, but not their processes."""
         tasks = list(self._tasks.values())
@@ -283,5 +288,7 @@ def _result(instance: Instance, reply: Reply) -> Result:
     match reply.verdict:
         case Verdict.DONE:
             return Result(Outcome.DONE, instance)
+        case Verdict.DISMISSED:
+            return Result(Outcome.TIMEOUT, instance, reply.message)
         case Verdict.FAILED | Verdict.OVERRIDDEN | Verdict.STUCK:
             return Result(Outcome.FAILED, instance, reply.message, exit=reply.exit)

@@ -249,6 +249,11 @@ class Instance:
 
     # ---- callers, and defects
 
+    def dismiss(self) -> None:
+        """Answer whoever waits that the daemon starts anew; what they asked for goes on."""
+        message = f"still {self.life.phase} when comfysup started anew"
+        self._answer(tuple(Asker), Reply(Verdict.DISMISSED, message))
+
     def _answer(self, askers: tuple[Asker, ...], reply: Reply) -> None:
         waiting, self._waiting = self._waiting, []
         for wish in waiting:

@@ -28,14 +28,18 @@ class RunDirectory:
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
         self._lock = lock
+        self._kept = False
 
     @classmethod
-    def take(cls, path: Path) -> Self:
+    def take(cls, path: Path, lock: int | None = None) -> Self:
         """Create and check the directory and lock it; raises `RunDirectoryError`.
 
-        The kernel lets the lock go with the process that holds it, however that ends.
+        The kernel lets the lock go with the process that holds it, however that ends. `lock` is
+        the descriptor of one that this process holds already.
         """
         _create(path)
+        if lock is not None:
+            return cls(path, lock)
         lock = os.open(path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,9 +82,15 @@ class RunDirectory:
         draft.replace(path)
         return word
 
+    def keep_lock(self) -> int:
+        """Return a descriptor that holds the lock on when this one lets go of it."""
+        self._kept = True
+        return os.dup(self._lock)
+
     def release(self) -> None:
-        """Let go of it in good order."""
-        self.socket.unlink(missing_ok=True)
+        """Let go of it in good order; its socket goes, unless the lock was kept."""
+        if not self._kept:
+            self.socket.unlink(missing_ok=True)
         os.close(self._lock)
 
 

@@ -16,6 +16,9 @@ from comfysup.web.answers import encode, json_answer
 from comfysup.web.errors import ErrorView
 from comfysup.web.limits import MAX_HEAD_BYTES, MAX_HEADERS, Limits
 
+FAREWELL = 0.3
+"""Seconds in which a client that keeps its connection open is told by an answer to end it."""
+
 LINGERING = 1.0
 """Seconds that the rest of a refused body is read and thrown away, so that the answer arrives."""
 
@@ -102,6 +105,16 @@ class Connection(web.RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
+    def end(self) -> None:
+        """End it once what was sent has arrived."""
+        if self.transport is not None:
+            self.transport.close()
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the next answer is the last one of this connection."""
+        return self._gate.closing
+
     def at_work(self) -> AbstractContextManager[None]:
         return self._gate.at_work(self)
 
@@ -121,6 +134,7 @@ class Gate:
         """Begin without a connection."""
         self._server = server
         self._limits = limits
+        self.closing = False
         self._resting: dict[Connection, None] = {}  # who has rested longest comes first
         self._working: set[Connection] = set()
 
@@ -142,6 +156,13 @@ class Gate:
             oldest.abort()
         self._resting[connection] = None
         return True
+
+    async def see_off(self) -> None:
+        """Let every connection end: after the next answer, or soon, where none is asked for."""
+        self.closing = True
+        await asyncio.sleep(FAREWELL)
+        for connection in list(self._resting):
+            connection.end()
 
     def leave(self, connection: Connection) -> None:
         self._resting.pop(connection, None)
@@ -165,3 +186,9 @@ def at_work(request: web.Request) -> AbstractContextManager[None]:
     """Keep the connection of a request while the request is carried out."""
     connection = request.protocol
     return connection.at_work() if isinstance(connection, Connection) else nullcontext()
+
+
+def is_leaving(request: web.Request) -> bool:
+    """Whether the connection of a request ends with the answer."""
+    connection = request.protocol
+    return isinstance(connection, Connection) and connection.leaving

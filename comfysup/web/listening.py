@@ -3,8 +3,11 @@
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -27,6 +30,42 @@ class ListenError(Exception):
     """A port or socket that cannot be had; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """Descriptors of sockets that listen already: of the port, and of the run directory."""
+
+    tcp: tuple[int, ...]
+    own: int
+
+
+class Listening:
+    """What is served, while it is."""
+
+    def __init__(
+        self, tcp: Sequence[asyncio.Server], own: asyncio.Server, gates: Sequence[Gate]
+    ) -> None:
+        """`tcp` are one or more, since a name may have several addresses."""
+        self._tcp = tcp
+        self._own = own
+        self._gates = gates
+
+    @property
+    def port(self) -> int:
+        return int(self._tcp[0].sockets[0].getsockname()[1])
+
+    def keep(self) -> Inherited:
+        """Return descriptors that go on listening when this has ended: nobody is refused."""
+        tcp = [each.fileno() for server in self._tcp for each in server.sockets]
+        return Inherited(tuple(map(os.dup, tcp)), os.dup(self._own.sockets[0].fileno()))
+
+    async def see_off(self) -> None:
+        """Take no new connection, and let those that are here end after their next answer."""
+        for server in (*self._tcp, self._own):
+            server.close()
+        for gate in self._gates:
+            await gate.see_off()
+
+
 async def listen(
     app: web.Application,
     host: str,
@@ -34,32 +73,44 @@ async def listen(
     path: Path,
     resources: AsyncExitStack,
     limits: Limits = DEFAULTS,
-) -> int:
-    """Serve `app` on both until `resources` is closed, and return the port; raises `ListenError`.
+    inherited: Inherited | None = None,
+) -> Listening:
+    """Serve `app` on both until `resources` is closed; raises `ListenError`.
 
     Each has a gate of its own: what strangers do on the port leaves the socket at `path` free.
     """
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_ANSWERS)
     await runner.setup()
     resources.push_async_callback(runner.cleanup)
-    server = runner.server
-    if server is None:
+    application = runner.server
+    if application is None:
         raise ListenError("cannot listen: the application did not start")
     loop = asyncio.get_running_loop()
+    gates = (Gate(application, limits), Gate(application, limits))
     try:
-        listener = await loop.create_server(Gate(server, limits), host, port, backlog=AT_ONCE)
+        tcp = [
+            await loop.create_server(gates[0], **address, backlog=AT_ONCE)
+            for address in _addresses(host, port, inherited)
+        ]
     except OSError as error:
         raise ListenError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
-    resources.callback(listener.close)
-    _let_wait(listener)
-    port = listener.sockets[0].getsockname()[1]
+    for server in tcp:
+        resources.callback(server.close)
+        _let_wait(server)
     try:
-        own = _private_socket(path)
+        bound = socket.socket(fileno=inherited.own) if inherited else _private_socket(path)
     except OSError as error:
         raise ListenError(f"cannot listen on {path}: {_reason(error)}") from error
-    listener = await loop.create_unix_server(Gate(server, limits), sock=own, backlog=AT_ONCE)
-    resources.callback(listener.close)
-    return int(port)
+    own = await loop.create_unix_server(gates[1], sock=bound, backlog=AT_ONCE)
+    resources.callback(own.close)
+    return Listening(tcp, own, gates)
+
+
+def _addresses(host: str, port: int, inherited: Inherited | None) -> list[dict[str, Any]]:
+    """Return what asyncio is to listen on: sockets that are there, or an address."""
+    if inherited:
+        return [{"sock": socket.socket(fileno=each)} for each in inherited.tcp]
+    return [{"host": host, "port": port}]
 
 
 def _private_socket(path: Path) -> socket.socket:

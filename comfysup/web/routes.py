@@ -196,6 +196,13 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         {200: views.RollingRestartView},
     ),
     _get(f"{API}/daemon", daemon.get_daemon, "The daemon itself", {200: views.DaemonView}),
+    _write(
+        f"POST {API}/daemon/restart",
+        daemon.restart_daemon,
+        "Start the daemon anew in place; no instance notices",
+        NoQuery,
+        {202: views.RestartingView},
+    ),
     # Probes.
     _get(
         "/livez", probes.get_livez, "Whether the daemon works", {200: views.LiveView}, Access.OPEN

@@ -228,6 +228,7 @@ class Services:
     defaults: Callable[[], Defaults]
     environments: Callable[[], Awaitable[Sequence[EnvironmentFacts]]]
     link: Callable[[str], Awaitable[Linked]]
+    restart: Callable[[], None]
     daemon: Callable[[], DaemonFacts]
     log_file: Callable[[int], Path]
     usage: Callable[[Instance], Usage | None]

@@ -217,6 +217,14 @@ class LinkView:
 
 
 @dataclass(frozen=True)
+class RestartingView:
+    """What a caller hears who lets the daemon start anew."""
+
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
 class DaemonView:
     """The daemon itself; its settings without secrets."""
 

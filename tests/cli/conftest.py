@@ -15,10 +15,12 @@ WriteInstances = Callable[..., None]
 async def daemon() -> AsyncIterator[Daemon]:
     """A daemon that runs, with the environment `comm`; its end is checked."""
     one = Daemon()
-    Program(one.workspace)
-    await one.start(backoff_initial=60, backoff_max=60)
-    yield one
-    await one.close()
+    try:
+        Program(one.workspace)
+        await one.start(backoff_initial=60, backoff_max=60)
+        yield one
+    finally:
+        await one.close()
 
 
 @pytest.fixture

@@ -25,6 +25,33 @@ async def test_environments_are_listed_and_checked(daemon: Daemon, shell: Shell)
     )
 
 
+async def test_the_models_of_an_environment_are_shared(daemon: Daemon, shell: Shell) -> None:
+    models = daemon.workspace / "ComfyUI-comm" / "models"
+    (models / "vae").mkdir(parents=True)
+    (models / "vae" / "mine").write_text("weights")
+
+    said = await shell.run("env", "link", "comm")
+    again = await shell.run("env", "link", "comm", "--json")
+
+    assert said.code == 0, said
+    assert any(line.startswith("moved: ") for line in said.lines)
+    assert said.lines[-1] == "comm: its models are linked to shared-models"
+    assert (daemon.workspace / "shared-models" / "vae" / "mine").read_text() == "weights"
+    assert (again.code, again.json["linked"], again.json["moved"]) == (0, True, [])
+    unknown = await shell.run("env", "link", "x")
+    assert unknown.code == 1
+    assert "`comfysup env list` shows what there is" in unknown.err
+
+
+async def test_models_that_are_in_use_are_not_moved(daemon: Daemon, shell: Shell) -> None:
+    await daemon.api.start(0, daemon.ports.reserve())
+
+    said = await shell.run("env", "link", "comm")
+
+    assert said.code == 1
+    assert "instance 0 'instance_0' must be stopped" in said.err
+
+
 async def test_a_workspace_without_environments_says_what_it_lacks(
     daemon: Daemon, shell: Shell
 ) -> None:

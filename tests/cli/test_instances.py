@@ -138,12 +138,14 @@ async def test_a_reference_and_all_together_are_wrong_usage(shell: Shell) -> Non
     assert (await shell.run("restart", "main", "--rolling")).code == 2
 
 
-async def test_a_drain_is_asked_for_only_where_it_is_given(daemon: Daemon, shell: Shell) -> None:
+async def test_a_drain_is_passed_on(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
 
-    assert (await shell.run("restart", "0")).code == 0
+    restarted = await shell.run("restart", "0", "--drain", "5")
+    stopped = await shell.run("stop", "0", "--drain", "5")
+
+    assert (restarted.code, stopped.code) == (0, 0), (restarted, stopped)
     assert (await shell.run("restart", "0", "--drain", "-1")).code == 2
-    assert (await shell.run("stop", "0")).code == 0
 
 
 async def test_who_is_tired_of_waiting_leaves_and_the_instance_goes_on(

@@ -136,6 +136,7 @@ def test_a_disabled_instance_is_found_and_not_started() -> None:
         ('{"id": 0}', "line 3, instances[1].id: id must be unique, is 0 as that of instances[0] (line 2)"),
         ('{"id": 1, "name": "instance_0"}', 'line 3, instances[1].name: name must be unique, is "instance_0" as that of instances[0] (line 2)'),
         ('{"id": 1, "port": 3001}', "line 3, instances[1].port: port must be unique, is 3001 as that of instances[0] (line 2)"),
+        (f'{{"id": 1, "{"x" * 99}": 0}}', f"""line 3, instances[1]["{"x" * 60}…"]: unknown key '{"x" * 60}…': must be one of {INSTANCE_KEYS}"""),
         ("7", "line 3, instances[1]: must be an object, is 7"),
         ("null", "line 3, instances[1]: must be an object, is null"),
     ],

@@ -263,3 +263,15 @@ def test_whatever_is_set_the_answer_is_settings_or_a_settings_error(
 
     assert texts
     assert all(text.isprintable() for text in texts)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "comfyui.example"])  # noqa: S104
+def test_without_a_token_an_address_that_others_reach_is_unprotected(host: str) -> None:
+    assert read(COMFYSUP_HOST=host).unprotected
+    assert not read(COMFYSUP_HOST=host, COMFYSUP_TOKEN="t").unprotected
+    assert not read(COMFYSUP_HOST=host, COMFYSUP_READ_TOKEN="t").unprotected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"])
+def test_this_machine_alone_needs_no_token(host: str) -> None:
+    assert not read(COMFYSUP_HOST=host).unprotected

@@ -74,5 +74,5 @@ async def listening(
         resources.push_async_callback(fleet.release)
         app = make_app(services_of(fleet, StatusBoard(), world), world.admission, limits)
         path = directory / "socket"
-        number = await listen(app, "127.0.0.1", 0, path, resources, limits)
+        number = (await listen(app, "127.0.0.1", 0, path, resources, limits)).port
         yield Port(number, path, fleet, resources)

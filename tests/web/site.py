@@ -123,6 +123,7 @@ class World:
     limits: Limits = field(default_factory=Limits)
     environments: list[FakeEnvironment] = field(default_factory=lambda: [FakeEnvironment()])
     link: Callable[[str], Awaitable[Linked]] = link_nothing
+    restart: Callable[[], None] = lambda: None
     usage: Callable[[Instance], Usage | None] = lambda _instance: None
     queue: Callable[[Instance], Queue | None] = lambda _instance: None
     journal: Journal = field(default_factory=lambda: Journal(first_id=1))
@@ -206,6 +207,7 @@ def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
         defaults=lambda: world.defaults,
         environments=environments,
         link=world.link,
+        restart=world.restart,
         daemon=lambda: DaemonFacts("1.2.3", 42, Moment(now().monotonic - 9, 1e9), {"port": 8001}),
         log_file=lambda number: world.log_directory / f"comfyui_instance_{number}.log",
         usage=world.usage,

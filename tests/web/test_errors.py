@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from comfysup.supervision.events import Asker
 from tests.supervision.fakes import spec_of
 from tests.supervision.stage import Stage
-from tests.web.site import API, World, site_of
+from tests.web.site import API, World, one, site_of
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/api/comfyui", f"{API}/status/", "/livez/", "/%00"])
@@ -46,3 +46,23 @@ async def test_a_defect_is_500_tells_nothing_and_is_logged() -> None:
     assert [(entry["event"], entry["path"]) for entry in logs] == [
         ("request.broke", f"{API}/status")
     ]
+
+
+async def test_an_expectation_that_nobody_knows_is_417_in_the_form_of_all_errors() -> None:
+    async with site_of() as site:
+        headers = {"Expect": "200-<b>never</b>"}
+        async with site.client.get("/livez", headers=headers) as answer:
+            found = await answer.json()
+
+    detail = "cannot meet the expectation '200-<b>never</b>'"
+    assert (answer.status, found) == (417, {"detail": detail, "code": "expectation_failed"})
+
+
+async def test_who_asks_first_whether_to_send_a_body_is_told_to() -> None:
+    async with (
+        site_of() as site,
+        site.client.post(f"{API}/start-single", json=one(), expect100=True) as answer,
+    ):
+        status = answer.status
+
+    assert status == 200
