@@ -1,6 +1,7 @@
 """How a daemon goes on with what the one before it left."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -75,14 +76,15 @@ def _look(marker: str, found: list[Found], settings: Settings) -> InstanceRecord
 
 
 def _record(marker: str, leader: Found, settings: Settings) -> InstanceRecord | None:
-    _, number, generation = marker.split(":")
+    words = re.fullmatch(r"[^:]*:(\d{1,9}):(\d{1,9})", marker, re.ASCII)
     command = read_command(leader.pid)
     shown = recognise(command.argv, command.cwd, command.environ) if command else None
-    if shown is None or not (number.isdecimal() and generation.isdecimal()):
+    if shown is None or words is None:
         return None
+    number, generation = map(int, words.groups())
     spec = InstanceSpec(
-        id=int(number),
-        name=default_name(int(number)),
+        id=number,
+        name=default_name(number),
         environment=shown.environment,
         port=shown.port,
         extra_args=shown.extra_args,
@@ -91,5 +93,5 @@ def _record(marker: str, leader: Found, settings: Settings) -> InstanceRecord | 
     )
     now = Moment(time.monotonic(), time.time())
     run = Run(leader.pid, started=now.after(-age(leader.start_time)))
-    life = Life(Starting(run, now.monotonic + spec.policy.startup_timeout), int(generation))
+    life = Life(Starting(run, now.monotonic + spec.policy.startup_timeout), generation)
     return InstanceRecord(spec, spec, life, ProcessRecord(leader.pid, leader.start_time))

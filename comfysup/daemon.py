@@ -96,6 +96,8 @@ class Daemon:
         settings = self._settings
         for warning in settings.warnings:
             log.warning("setting.unknown", warning=warning)
+        if settings.unprotected:
+            log.warning("api.unprotected", host=settings.host, remedy="set COMFYSUP_TOKEN")
         doors = await listen(
             parts.app,
             settings.host,

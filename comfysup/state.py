@@ -88,11 +88,13 @@ def read_state(file: StateFile, life: ContainerLife) -> State:
     """
     try:
         content = file.read()
-        state = json.loads(content) if content is not None else None
+        if content is None:
+            return State()
+        state = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise StateError(f"cannot read {file.path}: {error}") from error
     try:
-        return _understood(state, life) if state is not None else State()
+        return _understood(state, life)
     except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
         raise StateError(f"cannot understand {file.path}: {error!r}") from error
 

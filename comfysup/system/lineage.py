@@ -16,6 +16,9 @@ from comfysup.system.proc import all_pids, children_of, read_marker, read_stat
 NEVER = 0
 """A start time that no process has."""
 
+NOBODY = -1
+"""A pid that nothing has, nor any group or session: 0 is theirs who come from outside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from comfysup.system.exhaustion import LOOK_AGAIN_AFTER, is_exhaustion
-from comfysup.system.lineage import Found, Lineage, descendants_of, identity_of
+from comfysup.system.lineage import NOBODY, Found, Lineage, descendants_of, identity_of
 from comfysup.system.pidfd import ExitStatus, Nobody, Pidfd
 from comfysup.system.proc import MARKER, read_stat
 from comfysup.system.reaper import Reaper
@@ -93,6 +93,8 @@ class Process:
         stat = read_stat(pid)
         if stat is None or stat.start_time != start_time:
             pidfd.close()
+            # A number is given anew once nobody is left in the group and session it named.
+            lineage = lineage if stat is None else Lineage(NOBODY, marker)
             return cls(Nobody(pid), start_time, lineage, None)
         if stat.parent != os.getpid():
             return cls(pidfd, start_time, lineage, None)

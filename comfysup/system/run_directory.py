@@ -78,6 +78,7 @@ class RunDirectory:
                 return found
         word = secrets.token_hex(8)
         draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
         draft.write_text(word, "ascii")
         draft.replace(path)
         return word

@@ -176,6 +176,16 @@ async def test_status_in_a_pipe_is_the_plain_table(daemon: Daemon, shell: Shell)
     assert [(each["name"], each["pid"]) for each in listed] == [("main", pid)]
 
 
+async def test_status_imports_nothing_that_costs_time(shell: Shell) -> None:
+    """As a process it is to take less than 250 ms; each of these takes as long as all the rest."""
+    said = await shell.run("status", PYTHONPROFILEIMPORTTIME="1")
+
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.err.splitlines()}
+    assert said.code == 0
+    assert "click" in imported
+    assert not imported & {"aiohttp", "asyncio", "pydantic", "rich", "structlog", "psutil"}
+
+
 async def test_without_a_daemon_every_command_says_where_it_looked(
     daemon: Daemon, shell: Shell
 ) -> None:

@@ -129,6 +129,11 @@ class Container:
         written = self.inspect('{{.State.StartedAt.UTC.Format "2006-01-02T15:04:05.000000Z"}}')
         return (ready - datetime.fromisoformat(written)).total_seconds()
 
+    def seconds_of_work(self) -> float:
+        """The processor time that the daemon has used so far."""
+        stat = self.exec("cat", f"/proc/{self.daemon_pid()}/stat").out.rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
     def zombies(self) -> list[str]:
         found = self.exec("sh", "-c", "grep -l '^State:.Z' /proc/[0-9]*/status || true")
         return found.lines

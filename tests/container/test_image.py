@@ -71,15 +71,15 @@ def test_a_base_with_an_older_python_is_refused_with_the_reason(product: str) ->
 
 
 def test_port_8001_answers_soon(run: Run) -> None:
-    """The best of three counts: other tests may be taking the processors."""
-    seconds = []
-    for _ in range(3):
-        container = run()
-        assert container.ask("GET", "/livez")[0] == 200
-        seconds.append(container.seconds_to_start())
+    """It may take 1.5 s where it has a processor to itself; its own work tells that anywhere."""
+    container = run()
 
-    print(f"seconds until port 8001 answered: {seconds}")  # noqa: T201 - the figure is wanted
-    assert min(seconds) < 1.5
+    work, waited = container.seconds_of_work(), container.seconds_to_start()
+
+    print(f"port 8001 answered after {waited:.2f} s, {work:.2f} s of work")  # noqa: T201 - wanted
+    assert container.ask("GET", "/livez")[0] == 200
+    assert work < 1.2
+    assert waited < 10
 
 
 def test_its_health_check_follows_the_daemon(run: Run) -> None:
