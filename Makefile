@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format constraints clean python
+.PHONY: help run test check chaos fuzz format constraints clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ constraints: ## new pins: the newest versions that pyproject.toml allows, on Pyt
 	{ echo '# Every package that the image and CI install, exactly. Made by `make constraints`.'; \
 	  "$$fresh/bin/python" -m pip freeze --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
 	cp "$$fresh/pins" constraints.txt && cat constraints.txt
+
+chaos: $(VENV)/dev.stamp ## kill the daemon at random, long; ROUNDS=200 SEED=1
+	$(BIN)/python -m tests.chaos $(or $(ROUNDS),200) $(or $(SEED),1)
+
+fuzz: $(VENV)/dev.stamp ## strangers at the API, long; EXAMPLES=10000
+	COMFYSUP_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/fuzz --timeout=3600 -s
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -4,9 +4,8 @@ import argparse
 import json
 import time
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 
 from benchmarks.figures import NANOSECONDS, Figures, milliseconds, show
 from benchmarks.respawn import kill
@@ -41,25 +40,38 @@ def main() -> None:
 def _rows(
     respawns: Sequence[tuple[int, int]], notes: Sequence[tuple[str, int]]
 ) -> list[tuple[str, str]]:
-    """Return the median time from one place to the next, in the order of the median respawn."""
-    steps: dict[str, list[float]] = defaultdict(list)
-    for respawn in respawns:
-        passed = _passed(respawn, notes)
-        for (_, before), (place, at) in pairwise(passed):
-            steps[place].append((at - before) * NANOSECONDS)
-    whole = Figures([(began - killed) * NANOSECONDS for killed, began in respawns])
-    rows = [(place, milliseconds(Figures(seconds).median)) for place, seconds in steps.items()]
-    return [*rows, ("all together", milliseconds(whole.median))]
+    """Return the median time from one place to the next.
+
+    Only of respawns that passed the places that most passed: into the others came something else,
+    as an instance that became ready.
+    """
+    passed = [_passed(respawn, notes) for respawn in respawns]
+    ways = Counter(tuple(places) for places in passed)
+    (usual, _), *_ = ways.most_common(1)
+    times = [list(places.values()) for places in passed if tuple(places) == usual]
+    rows = [
+        (place, _median([each[number] - each[number - 1] for each in times]))
+        for number, place in enumerate(usual)
+        if number
+    ]
+    return [*rows, ("all together", _median([each[-1] - each[0] for each in times]))]
 
 
-def _passed(respawn: tuple[int, int], notes: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Return the places passed during one respawn, each when it was first passed."""
+def _median(nanoseconds: Sequence[int]) -> str:
+    return milliseconds(Figures([each * NANOSECONDS for each in nanoseconds]).median)
+
+
+def _passed(respawn: tuple[int, int], notes: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Return the places passed during one respawn, and when; no two have the same name."""
     killed, began = respawn
     times = [at for _, at in notes]
-    first: dict[str, int] = {}
+    passed: dict[str, int] = {}
     for place, at in notes[bisect_left(times, killed) : bisect_left(times, began)]:
-        first.setdefault(place, at)
-    return [(KILLED, killed), *first.items(), (BEGAN, began)]
+        name = place
+        while name in passed:
+            name += ", again"
+        passed[name] = at
+    return {KILLED: killed, **passed, BEGAN: began}
 
 
 if __name__ == "__main__":

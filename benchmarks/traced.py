@@ -23,6 +23,7 @@ from comfysup.system.log_reader import LogReader
 from comfysup.system.pid_file import PidFile
 from comfysup.system.pidfd import Pidfd
 from comfysup.system.process import Process
+from comfysup.system.state_file import StateFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,15 +32,16 @@ ENTERED: Sequence[tuple[object, str, str]] = (
     (Pidfd, "peek", "the death is seen"),
     (LogReader, "last_lines", "its pipe is drained"),
     (launcher, "diagnose", "the log's end is read"),
-    (Environments, "find", "the next launch begins"),
     (Process, "spawn", "its log is open"),
 )
 LEFT: Sequence[tuple[object, str, str]] = (
     (launcher, "diagnose", "the reason is known"),
     (instance, "step", "what follows is decided"),
+    (StateFile, "write", "that is written down"),
     (Lineage, "orphans", "no descendant is left"),
     (PidFile, "remove", "pipe and PID file are gone"),
-    (launcher, "port_is_free", "environment and port are checked"),
+    (Environments, "find", "the environment is looked at"),
+    (launcher, "port_is_free", "the port is checked"),
     (launcher, "build_command", "the command is built"),
     (LogPipe, "open_for_instance", "the FIFO is made"),
 )

@@ -28,7 +28,15 @@ POLICY = {
 """What a test does not say itself: quick where it waits for time to pass, patient where that
 would be a failure on a loaded machine."""
 
-DEFECTS = ("Traceback", ".broke", "Exception in", "never retrieved", "was destroyed", "Warning:")
+DEFECTS = (
+    "Traceback",
+    '.broke"',
+    ".broke_again",
+    "Exception in",
+    "never retrieved",
+    "was destroyed",
+    "Warning:",
+)
 """What the log of a daemon never says."""
 
 
@@ -57,8 +65,17 @@ class Daemon:
 
         `policy` names settings without COMFYSUP_, in lower case.
         """
+        self._process = await self.spawn(*wrapper, variables=variables, **policy)
+        self._client = Client(self.run_dir / "api.sock", self.port)
+        await until_async(self._answers)
+        return self
+
+    async def spawn(
+        self, *wrapper: str, variables: dict[str, str] | None = None, **policy: float
+    ) -> asyncio.subprocess.Process:
+        """Starts it as `start` does, and leaves it alone."""
         with (self.root / "daemon.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *(*wrapper, *SERVE),
                 env=self._environ(policy) | (variables or {}),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -66,9 +83,6 @@ class Daemon:
                 stderr=log,
                 cwd=self.root,
             )
-        self._client = Client(self.run_dir / "api.sock", self.port)
-        await until_async(self._answers)
-        return self
 
     @property
     def api(self) -> Client:
@@ -88,6 +102,12 @@ class Daemon:
         """Waits for its end, and returns its exit code."""
         assert self._process is not None, "not started"
         return await asyncio.wait_for(self._process.wait(), within)
+
+    async def kill(self) -> None:
+        """Ends it with no time to say or do anything; `start` starts the next one."""
+        await self.api.close()
+        self.signal(signal.SIGKILL)
+        await self.ended()
 
     # ---- what it says
 

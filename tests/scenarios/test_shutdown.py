@@ -148,3 +148,21 @@ async def test_a_signal_while_it_begins_ends_it(daemon: Daemon) -> None:
 
     assert await daemon.ended() == 0
     assert not daemon.processes()
+
+
+@pytest.mark.parametrize("output", ["2> /dev/full", "2>&-", "2>&1 | true"])
+async def test_a_daemon_that_cannot_write_its_own_log_works_on(daemon: Daemon, output: str) -> None:
+    """Scenario 18, without anybody who listens: a full disk, nothing at all, a pipe without a
+    reader."""
+    Program(daemon.workspace)
+    await daemon.start("sh", "-c", f'"$0" "$@" {output} & echo $! > {daemon.root}/pid; wait')
+
+    started = await daemon.api.start(0, daemon.ports.reserve())
+    os.kill(started.body["instance"]["pid"], signal.SIGKILL)
+    shown = await daemon.api.until(0, state="running", generation=2)
+    stopped = await daemon.api.act(0, "stop")
+
+    assert (started.status, stopped.status, shown["restarts"]) == (200, 200, 1)
+    about = await daemon.api.ask("GET", "/api/comfyui/daemon")
+    os.kill(about.body["pid"], signal.SIGTERM)
+    await daemon.ended()

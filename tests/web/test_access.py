@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from hmac import compare_digest
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,21 @@ async def test_the_write_token_may_set_variables(path: str) -> None:
         spec = site.fleet.find("0").spec
 
     assert (status, spec.env) == (200, (("HF_TOKEN", "x"),))
+
+
+async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as a test can tell: each by `compare_digest`, whatever the other says."""
+    compared = []
+
+    def compare(given: bytes, expected: bytes) -> bool:
+        compared.append((given, expected))
+        return compare_digest(given, expected)
+
+    monkeypatch.setattr("comfysup.web.security.compare_digest", compare)
+    for given in ("x", WRITE, READ):
+        compared.clear()
+        await status_of("GET", f"{API}/status", bearer(given))
+        assert compared == [(given.encode(), WRITE.encode()), (given.encode(), READ.encode())]
 
 
 async def test_no_token_stands_in_a_repr() -> None:

@@ -1,0 +1,55 @@
+"""The programs of the chaos suite: each run of one numbers its lines and dies as chance wants."""
+
+import sys
+from pathlib import Path
+
+from tests.scenarios.programs import SERVE, Program
+
+_MAIN = r"""
+import os, random, signal, subprocess, sys, time
+port = sys.argv[sys.argv.index("--port") + 1]
+chance = random.Random(os.urandom(8))
+run = time.time_ns()
+written = 0
+count = os.open("lines/%d" % run, os.O_RDWR | os.O_CREAT)
+
+def write(lines):
+    global written
+    for _ in range(lines):
+        os.write(1, b"run %d line %d\n" % (run, written))
+        written += 1
+        os.pwrite(count, b"%10d" % written, 0)
+
+kind = chance.random()
+write(3)
+if kind < 0.15:
+    sys.exit(chance.randrange(4))
+if chance.random() < 0.3:
+    subprocess.Popen(["setsid", "sleep", "3600"], stdin=subprocess.DEVNULL)
+if kind < 0.25:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+if kind < 0.3:
+    time.sleep(3600)
+child = os.fork()
+if child == 0:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        write(chance.choice([1, 5, 200]))
+        time.sleep(chance.random() / 10)
+    os._exit(0)
+if kind < 0.45:
+    die_at = time.monotonic() + chance.random() * 2
+    signal.setitimer(signal.ITIMER_REAL, chance.random() * 2 + 0.01)
+sys.argv[1] = port
+exec(open("server.py").read())
+"""
+
+
+def unruly(workspace: Path, name: str) -> Path:
+    """An environment whose ComfyUI crashes, hangs and floods; its `lines/` count each run's."""
+    program = Program(workspace, name, script=SERVE)
+    program.python.unlink()
+    program.python.symlink_to(sys.executable)
+    (program.directory / "main.py").write_text(_MAIN)
+    (program.directory / "lines").mkdir()
+    return program.directory

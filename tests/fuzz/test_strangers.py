@@ -1,0 +1,83 @@
+"""Whatever is sent to a daemon: a 4xx with a clear text, nothing started, memory as before.
+
+Short unless COMFYSUP_FUZZ_EXAMPLES says how many requests there are to be.
+"""
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.bodies import (
+    CANARY,
+    Document,
+    mangled,
+    nested,
+    numbers,
+    several,
+    twice,
+    values,
+    written,
+)
+from tests.fuzz.caller import Caller
+from tests.fuzz.requests import Request, requests
+from tests.scenarios.harness import Daemon
+
+EXAMPLES = int(os.environ.get("COMFYSUP_FUZZ_EXAMPLES", "300"))
+RELOAD = Document(b"POST /api/comfyui/reload HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+pytestmark = pytest.mark.timeout(60 + EXAMPLES // 5)
+
+
+def tried(share: float) -> settings:
+    """Settings by which that share of all examples is tried, each once."""
+    return settings(
+        max_examples=max(1, int(EXAMPLES * share)),
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+async def test_no_request_breaks_it_or_starts_anything(besieged: Daemon) -> None:
+    """Scenarios 44 and 45."""
+    caller = Caller(besieged.port, besieged.run_dir / "api.sock")
+
+    @tried(0.75)
+    @given(requests())
+    def send(request: Request) -> None:
+        caller.send(request)
+
+    await asyncio.to_thread(send)
+    print(sorted(caller.statuses.items()))  # noqa: T201 - what a long run is for
+    assert {200, 404, 422} <= caller.statuses.keys()
+
+
+async def test_no_instances_file_breaks_it_or_starts_anything(besieged: Daemon) -> None:
+    """Scenario 49."""
+    caller = Caller(besieged.port, besieged.run_dir / "api.sock")
+    file = besieged.root / "instances.json"
+    texts = st.one_of(
+        several.map(written),
+        values.map(written),
+        mangled(several),
+        nested(),
+        twice(),
+        numbers,
+        several.map(lambda value: f"// {CANARY}\n{written(value)} /* end */"),
+        st.text(max_size=200),
+    )
+    encoded = texts.map(lambda text: text.encode("utf-8", "surrogatepass"))
+
+    @tried(0.25)
+    @given((encoded | st.binary(max_size=100)).map(Document))
+    def reload(text: Document) -> None:
+        file.write_bytes(text)
+        caller.send(Request(RELOAD, Document(), whole=True, local=True))
+
+    await asyncio.to_thread(reload)
+    print(sorted(caller.statuses.items()))  # noqa: T201 - what a long run is for
+    assert {200, 422} == caller.statuses.keys()

@@ -1,0 +1,214 @@
+"""What was written down is wrong, void or broken: scenario 29; and two daemons at once: 30."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios import kernel
+from tests.scenarios.harness import SERVE as COMMAND
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import Program
+from tests.scenarios.waiting import until
+
+MAIN = """
+import subprocess, sys
+subprocess.Popen(["setsid", "sleep", "3600"])
+sys.argv[1] = sys.argv[sys.argv.index("--port") + 1]
+exec(open("server.py").read())
+"""
+"""A ComfyUI that is a Python program, with a command line to be recognised by."""
+
+
+@contextmanager
+def stranger() -> Iterator[list[int]]:
+    """A process of somebody else that leads a session, and a child of it: their pids."""
+    script = "sleep 3600 & echo $!; wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        pids = [process.pid, int(process.stdout.readline())]
+        yield pids
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def running(daemon: Daemon, count: int = 1) -> list[dict[str, Any]]:
+    """Instances that answer, each with something that left its group."""
+    program = Program(daemon.workspace)
+    program.python.unlink()
+    program.python.symlink_to(sys.executable)
+    (program.directory / "main.py").write_text(MAIN)
+    await daemon.start(stable_after=0.01)
+    for number in range(count):
+        await daemon.api.start(number, daemon.ports.reserve(), extra_args=["--lowvram", "a b"])
+    return [await daemon.api.until(number, state="running") for number in range(count)]
+
+
+def forge(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes what the dead daemon wrote down."""
+    file = daemon.run_dir / "state.json"
+    state = json.loads(file.read_text())
+    change(state)
+    file.write_text(json.dumps(state))
+
+
+def kill(instance: dict[str, Any]) -> None:
+    os.kill(instance["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stopping", [False, True], ids=["running", "stopping"])
+async def test_a_recycled_pid_is_nobody(daemon: Daemon, stopping: bool) -> None:  # noqa: FBT001
+    """Scenario 29: its new owner is not signalled, nor are its group, session and children."""
+    (instance,) = await running(daemon)
+    await daemon.kill()
+    kill(instance)
+
+    with stranger() as strangers:
+
+        def recycle(state: dict[str, Any]) -> None:
+            record = state["instances"][0]
+            record["process"]["pid"] = record["life"]["state"]["run"]["pid"] = strangers[0]
+            if stopping:
+                ladder = {"terminate": 0.0, "kill": 0.0, "give_up": 0.0}
+                run = record["life"]["state"]["run"]
+                then = {"is": "Rest"}
+                record["life"]["state"] = {
+                    "is": "Stopping",
+                    "run": run,
+                    "ladder": ladder,
+                    "rung": "SIGINT",
+                    "then": then,
+                }
+
+        forge(daemon, recycle)
+        await daemon.start()
+        if stopping:
+            await daemon.api.until(0, state="stopped")
+        else:
+            await daemon.api.until(0, state="running", generation=2)
+        await daemon.api.act(0, "stop")
+
+        assert all(kernel.alive(pid) for pid in strangers)
+    assert not daemon.processes()
+
+
+@pytest.mark.parametrize(
+    "other", [{"boot_id": "0" * 36}, {"init_start_time": 1}], ids=["boot", "container life"]
+)
+async def test_what_another_life_left_is_void(daemon: Daemon, other: dict[str, Any]) -> None:
+    """Scenario 29: nothing of it is adopted, restarted or signalled."""
+    (instance,) = await running(daemon)
+    await daemon.kill()
+    left = daemon.processes()
+    for pid in left:  # a boot leaves nobody
+        os.kill(pid, signal.SIGKILL)
+
+    with stranger() as strangers:
+
+        def recycle(state: dict[str, Any]) -> None:
+            state["instances"][0]["process"] = {
+                "pid": strangers[0],
+                "start_time": int(kernel.stat(strangers[0])[19]),
+            }
+            state.update(other)
+
+        forge(daemon, recycle)
+        await daemon.start()
+
+        assert await daemon.api.show_all() == []
+        assert all(kernel.alive(pid) for pid in strangers)
+    assert instance["pid"] in left
+    assert daemon.events("state.of_another_life")
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": cut,
+    "zeros": lambda content: b"\0" * len(content),
+    "null": lambda _content: b"null",
+    "too deep": lambda _content: b"[" * 100_000,
+    "another version": lambda content: content.replace(b'"version": 1', b'"version": 2'),
+}
+
+
+@pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN)
+async def test_with_a_broken_file_what_lives_is_adopted_as_far_as_it_shows(
+    daemon: Daemon, breaking: Callable[[bytes], bytes]
+) -> None:
+    """Scenario 29: nobody is signalled, the file is kept aside, and both are said."""
+    before = await running(daemon, 2)
+    alive = daemon.processes()
+    await daemon.kill()
+    file = daemon.run_dir / "state.json"
+    broken = breaking(file.read_bytes())
+    file.write_bytes(broken)
+
+    await daemon.start()
+    after = [await daemon.api.until(number, state="running") for number in range(2)]
+
+    names = ("id", "pid", "generation", "port", "environment", "extra_args", "wanted")
+    assert [{name: each[name] for name in names} for each in before] == [
+        {name: each[name] for name in names} for each in after
+    ]
+    assert after[0]["uptime_seconds"] == pytest.approx(
+        kernel.since_boot() - kernel.started_at(after[0]["pid"]), abs=2
+    )
+    assert alive == daemon.processes()
+    assert broken == file.with_suffix(".broken").read_bytes()
+    (said,) = daemon.events("state.broken")
+    assert str(file.with_suffix(".broken")) == said["kept"]
+    assert len(daemon.events("instance.recognised")) == 2
+    assert (await daemon.api.act(1, "stop")).status == 200
+
+
+async def test_what_cannot_be_recognised_is_said_and_lives(daemon: Daemon) -> None:
+    """Scenario 29: a descendant whose leader is gone, and a stranger that has our marker."""
+    (instance,) = await running(daemon)
+    await daemon.kill()
+    kill(instance)
+    await until(lambda: not kernel.alive(instance["pid"]))
+    (daemon.run_dir / "state.json").write_text("{")
+    (orphan,) = daemon.processes()
+
+    await daemon.start()
+
+    assert await daemon.api.show_all() == []
+    assert kernel.alive(orphan)
+    (said,) = daemon.events("instance.unrecognised")
+    assert [orphan] == said["pids"]
+    os.kill(orphan, signal.SIGKILL)
+    await until(lambda: not kernel.alive(orphan))
+
+
+async def test_a_second_daemon_says_who_is_there_and_ends(daemon: Daemon, tmp_path: Path) -> None:
+    """Scenario 30."""
+    (instance,) = await running(daemon)
+
+    second = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        env={**daemon._environ({}), "COMFYSUP_PORT": str(daemon.ports.reserve())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+    )
+    said, _ = await asyncio.wait_for(second.communicate(), 20)
+
+    assert second.returncode == 1
+    text = said.decode()
+    assert str(daemon.run_dir) in text
+    assert f"pid {daemon.pid}" in text
+    assert "Traceback" not in text
+    assert (await daemon.api.show(0))["pid"] == instance["pid"]

@@ -1,0 +1,124 @@
+"""What counts as hung, and what does not: scenarios 37 and 38."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from comfysup.standin.workspace import build_environment
+from tests.scenarios.client import Answer
+from tests.scenarios.harness import Daemon
+from tests.scenarios.prompts import Comfy, Graph, node, sleep
+from tests.scenarios.test_rescue import known
+from tests.scenarios.waiting import until_async
+
+THRESHOLD = 3 * (0.1 + 0.2)
+"""Seconds until a process that does not answer is ended."""
+
+
+async def begin(daemon: Daemon, **env: str) -> tuple[Comfy, Answer]:
+    build_environment(daemon.workspace, "comm")
+    await daemon.start(probe_period=0.1, probe_timeout=0.2, probe_failures=3, stop_grace=0.2)
+    port = daemon.ports.reserve()
+    variables = {f"STANDIN_{name.upper()}": value for name, value in env.items()}
+    answer = await daemon.api.start(0, port, env=variables)
+    return Comfy(port), answer
+
+
+def block(seconds: float, *, burn: bool) -> Graph:
+    """Sleeps first, so that everybody has heard that it runs."""
+    node_2 = node("StandInBlock", seconds=seconds, burn=burn)["1"]
+    return {**sleep(0.3), "2": node_2}
+
+
+async def test_a_stopped_process_is_ended_after_exactly_the_threshold(daemon: Daemon) -> None:
+    _, answer = await begin(daemon)
+    pid = answer.body["instance"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+
+    shown = await daemon.api.until(0, state="running", generation=2)
+
+    assert time.monotonic() - stopped > THRESHOLD - 0.1
+    assert shown["last_exit"]["reason"] == "unresponsive"
+    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    assert not shown["last_exit"]["expected"]
+    assert shown["restarts"] == 1
+
+
+async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) -> None:
+    """A prompt runs, but nothing is done for it."""
+    comfy, answer = await begin(daemon)
+    await comfy.hand_in(sleep(60), "runs")
+    await known(daemon, 1, 0)
+    os.kill(answer.body["instance"]["pid"], signal.SIGSTOP)
+
+    shown = await daemon.api.until(0, state="running", generation=2)
+
+    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    await comfy.runs("runs")
+
+
+async def test_one_slow_answer_is_nothing(daemon: Daemon) -> None:
+    await begin(daemon, block_loop=f"{THRESHOLD / 2}@0.2")
+
+    async def failed() -> bool:
+        return bool((await daemon.api.show(0))["health"]["failures"])
+
+    async def answers() -> bool:
+        return (await daemon.api.show(0))["health"]["live"] is True
+
+    await until_async(failed)
+    await until_async(answers)
+
+    assert (await daemon.api.show(0))["generation"] == 1
+    assert not daemon.events("instance.unresponsive")
+
+
+@pytest.mark.parametrize("burn", [True, False])
+async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
+    daemon: Daemon, *, burn: bool
+) -> None:
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(block(THRESHOLD / 2, burn=burn), "blocks")
+
+    assert (await comfy.has_run("blocks"))["status"]["completed"]
+    assert (await daemon.api.show(0))["generation"] == 1
+
+
+async def test_one_that_works_on_a_prompt_gets_five_times_as_long(daemon: Daemon) -> None:
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(block(2.5 * THRESHOLD, burn=True), "blocks")
+
+    assert (await comfy.has_run("blocks"))["status"]["completed"]
+    assert (await daemon.api.show(0))["generation"] == 1
+
+
+async def test_one_that_works_on_a_prompt_for_ever_is_ended(daemon: Daemon) -> None:
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(block(60, burn=True), "blocks")
+
+    shown = await daemon.api.until(0, generation=2)
+
+    assert shown["last_exit"]["message"] == "no answer to 15 probes in a row"
+
+
+async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
+    daemon: Daemon,
+) -> None:
+    """Dead-locked: a prompt runs, and no CPU is used for it."""
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(block(60, burn=False), "blocks")
+
+    shown = await daemon.api.until(0, generation=2)
+
+    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+
+
+async def test_one_that_blocks_without_a_prompt_gets_no_more_time(daemon: Daemon) -> None:
+    await begin(daemon, block_loop="60@0.2")
+
+    shown = await daemon.api.until(0, generation=2)
+
+    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"

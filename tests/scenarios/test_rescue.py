@@ -1,0 +1,247 @@
+"""Prompts whose ComfyUI ends: scenario 40."""
+
+import os
+import signal
+from contextlib import suppress
+
+import aiohttp
+import pytest
+
+from comfysup.standin.workspace import build_environment
+from tests.scenarios.client import API
+from tests.scenarios.harness import Daemon
+from tests.scenarios.prompts import Comfy, Graph, node, sleep, text
+from tests.scenarios.waiting import until, until_async
+
+
+@pytest.fixture
+async def comfy(daemon: Daemon) -> Comfy:
+    """Instance 0, a stand-in that runs."""
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    port = daemon.ports.reserve()
+    assert (await daemon.api.start(0, port)).status == 200
+    return Comfy(port)
+
+
+async def known(daemon: Daemon, running: int, pending: int) -> None:
+    """Waits until the daemon knows so much of the queue."""
+
+    async def is_so() -> bool:
+        queue = (await daemon.api.show(0))["queue"] or {}
+        return (queue.get("running"), queue.get("pending")) == (running, pending)
+
+    await until_async(is_so)
+
+
+def written(daemon: Daemon, name: str) -> int:
+    """How often a prompt has run that writes a file of that name."""
+    output = daemon.workspace / "ComfyUI-comm" / "output"
+    return len(list(output.glob(f"{name}_*")))
+
+
+def poison(ending: str, seconds: float) -> Graph:
+    """Ends its process; the second node keeps it from taking another prompt while it dies."""
+    return {
+        **node("StandInCrash", ending=ending, seconds=seconds),
+        "2": sleep(60)["1"],
+    }
+
+
+async def dies(daemon: Daemon) -> None:
+    """Kills the daemon."""
+    daemon.signal(signal.SIGKILL)
+    await daemon.ended()
+    await daemon.api.close()
+
+
+async def crash(daemon: Daemon) -> None:
+    """Kills the process, and waits until the next one is ready."""
+    shown = await daemon.api.show(0)
+    os.kill(shown["pid"], signal.SIGKILL)
+    await daemon.api.until(0, state="running", generation=shown["generation"] + 1)
+
+
+async def test_what_waited_and_what_ran_is_handed_in_again(daemon: Daemon, comfy: Comfy) -> None:
+    """The same ids, order, client, extra data and targets; a front one before all that waited."""
+    graph = {**sleep(60), "2": node("SaveText", text="t", filename_prefix="t")["1"]}
+    await comfy.hand_in(sleep(60), "runs", client_id="me")
+    await comfy.runs("runs")
+    extra = {"extra_pnginfo": {"workflow": {"nodes": ["ü"]}}, "mine": 1}
+    await comfy.hand_in(graph, "second", extra_data=extra, client_id="you")
+    await comfy.hand_in(graph, "third", partial_execution_targets=["2"])
+    await comfy.hand_in(sleep(60), "first", front=True)
+    await known(daemon, 1, 3)
+    before = [entry[1:] for entries in await comfy.entries() for entry in entries]
+
+    await crash(daemon)
+
+    await comfy.runs("runs")
+    after = [entry[1:] for entries in await comfy.entries() for entry in entries]
+    assert [entry[0] for entry in after] == ["runs", "first", "second", "third"]
+    for old, new in zip(before, after, strict=True):
+        assert (old[:3], sorted(old[3])) == (new[:3], sorted(new[3]))
+    await known(daemon, 1, 3)
+    shown = await daemon.api.show(0)
+    assert shown["queue"]["running_prompts"][0]["id"] == "runs"
+
+
+async def test_a_poisonous_prompt_is_given_up_and_the_others_run(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    await comfy.hand_in(sleep(1), "before")
+    await comfy.runs("before")
+    await comfy.hand_in(poison("SIGSEGV", 0.3), "poison")
+    for name in ("one", "two"):
+        await comfy.hand_in(text(name), name)
+    await known(daemon, 1, 3)
+
+    await until(lambda: written(daemon, "two"))
+
+    assert [line["reason"] for line in daemon.events("prompt.given_up", prompt="poison")] == [
+        "crashed_twice"
+    ]
+    assert (written(daemon, "one"), written(daemon, "two")) == (1, 1)
+    await daemon.api.until(0, restarts=2, state="running")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02])
+async def test_a_prompt_that_crashes_at_once_cannot_loop(
+    daemon: Daemon, comfy: Comfy, seconds: float
+) -> None:
+    """Before anybody can look who runs."""
+    await comfy.hand_in(sleep(1), "before")
+    await comfy.runs("before")
+    await comfy.hand_in(poison("SIGKILL", seconds), "poison")
+    await comfy.hand_in(text("after"), "after")
+    await known(daemon, 1, 2)
+
+    await until(lambda: written(daemon, "after"))
+
+    assert daemon.events("prompt.given_up", prompt="poison")
+    assert not daemon.events("prompt.given_up", prompt="after")
+    assert written(daemon, "after") == 1
+
+
+@pytest.mark.parametrize(
+    ("rescue", "runs", "waits"), [("all", ["r"], ["w"]), ("waiting", ["w"], []), ("none", [], [])]
+)
+async def test_the_policy_chooses(
+    daemon: Daemon, rescue: str, runs: list[str], waits: list[str]
+) -> None:
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    port = daemon.ports.reserve()
+    comfy = Comfy(port)
+    await daemon.api.start(0, port, rescue=rescue)
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 1)
+
+    await crash(daemon)
+
+    await known(daemon, len(runs), len(waits))
+    assert await comfy.queue() == (runs, waits)
+    given_up = {line["prompt"] for line in daemon.events("prompt.given_up")}
+    assert given_up == {"r", "w"} - {*runs, *waits}
+
+
+async def test_a_restart_hands_in_before_its_caller_hears_of_it(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 1)
+    for _ in range(3):
+        assert (await daemon.api.act(0, "restart")).status == 200
+
+        running, waiting = await comfy.queue()
+        assert [*running, *waiting] == ["r", "w"]
+        await comfy.runs("r")
+        await known(daemon, 1, 1)
+    assert not daemon.events("prompt.given_up")
+
+
+async def test_a_reboot_asked_for_by_the_manager_keeps_the_queue(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(node("StandInCrash", ending="reboot"), "w")
+    await comfy.hand_in(text("last"), "last")
+    await known(daemon, 1, 2)
+    with suppress(aiohttp.ClientError):
+        await comfy.get("/manager/reboot")
+
+    await daemon.api.until(0, state="running", generation=2)
+
+    await comfy.runs("r")
+    assert (await comfy.queue())[1] == ["w", "last"]
+
+
+async def test_a_key_is_kept_off_the_disk_and_in_memory(daemon: Daemon, comfy: Comfy) -> None:
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w", extra_data={"api_key_comfy_org": "hush-hush"})
+    await known(daemon, 1, 1)
+
+    await crash(daemon)
+
+    _, [entry] = await comfy.entries()
+    assert entry[3]["api_key_comfy_org"] == "hush-hush"
+    files = [path for path in daemon.run_dir.rglob("*") if path.is_file()]
+    assert not [path for path in files if "hush-hush" in path.read_text(errors="replace")]
+
+
+async def test_prompts_outlive_the_daemon_and_the_instance(daemon: Daemon, comfy: Comfy) -> None:
+    """Both die; the next daemon hands in what the last one knew, but what held a key."""
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "key", extra_data={"auth_token_comfy_org": "hush"})
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 2)
+    file = daemon.run_dir / "queue" / "0.json"
+    await until(lambda: file.exists() and b'"id":"w"' in file.read_bytes())
+    pid = (await daemon.api.show(0))["pid"]
+
+    await dies(daemon)
+    os.kill(pid, signal.SIGKILL)
+    await daemon.start()
+
+    await daemon.api.until(0, state="running", generation=2)
+    await comfy.runs("r")
+    assert (await comfy.queue())[1] == ["w"]
+    [given_up] = daemon.events("prompt.given_up")
+    assert (given_up["prompt"], given_up["reason"]) == ("key", "held_keys")
+
+
+async def test_the_next_daemon_knows_the_queue_of_what_it_adopts(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 1)
+    since = (await daemon.api.show(0))["queue"]["running_prompts"]
+
+    await dies(daemon)
+    await comfy.hand_in(sleep(60), "unseen")
+    await daemon.start()
+
+    await known(daemon, 1, 2)
+    assert (await daemon.api.show(0))["queue"]["running_prompts"] == since
+    await crash(daemon)
+    await comfy.runs("r")
+    assert (await comfy.queue())[1] == ["w", "unseen"]
+
+
+async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -> None:
+    await comfy.hand_in(sleep(60), "r")
+    await known(daemon, 1, 0)
+
+    await daemon.api.ask("DELETE", f"{API}/instances/0")
+
+    assert [line["reason"] for line in daemon.events("prompt.given_up")] == ["removed"]
+    await until(lambda: not list((daemon.run_dir / "queue").iterdir()))

@@ -1,0 +1,102 @@
+"""The run directory is full, or read-only, while the daemon runs: scenario 32."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios import kernel
+from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import Program
+from tests.scenarios.waiting import until
+
+
+@pytest.fixture
+def disk(daemon: Daemon) -> Iterator[Path]:
+    """The run directory of the daemon as a small file system of its own."""
+    daemon.run_dir.mkdir(mode=0o700)
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", str(daemon.run_dir)]
+    if shutil.which("mount") is None or subprocess.run(mounting, check=False).returncode != 0:
+        pytest.skip("cannot mount here")
+    yield daemon.run_dir
+    subprocess.run(["umount", "--lazy", str(daemon.run_dir)], check=True)
+
+
+def fill(disk: Path) -> Callable[[], None]:
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler.unlink
+
+
+def make_read_only(disk: Path) -> Callable[[], None]:
+    # A real read-only remount is refused while files are open for writing.
+    if subprocess.run(["chattr", "+i", str(disk)], check=False).returncode != 0:
+        pytest.skip("cannot make a directory immutable here")
+
+    def mend() -> None:
+        subprocess.run(["chattr", "-i", str(disk)], check=True)
+
+    return mend
+
+
+def written(daemon: Daemon) -> dict[int, dict[str, Any]]:
+    state = json.loads((daemon.run_dir / "state.json").read_text())
+    return {each["spec"]["id"]: each for each in state["instances"]}
+
+
+async def begin(daemon: Daemon) -> tuple[dict[str, Any], dict[str, Any]]:
+    Program(daemon.workspace)
+    await daemon.start(stable_after=0.01)
+    for number in (0, 1):
+        await daemon.api.start(number, daemon.ports.reserve())
+    return await daemon.api.show(0), await daemon.api.show(1)
+
+
+@pytest.mark.parametrize("spoil", [fill, make_read_only], ids=["full", "read-only"])
+async def test_instances_live_on_and_the_state_is_right_again(
+    daemon: Daemon, disk: Path, spoil: Callable[[Path], Callable[[], None]]
+) -> None:
+    """Scenario 32: it is said once, and mended by the first change after it."""
+    first, second = await begin(daemon)
+
+    mend = spoil(disk)
+    stopped = await daemon.api.act(1, "stop")
+    assert (stopped.status, stopped.body["state"]) == (200, "stopped")
+    assert kernel.alive(first["pid"])
+    assert first["pid"] == (await daemon.api.show(0))["pid"]
+    assert written(daemon)[1]["life"]["state"]["is"] == "Running"  # the old one, whole
+    (said,) = daemon.events("state.unwritable")
+    assert str(daemon.run_dir) in said["error"] + said["file"]
+    mend()
+    assert (await daemon.api.act(1, "start")).body["state"] == "running"
+
+    assert daemon.events("state.writable_again")
+    third = await daemon.api.until(1, state="running")
+    assert written(daemon)[1]["process"]["pid"] == third["pid"] != second["pid"]
+    await daemon.kill()
+    await daemon.start()
+    assert [first["pid"], third["pid"]] == [each["pid"] for each in await daemon.api.show_all()]
+
+
+async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> None:
+    """Scenario 32, where only the state file is hindered: instances are restarted all the same."""
+    first, _ = await begin(daemon)
+    draft = daemon.run_dir / "state.draft"
+    draft.symlink_to("/dev/full")
+
+    os.kill(first["pid"], signal.SIGKILL)
+    again = await daemon.api.until(0, state="running", generation=2)
+    draft.unlink()
+    await daemon.api.act(1, "stop")
+
+    assert len(daemon.events("state.unwritable")) == 1
+    await until(lambda: written(daemon)[0]["process"]["pid"] == again["pid"])

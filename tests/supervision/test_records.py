@@ -1,0 +1,125 @@
+"""What outlives the daemon says what it said, and nothing else is taken for it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfysup.supervision.life import Life
+from comfysup.supervision.protocols import ProcessRecord
+from comfysup.supervision.records import InstanceRecord, RecordError, dump, load
+from comfysup.supervision.spec import InstanceSpec
+from tests.supervision.situations import SITUATIONS, Situation
+
+SPEC = InstanceSpec(0, "main", "comm", 3001, ("--lowvram", ""), "0", (("A", "b"),), "für alle")
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+for kind, strategy in ((float, FINITE), (str, TEXT)):
+    st.register_type_strategy(kind, strategy)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | FINITE | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+    max_leaves=20,
+)
+
+
+def through_json(value: InstanceRecord | InstanceSpec) -> Any:  # noqa: ANN401 - whatever JSON says
+    return json.loads(json.dumps(dump(value)))
+
+
+def record(situation: Situation) -> InstanceRecord:
+    process = ProcessRecord(4242, 99) if situation.life.run else None
+    return InstanceRecord(replace(SPEC, name="renamed"), SPEC, situation.life, process)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+def test_every_kind_of_state_comes_back_as_it_was(situation: Situation) -> None:
+    written = record(situation)
+
+    assert written == load(through_json(written), InstanceRecord)
+
+
+@given(st.builds(Life), st.builds(InstanceSpec), st.builds(InstanceSpec))
+def test_every_life_and_spec_comes_back_as_it_was(
+    life: Life, spec: InstanceSpec, launched: InstanceSpec
+) -> None:
+    written = InstanceRecord(spec, launched, life, None)
+
+    assert written == load(through_json(written), InstanceRecord)
+    assert spec == load(through_json(spec), InstanceSpec)
+
+
+@given(JSON)
+def test_what_is_no_record_is_refused_with_a_record_error(written: object) -> None:
+    for kind in (InstanceRecord, InstanceSpec):
+        with pytest.raises(RecordError, match=f"cannot read a {kind.__name__}"):
+            load(written, kind)
+
+
+def places(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to everything in a JSON value."""
+    match value:
+        case dict():
+            inner = [place for key in value for place in places(value[key], (*path, key))]
+        case list():
+            inner = [place for at in range(len(value)) for place in places(value[at], (*path, at))]
+        case _:
+            inner = []
+    return [*inner, path] if path else inner
+
+
+PLACES = [
+    (situation, path)
+    for situation in SITUATIONS
+    for path in places(through_json(record(situation)))
+]
+
+
+@given(st.sampled_from(PLACES), JSON)
+def test_a_record_with_anything_else_in_it_is_read_or_refused(
+    place: tuple[Situation, tuple[Any, ...]], other: object
+) -> None:
+    """Never an error of another kind; what is read can be written again."""
+    situation, path = place
+    written = through_json(record(situation))
+    inside = written
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = other
+
+    try:
+        read = load(written, InstanceRecord)
+    except RecordError:
+        return
+
+    assert json.dumps(dump(read))
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no spec": lambda written: written.pop("spec"),
+    "no life": lambda written: written.pop("life"),
+    "a field more": lambda written: written["life"].update(novelty=1),
+    "a state more": lambda written: written["life"]["state"].update({"is": "Dreaming"}),
+    "no state": lambda written: written["life"]["state"].pop("is"),
+    "a word for a number": lambda written: written["life"].update(generation="seven"),
+    "no pid": lambda written: written["life"]["state"]["run"].update(pid=None),
+    "a word more": lambda written: written["spec"]["policy"].update(restart="sometimes"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_another_form_is_refused_and_never_guessed_at(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
+    running = next(each for each in SITUATIONS if each.life.run)
+    written = through_json(record(running))
+    change(written)
+
+    with pytest.raises(RecordError):
+        load(written, InstanceRecord)
