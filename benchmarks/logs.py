@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from benchmarks import peers, processes
 from benchmarks.figures import Figures, milliseconds, show
@@ -34,9 +35,11 @@ def main() -> None:
         with (
             comfysup_daemon(stage, LOG_MAX_BYTES=NO_ROTATION) as daemon,
             comfysup(stage, stage.ports, daemon) as supervisor,
-            _asking_for_status(daemon.port, latencies),
         ):
             rows += _rows(stage, supervisor, options)
+            with _asking_for_status(daemon.port, latencies):
+                asked = replace(supervisor, name="comfysup, asked for status")
+                rows += _rows(stage, asked, options)
         for peer in others:
             with peer(stage, stage.ports) as supervisor:
                 rows += _rows(stage, supervisor, options)

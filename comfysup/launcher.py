@@ -158,12 +158,7 @@ class InstanceLauncher:
 
     def check_environment(self, spec: InstanceSpec) -> None:
         """Raise `RefusedError` unless the environment of that spec is there and usable."""
-        environment = self._environments.find(spec.environment)
-        if not environment.usable:
-            reason = "; ".join(environment.problems)
-            raise RefusedError(
-                "unknown_environment", f"cannot start instance {spec.label}: {reason}"
-            )
+        self._usable_environment(spec)
 
     def check_port(self, spec: InstanceSpec) -> None:
         """Raise `RefusedError`, naming who has it, unless the port of that spec is free."""
@@ -174,7 +169,10 @@ class InstanceLauncher:
 
     async def launch(self, spec: InstanceSpec, generation: int) -> InstanceProcess:
         """Make the process of that generation; raises `LaunchError`."""
-        environment = self._usable_environment(spec)
+        try:
+            environment = self._usable_environment(spec)
+        except RefusedError as error:
+            raise LaunchError("environment_unusable", str(error)) from error
         gpu = await self._hardware.gpus.assign(spec.id, spec.gpu, again=generation > 1)
         try:
             if not port_is_free(spec.port):
@@ -197,7 +195,11 @@ class InstanceLauncher:
         command = read_command(record.pid)
         visible = command.environ.get("CUDA_VISIBLE_DEVICES") if command else None
         self._hardware.gpus.take_over(spec.id, visible if spec.gpu else None)
-        return InstanceProcess(process, pipe, self._traces(spec, generation, record.pid))
+        try:
+            flags = self._environments.find(spec.environment).flags
+        except RefusedError:
+            flags = frozenset()
+        return InstanceProcess(process, pipe, self._traces(spec, generation, record.pid, flags))
 
     def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
         """Look for the process of a generation in whose launch a daemon died."""
@@ -207,11 +209,9 @@ class InstanceLauncher:
     def _marker(self, spec: InstanceSpec, generation: int) -> str:
         return f"{self._identity}:{spec.id}:{generation}"
 
-    def _traces(self, spec: InstanceSpec, generation: int, pid: int) -> Traces:
-        try:
-            flags = self._environments.find(spec.environment).flags
-        except RefusedError:
-            flags = frozenset()
+    def _traces(
+        self, spec: InstanceSpec, generation: int, pid: int, flags: frozenset[str]
+    ) -> Traces:
         return Traces(
             self._logs,
             self._places.log_file(spec.id),
@@ -224,11 +224,11 @@ class InstanceLauncher:
         )
 
     def _usable_environment(self, spec: InstanceSpec) -> Environment:
-        try:
-            self.check_environment(spec)
-        except RefusedError as error:
-            raise LaunchError("environment_unusable", str(error)) from error
-        return self._environments.find(spec.environment)
+        environment = self._environments.find(spec.environment)
+        if environment.usable:
+            return environment
+        reason = "; ".join(environment.problems)
+        raise RefusedError("unknown_environment", f"cannot start instance {spec.label}: {reason}")
 
     def _spawn(
         self, environment: Environment, spec: InstanceSpec, generation: int, gpu: str | None
@@ -257,7 +257,7 @@ class InstanceLauncher:
         except OSError:
             pipe.abandon()
             raise
-        traces = self._traces(spec, generation, process.pid)
+        traces = self._traces(spec, generation, process.pid, environment.flags)
         _write(traces.pid_file)
         return InstanceProcess(process, pipe, traces)
 

@@ -9,6 +9,7 @@ from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
 from tests.scenarios.unkillable import unkillable
+from tests.scenarios.waiting import until
 
 PATIENCE = 5.0
 """Seconds that the daemon gives the kernel (supervision.life.KILL_PATIENCE)."""
@@ -88,6 +89,7 @@ async def test_a_stuck_instance_holds_up_neither_stop_all_nor_the_end(daemon: Da
         daemon.exit_code = 1
         code = await daemon.ended()
         took = time.monotonic() - asked
+    await until(lambda: not kernel.alive(pid))  # let go of, it dies of what it was sent
 
     assert (answer.status, answer.body["code"]) == (500, "stop_failed")
     assert "instance 0" in answer.detail.lower()

@@ -1,0 +1,84 @@
+"""The daemon starts anew in place: scenario 31."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from functools import partial
+
+import aiohttp
+
+from comfysup.standin.workspace import build_environment
+from tests.scenarios.client import API
+from tests.scenarios.harness import Daemon
+from tests.scenarios.waiting import until_async
+
+RESTARTS = 3
+
+
+async def test_no_request_is_refused_or_fails_while_the_daemon_starts_anew(daemon: Daemon) -> None:
+    """Scenario 31: a hundred requests a second, by new connections and by kept ones."""
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    body = {"id": 0, "port": daemon.ports.reserve(), "name": "main"}
+    await daemon.api.ask("POST", f"{API}/start-single", body)
+    before = await daemon.api.show(0)
+    answers: Counter[str] = Counter()
+    restarting = asyncio.create_task(restart(daemon, RESTARTS))
+    async with (
+        aiohttp.ClientSession() as keeping,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as anew,
+    ):
+        asked: list[asyncio.Task[None]] = []
+        while not restarting.done():
+            session = (keeping, anew)[len(asked) % 2]
+            asked.append(asyncio.create_task(ask(session, daemon.port, answers)))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(restarting, *asked)
+    after = await daemon.api.show(0)
+
+    assert {"200": len(asked)} == answers
+    assert len(daemon.events("daemon.started")) == RESTARTS + 1
+    assert [before[key] for key in ("pid", "generation", "started_at")] == [
+        after[key] for key in ("pid", "generation", "started_at")
+    ]
+
+
+async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -> None:
+    """Scenario 31."""
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    body = {"id": 0, "port": daemon.ports.reserve(), "name": "main"}
+    await daemon.api.ask("POST", f"{API}/start-single", body)
+    pid = (await daemon.api.show(0))["pid"]
+
+    daemon.signal(signal.SIGHUP)
+    await until_async(lambda: started(daemon, 2))
+    os.kill(pid, signal.SIGUSR1)
+    await until_async(lambda: has_ended(daemon))
+
+    assert (await daemon.api.show(0))["last_exit"]["signal"] == "SIGUSR1"
+
+
+async def restart(daemon: Daemon, times: int) -> None:
+    for number in range(times):
+        answer = await daemon.api.ask("POST", f"{API}/daemon/restart")
+        assert answer.status == 202
+        await until_async(partial(started, daemon, number + 2))
+
+
+async def ask(session: aiohttp.ClientSession, port: int, answers: Counter[str]) -> None:
+    try:
+        async with session.get(f"http://127.0.0.1:{port}{API}/status") as answer:
+            await answer.read()
+            answers[str(answer.status)] += 1
+    except aiohttp.ClientError as error:
+        answers[repr(error)] += 1
+
+
+async def started(daemon: Daemon, times: int) -> bool:
+    return len(daemon.events("daemon.started")) >= times
+
+
+async def has_ended(daemon: Daemon) -> bool:
+    return (await daemon.api.show(0))["last_exit"] is not None
