@@ -19,6 +19,9 @@ from comfysup.web.limits import MAX_HEAD_BYTES, MAX_HEADERS, Limits
 FAREWELL = 0.3
 """Seconds in which a client that keeps its connection open is told by an answer to end it."""
 
+TUNNEL = b"CONNECT "
+"""How a request begins that aiohttp takes for a tunnel: malformed, it is never answered."""
+
 LINGERING = 1.0
 """Seconds that the rest of a refused body is read and thrown away, so that the answer arrives."""
 
@@ -44,10 +47,17 @@ _HEAD_TOO_LARGE = _written_out(
 )
 
 
+_NO_TUNNEL = _written_out(
+    b"405 Method Not Allowed",
+    "cannot open a tunnel: there is nothing behind this port",
+    "method_not_allowed",
+)
+
+
 class Connection(web.RequestHandler):
     """One connection, which enters and leaves by its gate."""
 
-    __slots__ = ("_gate", "_head_bytes")
+    __slots__ = ("_gate", "_head_bytes", "_head_start")
 
     def __init__(self, server: web.Server, gate: "Gate", limits: Limits) -> None:
         """Be bounded in everything that a stranger decides on."""
@@ -62,6 +72,7 @@ class Connection(web.RequestHandler):
         )
         self._gate = gate
         self._head_bytes = 0
+        self._head_start = b""
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,13 +82,21 @@ class Connection(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._waits_for_head():
+            begun = self._head_start if self._head_bytes else b""
+            self._head_start = (begun + data[: len(TUNNEL)])[: len(TUNNEL)]
+            if self._head_start == TUNNEL:
+                self._refuse(_NO_TUNNEL)
+                return
         super().data_received(data)
         # While aiohttp waits for a request, what has come is the beginning of its head. It bounds
         # each header and their number, which together allow half a megabyte.
-        waits = self._waiter is not None and not self._waiter.done()
-        self._head_bytes = self._head_bytes + len(data) if waits else 0
+        self._head_bytes = self._head_bytes + len(data) if self._waits_for_head() else 0
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
+
+    def _waits_for_head(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -115,3 +115,22 @@ async def test_a_token_that_is_no_text_is_401(tmp_path: Path) -> None:
         status = await caller.ask(request + b"\xff\xfe\r\n\r\n")
 
     assert status == 401
+
+
+async def test_a_tunnel_is_refused_however_it_is_asked_for(tmp_path: Path) -> None:
+    """aiohttp never answers a CONNECT without a version, and would keep the connection for it."""
+    async with listening(tmp_path, Limits()) as port:
+        statuses = []
+        for pieces in (
+            (b"CONNECT  \r\ncontent-length: 36\r\n\r\n",),
+            (b"CON", b"NECT a:1\r\n\r\n"),
+        ):
+            caller = await port.connect()
+            for piece in pieces:
+                caller.writer.write(piece)
+                await caller.writer.drain()
+                await asyncio.sleep(0)
+            statuses.append((await caller.answer())[0])
+            await caller.let_go()
+
+    assert statuses == [405, 405]
