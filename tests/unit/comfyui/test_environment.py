@@ -257,3 +257,13 @@ def test_an_environment_that_may_not_be_entered_says_so(workspace: Path) -> None
     path.chmod(0o755)
 
     assert "Permission denied" in found.problems[0]
+
+
+def test_a_closed_environment_says_why_nothing_can_be_started(workspace: Path) -> None:
+    environments = Environments(workspace)
+
+    with environments.closed("comm", "its models are being linked"):
+        closed = environments.find("comm")
+
+    assert closed.problems == ("cannot use 'comm' now: its models are being linked",)
+    assert environments.find("comm").usable
