@@ -119,7 +119,9 @@ def test_a_pump_killed_at_any_line_of_its_code_loses_and_doubles_nothing(
         assert writer.stdin is not None
         while writer.poll() is None:
             with torture.pump(line=int(10 ** chance.uniform(0.5, 4))) as pump:
-                while pump.poll() is None and torture.waiting():
+                # Where the writer waits for more kills, one that idles must come to its line too.
+                idle_until = time.monotonic() + 1
+                while pump.poll() is None and (torture.waiting() or time.monotonic() < idle_until):
                     time.sleep(0.001)
                 kills += pump.poll() is not None
             if kills == ENOUGH:
