@@ -90,11 +90,15 @@ class Client:
         return shown
 
     async def until(self, ref: object, within: float = HANG, **wanted: object) -> dict[str, Any]:
-        """Waits until the instance shows these values, and returns it."""
+        """Waits until the instance is there and shows these values, and returns it."""
         shown: dict[str, Any] = {}
 
         async def is_so() -> bool:
-            shown.update(await self.show(ref))
+            answer = await self.ask("GET", f"{API}/instances/{ref}")
+            if answer.status == 404:  # not yet
+                return False
+            assert answer.status == 200, answer
+            shown.update(answer.body)
             return all(shown[name] == value for name, value in wanted.items())
 
         try:

@@ -21,6 +21,13 @@ async def queue(running: Running) -> tuple[list[str], list[str]]:
     return [e[1] for e in body["queue_running"]], [e[1] for e in waiting]
 
 
+async def is_executing(running: Running) -> None:
+    """Waits for a sleeper's progress: an interruption before its first node is forgotten."""
+    async with running.client.ws_connect(running.url("/ws")) as socket:
+        while (await socket.receive_json())["type"] != "progress":
+            pass
+
+
 async def status(socket: aiohttp.ClientWebSocketResponse) -> int:
     while (message := await socket.receive_json())["type"] != "status":
         pass
@@ -40,6 +47,7 @@ async def test_everyone_is_told_of_every_change(start: Start) -> None:
         assert await status(socket) == 2
         await running.ask("POST", "/queue", json={"clear": True})
         assert await status(socket) == 1
+        await is_executing(running)
         await running.ask("POST", "/interrupt")
         assert await status(socket) == 0
 
@@ -72,6 +80,7 @@ async def test_an_entry_is_a_list_of_five(start: Start) -> None:
 async def test_an_interruption_of_another_prompt_does_nothing(start: Start) -> None:
     running = await (await start()).ready()
     await hand_in_sleepers(running, "a")
+    await is_executing(running)
 
     await running.ask("POST", "/interrupt", json={"prompt_id": "b"})
     assert (await running.ask("GET", "/prompt"))["body"]["exec_info"]["queue_remaining"] == 1
