@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict
 from enum import Enum, auto
 
 import structlog
@@ -26,6 +27,9 @@ from comfysup.system.run_directory import RunDirectory, RunDirectoryError
 from comfysup.web.listening import Inherited, ListenError, Listening, listen
 
 log = structlog.get_logger()
+
+LOCK = "lock"
+"""What the lock of the run directory is called among all that a daemon hands on."""
 
 AT_ONCE = Ladder(0.0, 0.0, 1.0)
 """How instances are ended when a second signal comes."""
@@ -72,7 +76,7 @@ class Daemon:
     async def _serve(self) -> int | None:
         async with AsyncExitStack() as resources:
             resources.enter_context(self._signals())
-            run = RunDirectory.take(self._settings.run_dir, self._kept.get("lock"))
+            run = RunDirectory.take(self._settings.run_dir, *self._kept.get(LOCK, ()))
             resources.callback(run.release)
             parts = await assemble(self._settings, run, self._restart_soon, resources)
             await self._adopt(parts)
@@ -134,9 +138,10 @@ class Daemon:
             if each.instance and each.outcome is not Outcome.DONE
         ]
         log.info("daemon.stopped", instances_left=left)
-        parts.announcer.journal.close()
         if not left:
             parts.keeper.forget_all()
+            parts.attendance.forget_all()
+        parts.announcer.journal.close()
         return 1 if left else 0
 
     async def _hurry(self, fleet: Fleet) -> None:
@@ -156,18 +161,15 @@ class Daemon:
         block_signals()
         for task in self._tasks:
             task.cancel()
-        kept = doors.keep()
-        self._kept = {f"tcp{number}": each for number, each in enumerate(kept.tcp)}
-        self._kept |= {"own": kept.own, "lock": run.keep_lock()}
         parts.fleet.dismiss()
         parts.announcer.daemon("stopping", parts.facts)
         parts.announcer.journal.close()
         parts.logs.close()
-        await doors.see_off()
+        self._kept = {LOCK: [run.keep_lock()], **asdict(await doors.pass_on())}
 
     def _inherited(self) -> Inherited | None:
-        tcp = tuple(number for name, number in self._kept.items() if name.startswith("tcp"))
-        return Inherited(tcp, self._kept["own"]) if tcp else None
+        sockets = {name: each for name, each in self._kept.items() if name != LOCK}
+        return Inherited(**sockets) if sockets else None
 
     # ---- signals and tasks
 

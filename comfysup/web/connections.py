@@ -6,6 +6,7 @@ whose request is being carried out are safe.
 """
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -16,8 +17,8 @@ from comfysup.web.answers import encode, json_answer
 from comfysup.web.errors import ErrorView
 from comfysup.web.limits import MAX_HEAD_BYTES, MAX_HEADERS, Limits
 
-FAREWELL = 0.3
-"""Seconds in which a client that keeps its connection open is told by an answer to end it."""
+FAREWELL = 0.1
+"""Seconds in which requests that are here are answered before their connections are passed on."""
 
 TUNNEL = b"CONNECT "
 """How a request begins that aiohttp takes for a tunnel: malformed, it is never answered."""
@@ -124,15 +125,22 @@ class Connection(web.RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
-    def end(self) -> None:
-        """End it once what was sent has arrived."""
-        if self.transport is not None:
-            self.transport.close()
-
     @property
     def leaving(self) -> bool:
         """Whether the next answer is the last one of this connection."""
         return self._gate.closing
+
+    def pass_on(self) -> int | None:
+        """End it here, and return a descriptor by which it goes on elsewhere, if nothing is lost.
+
+        That is between two requests. One whose head is half here only ends.
+        """
+        if self.transport is None or not self._waits_for_head():
+            return None
+        untouched = self._head_bytes == 0
+        kept = os.dup(self.transport.get_extra_info("socket").fileno()) if untouched else None
+        self.transport.close()
+        return kept
 
     def at_work(self) -> AbstractContextManager[None]:
         return self._gate.at_work(self)
@@ -176,12 +184,11 @@ class Gate:
         self._resting[connection] = None
         return True
 
-    async def see_off(self) -> None:
-        """Let every connection end: after the next answer, or soon, where none is asked for."""
+    def pass_on(self) -> list[int]:
+        """Return descriptors of all that wait for a request; the rest end after their answer."""
         self.closing = True
-        await asyncio.sleep(FAREWELL)
-        for connection in list(self._resting):
-            connection.end()
+        passed_on = [connection.pass_on() for connection in list(self._resting)]
+        return [each for each in passed_on if each is not None]
 
     def leave(self, connection: Connection) -> None:
         self._resting.pop(connection, None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from comfysup.web.connections import Gate
+from comfysup.web.connections import FAREWELL, Gate
 from comfysup.web.limits import Limits
 
 LAST_ANSWERS = 1.0
@@ -32,10 +32,15 @@ class ListenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """Descriptors of sockets that listen already: of the port, and of the run directory."""
+    """Descriptors of sockets that listen already, on the port and in the run directory.
 
-    tcp: tuple[int, ...]
-    own: int
+    With those of the connections that came through each, and wait for a request.
+    """
+
+    tcp: Sequence[int]
+    own: Sequence[int]
+    tcp_callers: Sequence[int] = ()
+    own_callers: Sequence[int] = ()
 
 
 class Listening:
@@ -53,17 +58,19 @@ class Listening:
     def port(self) -> int:
         return int(self._tcp[0].sockets[0].getsockname()[1])
 
-    def keep(self) -> Inherited:
-        """Return descriptors that go on listening when this has ended: nobody is refused."""
-        tcp = [each.fileno() for server in self._tcp for each in server.sockets]
-        return Inherited(tuple(map(os.dup, tcp)), os.dup(self._own.sockets[0].fileno()))
+    async def pass_on(self) -> Inherited:
+        """Return what another program needs to go on, so that nobody there notices.
 
-    async def see_off(self) -> None:
-        """Take no new connection, and let those that are here end after their next answer."""
+        No new connection is taken here any more. What is asked is answered still, and who asked
+        waits for nothing else; all others are passed on.
+        """
+        tcp = [os.dup(each.fileno()) for server in self._tcp for each in server.sockets]
+        own = [os.dup(each.fileno()) for each in self._own.sockets]
         for server in (*self._tcp, self._own):
             server.close()
-        for gate in self._gates:
-            await gate.see_off()
+        await asyncio.sleep(FAREWELL)
+        tcp_callers, own_callers = (gate.pass_on() for gate in self._gates)
+        return Inherited(tcp, own, tcp_callers, own_callers)
 
 
 async def listen(
@@ -98,11 +105,17 @@ async def listen(
         resources.callback(server.close)
         _let_wait(server)
     try:
-        bound = socket.socket(fileno=inherited.own) if inherited else _private_socket(path)
+        bound = socket.socket(fileno=inherited.own[0]) if inherited else _private_socket(path)
     except OSError as error:
         raise ListenError(f"cannot listen on {path}: {_reason(error)}") from error
     own = await loop.create_unix_server(gates[1], sock=bound, backlog=AT_ONCE)
     resources.callback(own.close)
+    if inherited:
+        for gate, callers in zip(
+            gates, (inherited.tcp_callers, inherited.own_callers), strict=True
+        ):
+            for each in callers:
+                await loop.connect_accepted_socket(gate, socket.socket(fileno=each))
     return Listening(tcp, own, gates)
 
 

@@ -13,7 +13,7 @@ from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.waiting import until_async
 
-RESTARTS = 3
+RESTARTS = 20
 
 
 async def test_no_request_is_refused_or_fails_while_the_daemon_starts_anew(daemon: Daemon) -> None:
@@ -44,6 +44,26 @@ async def test_no_request_is_refused_or_fails_while_the_daemon_starts_anew(daemo
     ]
 
 
+async def test_kept_connections_go_on(daemon: Daemon) -> None:
+    """Scenario 31: a client that keeps connections and asks at the wrong moment notices nothing."""
+    await daemon.start()
+    host = ("127.0.0.1", daemon.port)
+    keepers = [await asyncio.open_connection(*host) for _ in range(50)]
+    own = await asyncio.open_unix_connection(str(daemon.run_dir / "api.sock"))
+    for each in (*keepers[:25], own):  # the others have said nothing yet
+        assert await live(*each)
+
+    for number in range(2):
+        daemon.signal(signal.SIGHUP)
+        asking = [asyncio.create_task(live(*each)) for each in keepers[number::2]]
+        await until_async(partial(started, daemon, number + 2))
+        assert all(await asyncio.gather(*asking))
+    assert all([await live(*each) for each in (*keepers, own)])
+
+    for _, writer in (*keepers, own):
+        writer.close()
+
+
 async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -> None:
     """Scenario 31."""
     build_environment(daemon.workspace, "comm")
@@ -65,6 +85,18 @@ async def restart(daemon: Daemon, times: int) -> None:
         answer = await daemon.api.ask("POST", f"{API}/daemon/restart")
         assert answer.status == 202
         await until_async(partial(started, daemon, number + 2))
+
+
+async def live(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Asks on a connection that is there; whether it was answered, and stays."""
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+    return (
+        head.startswith(b"HTTP/1.1 200 ")
+        and b"connection: close" not in head.lower()
+        and bool(body)
+    )
 
 
 async def ask(session: aiohttp.ClientSession, port: int, answers: Counter[str]) -> None:
