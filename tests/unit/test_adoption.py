@@ -1,8 +1,10 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from signal import SIGKILL
 
@@ -13,7 +15,7 @@ from comfysup.settings import Settings
 from comfysup.state import State
 from comfysup.supervision.life import Life, Moment, Run, Running, Starting
 from comfysup.supervision.protocols import ProcessRecord
-from comfysup.supervision.records import InstanceRecord
+from comfysup.supervision.records import InstanceRecord, dump
 from comfysup.supervision.spec import InstanceSpec
 from comfysup.system.container_life import ContainerLife
 from comfysup.system.lineage import marked
@@ -126,16 +128,64 @@ async def test_a_sound_file_is_believed(tmp_path: Path, word: str) -> None:
     assert recalled.certain
 
 
+def written(file: StateFile, *records: InstanceRecord) -> StateFile:
+    """A sound file of this life with those records."""
+    state = {"version": 1, **asdict(LIFE), "applied": [], "instances": [*map(dump, records)]}
+    file.write(json.dumps(state).encode())
+    return file
+
+
+def record_of(spec: InstanceSpec, generation: int, pid: int = 1) -> InstanceRecord:
+    running = Running(Run(pid, Moment(0.0, 0.0)), None)
+    life = Life(running, generation, restarts=3)
+    return InstanceRecord(spec, spec, life, ProcessRecord(pid, 1))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["not known", "known by an older generation"])
+async def test_what_a_file_that_is_behind_lacks_is_recognised(
+    launch: Launch,
+    word: str,
+    tmp_path: Path,
+    known: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The daemon before could not write any more."""
+    process = launch("7:12", *OPTIONS)
+    await until(lambda: word in str(marked(word)))
+    spec = InstanceSpec(7, "mine", "comm", 3007, gpu="auto")
+    records = [record_of(spec, 11)] if known else []
+
+    recalled = recall(written(StateFile(tmp_path / "state"), *records), LIFE, word, SETTINGS)
+    await sweep_strays(word, recalled.state.instances)
+
+    (record,) = recalled.state.instances
+    assert recalled.certain
+    assert alive(process.pid)
+    assert record.process is not None
+    assert (record.process.pid, record.life.generation) == (process.pid, 12)
+    assert record.spec.name == ("mine" if known else "instance_7")
+    assert record.spec.gpu == ("auto" if known else None)
+    assert record.life.restarts == (3 if known else 0)
+
+
+async def test_another_command_than_the_known_one_is_believed(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
+    launch("7:12", *OPTIONS, "--lowvram")
+    await until(lambda: word in str(marked(word)))
+    older = record_of(InstanceSpec(7, "mine", "comm", 3001, gpu="auto"), 11)
+
+    recalled = recall(written(StateFile(tmp_path / "state"), older), LIFE, word, SETTINGS)
+
+    (record,) = recalled.state.instances
+    assert (record.spec.port, record.spec.extra_args) == (3007, ("--lowvram",))
+
+
 async def test_only_strays_are_swept(launch: Launch, word: str) -> None:
-    own, old, deleted = launch("1:2"), launch("1:1"), launch("2:1")
+    """What nobody knows at all may be somebody's work: it is said, and lives."""
+    own, old, unknown = launch("1:2"), launch("1:1"), launch("2:1")
     foreign = launch("1:1", identity=word[::-1])
     await until(lambda: len(marked(word)) == 3 and marked(word[::-1]))
-    spec = InstanceSpec(1, "one", "comm", 3001)
-    running = Running(Run(own.pid, Moment(0.0, 0.0)), None)
 
-    await sweep_strays(word, [InstanceRecord(spec, spec, Life(running, generation=2), None)])
+    await sweep_strays(word, [record_of(InstanceSpec(1, "one", "comm", 3001), 2, own.pid)])
 
-    assert alive(own.pid)
-    assert alive(foreign.pid)
-    assert not alive(old.pid)
-    assert not alive(deleted.pid)
+    assert [alive(each.pid) for each in (own, old, unknown, foreign)] == [True, False, True, True]
