@@ -1,9 +1,8 @@
 """The parts of a daemon, built from its settings and put together. Nothing runs yet but threads."""
 
-import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,8 +13,7 @@ from comfysup.adoption import Recalled, recall
 from comfysup.attendance import Attendance
 from comfysup.comfyui.allocator import find_tcmalloc
 from comfysup.comfyui.command import Surroundings
-from comfysup.comfyui.environment import Environment, Environments
-from comfysup.comfyui.models_link import LinkReport, link_models
+from comfysup.comfyui.environment import Environments
 from comfysup.comfyui.probe import new_session
 from comfysup.launcher import Hardware, InstanceLauncher, Places
 from comfysup.notices import log_notice
@@ -39,6 +37,7 @@ from comfysup.system.peer import is_owner
 from comfysup.system.reaper import Reaper
 from comfysup.system.run_directory import RunDirectory
 from comfysup.system.state_file import StateFile
+from comfysup.system.troubles import Troubles
 from comfysup.web.announcer import Announcer
 from comfysup.web.app import make_app
 from comfysup.web.audience import Audience
@@ -47,6 +46,7 @@ from comfysup.web.presentation import present
 from comfysup.web.security import Admission
 from comfysup.web.services import DaemonFacts, Services
 from comfysup.web.status_board import StatusBoard
+from comfysup.workshop import Workshop
 
 EVENT_READERS = 256
 EVENT_PATIENCE = 30.0
@@ -74,36 +74,36 @@ class Parts:
     app: web.Application
 
 
-async def assemble(  # noqa: PLR0915 - a statement for each part, in the order of their needs
+async def assemble(  # noqa: PLR0915 - a statement for each part
     settings: Settings,
     run: RunDirectory,
     restart: Callable[[], None],
     resources: AsyncExitStack,
 ) -> Parts:
-    """Build all parts; what must be closed is given to `resources`.
+    """Build all parts, in the order of their needs; what must be closed is given to `resources`.
 
     `restart` lets the daemon start anew.
     """
-    file = read_instances_file(settings.instances_file, settings)
-    logs_directory = file.log_directory or settings.log_dir
-    places = Places(run, logs=logs_directory, pids=file.pid_directory or logs_directory)
-    identity = run.identity()
-    state_file = StateFile(run.state)
-    life = ContainerLife.current()
-    recalled = recall(state_file, life, identity, settings)
-    reaper = Reaper()
-    environments = Environments(settings.workspace)
-    disk = DiskThreads()
-    resources.callback(disk.close)
-    pump, logs = _log_system(settings, disk, resources)
-    surroundings = Surroundings(dict(os.environ), preload=find_tcmalloc())
     board = StatusBoard()
     journal = Journal(_milliseconds_since_boot())
     announcer = Announcer(journal, now, lambda instance: present(instance, services))
+    facts = DaemonFacts(version("comfysup"), os.getpid(), now(), settings.shown())
+
+    def tell_of_troubles() -> None:
+        board.invalidate()
+        announcer.troubles(facts, troubles.sentences)
+
+    troubles = Troubles(tell_of_troubles)
+    file = read_instances_file(settings.instances_file, settings)
+    state_file = StateFile(run.state, troubles.report)
+    life = ContainerLife.current()
+    recalled = recall(state_file, life, run.identity(), settings)
+    disk = DiskThreads()
+    resources.callback(disk.close)
     attendance = Attendance(
         session=await resources.enter_async_context(new_session()),
         disk=disk,
-        directory=run.path / "queue",
+        store=lambda number: StateFile(run.queue(number), troubles.report),
         life=f"{life.boot_id} {life.init_start_time}",
         tell=announcer.prompt,
         changed=board.invalidate,
@@ -111,8 +111,21 @@ async def assemble(  # noqa: PLR0915 - a statement for each part, in the order o
     )
     resources.push_async_callback(attendance.close)
     await attendance.queues.load(record.spec.id for record in recalled.state.instances)
-    hardware = Hardware(OomKills(), attendance.gpus)
-    launcher = InstanceLauncher(environments, places, reaper, surroundings, pump, logs, hardware)
+    pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep), troubles.report)
+    resources.push_async_callback(pump.close)
+    logs = LogReader(pump, disk)
+    environments = Environments(settings.workspace)
+    places = _places(settings, run, file)
+    reaper = Reaper()
+    launcher = InstanceLauncher(
+        environments,
+        places,
+        reaper,
+        Surroundings(dict(os.environ), preload=find_tcmalloc()),
+        pump,
+        logs,
+        Hardware(OomKills(), attendance.gpus),
+    )
 
     def observe(instance: Instance, notice: Notice) -> None:
         log_notice(instance, notice)
@@ -131,26 +144,42 @@ async def assemble(  # noqa: PLR0915 - a statement for each part, in the order o
     reloader = Reloader(fleet, launcher, settings, file, announcer.reloaded)
     reloader.applied = dict(recalled.state.applied)
     keeper = Keeper(state_file, life, lambda: reloader.applied)
-    facts = DaemonFacts(version("comfysup"), os.getpid(), now(), settings.shown())
-    services = _services(
-        settings,
-        fleet,
-        environments,
-        places,
-        board,
-        announcer,
-        reloader,
-        logs,
-        facts,
-        attendance,
-        disk,
-        restart,
+    workshop = Workshop(environments, settings.workspace.absolute() / "shared-models", disk)
+    services = Services(
+        fleet=fleet,
+        status_board=board,
+        clock=now,
+        defaults=lambda: settings.defaults,
+        environments=workshop.look,
+        link=workshop.link,
+        restart=restart,
+        daemon=lambda: facts,
+        troubles=lambda: troubles.sentences,
+        log_file=places.log_file,
+        usage=attendance.usage,
+        queue=attendance.queue,
+        journal=journal,
+        audience=Audience(EVENT_READERS, EVENT_PATIENCE),
+        reload=reloader.reload,
+        logs=logs,
+        log_audience=Audience(LOG_FOLLOWERS, LOG_PATIENCE, "too_many_followers"),
     )
+    app = make_app(services, _admission(settings), limits_of(settings))
+    pump.start()
     reaper.start()
     attendance.start()
-    app = make_app(services, _admission(settings), limits_of(settings))
     return Parts(
-        fleet, announcer, keeper, reloader, file, recalled, attendance, identity, logs, facts, app
+        fleet,
+        announcer,
+        keeper,
+        reloader,
+        file,
+        recalled,
+        attendance,
+        run.identity(),
+        logs,
+        facts,
+        app,
     )
 
 
@@ -170,66 +199,13 @@ def now() -> Moment:
     return Moment(time.monotonic(), time.time())
 
 
-def _log_system(
-    settings: Settings, disk: DiskThreads, resources: AsyncExitStack
-) -> tuple[LogPump, LogReader]:
-    """Start the threads that write logs, and those that read them."""
-    pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep))
-    pump.start()
-    resources.push_async_callback(pump.close)
-    disk = DiskThreads()
-    resources.callback(disk.close)
-    return pump, LogReader(pump, disk)
+def _places(settings: Settings, run: RunDirectory, file: InstancesFile) -> Places:
+    logs = file.log_directory or settings.log_dir
+    return Places(run, logs=logs, pids=file.pid_directory or logs)
 
 
 def _admission(settings: Settings) -> Admission:
     return Admission(is_owner, settings.token, settings.read_token, settings.allowed_hosts)
-
-
-def _services(  # noqa: PLR0913, PLR0917 - the routes are given all that they show
-    settings: Settings,
-    fleet: Fleet,
-    environments: Environments,
-    places: Places,
-    board: StatusBoard,
-    announcer: Announcer,
-    reloader: Reloader,
-    logs: LogReader,
-    facts: DaemonFacts,
-    attendance: Attendance,
-    disk: DiskThreads,
-    restart: Callable[[], None],
-) -> Services:
-    linking = asyncio.Lock()
-
-    async def looked_up() -> Sequence[Environment]:
-        return await asyncio.to_thread(environments.all)
-
-    async def link(name: str) -> LinkReport:
-        path = environments.find(name).path
-        with environments.closed(name, "its models are being linked"):
-            async with linking:
-                shared = settings.workspace.absolute() / "shared-models"
-                return await disk.ask(lambda: link_models(path, shared))
-
-    return Services(
-        fleet=fleet,
-        status_board=board,
-        clock=now,
-        defaults=lambda: settings.defaults,
-        environments=looked_up,
-        link=link,
-        restart=restart,
-        daemon=lambda: facts,
-        log_file=places.log_file,
-        usage=attendance.usage,
-        queue=attendance.queue,
-        journal=announcer.journal,
-        audience=Audience(EVENT_READERS, EVENT_PATIENCE),
-        reload=reloader.reload,
-        logs=logs,
-        log_audience=Audience(LOG_FOLLOWERS, LOG_PATIENCE, "too_many_followers"),
-    )
 
 
 def _milliseconds_since_boot() -> int:

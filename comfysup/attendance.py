@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.gpu_memory import HeldMemory, held_memory
-from comfysup.comfyui.ledger import PromptNews
+from comfysup.comfyui.ledger import PromptNews, Store
 from comfysup.comfyui.probe import ComfyProber
 from comfysup.comfyui.queues import QueueFacts, Queues, RescuingProber
 from comfysup.supervision.events import Notice
@@ -20,7 +19,6 @@ from comfysup.supervision.spec import InstanceSpec
 from comfysup.system.disk_threads import DiskThreads
 from comfysup.system.gpu import GpuDesk, Nvml
 from comfysup.system.listeners import owns_port
-from comfysup.system.state_file import StateFile
 from comfysup.system.usage import UsageSampler, Work
 
 GPU_PERIOD = 5.0
@@ -40,9 +38,9 @@ class InstanceUsage:
 class Attendance:
     """Looks after all instances that run; a `Drainer`.
 
-    `directory` is where backlogs are kept, `life` which life of the container this is. `tell` hears
-    what became of prompts, `changed` that something is shown otherwise now; `instances` are asked
-    for whenever all are looked at.
+    `store` gives the file of each backlog, `life` says which life of the container this is. `tell`
+    hears what became of prompts, `changed` that something is shown otherwise now; `instances` are
+    asked for whenever all are looked at.
     """
 
     def __init__(
@@ -50,7 +48,7 @@ class Attendance:
         *,
         session: aiohttp.ClientSession,
         disk: DiskThreads,
-        directory: Path,
+        store: Callable[[int], Store],
         life: str,
         tell: Callable[[Instance, PromptNews], None],
         changed: Callable[[], None],
@@ -65,10 +63,6 @@ class Attendance:
         self._held: dict[int, tuple[HeldMemory, ...]] = {}
         self._task: asyncio.Task[None] | None = None
 
-        def store(number: int) -> StateFile:
-            return StateFile(directory / f"{number}.json")
-
-        directory.mkdir(mode=0o700, exist_ok=True)
         self.queues = Queues(session, store, life, disk.ask, tell, changed)
 
     def prober(self) -> Prober:

@@ -4,6 +4,7 @@
 between the two leaves a wish that the next one carries out, never a process that nobody owns.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,9 @@ from comfysup.system.state_file import StateFile
 log = structlog.get_logger()
 
 VERSION = 1
+
+AGAIN = 1.0
+"""Seconds between two tries while the file cannot be written."""
 
 
 class StateError(Exception):
@@ -52,11 +56,7 @@ class Keeper:
         self._head = {"version": VERSION, **asdict(life)}
         self._applied = applied
         self._written: dict[int, str] = {}
-
-    @property
-    def problem(self) -> str | None:
-        """Why the file is not up to date; None while it is."""
-        return self._file.problem
+        self._next_try: asyncio.TimerHandle | None = None
 
     def keep(self, instance: Instance) -> None:
         """Write down that instance as it is now."""
@@ -68,15 +68,24 @@ class Keeper:
         self._written.pop(instance.spec.id, None)
         self.write()
 
+    def close(self) -> None:
+        """Try no more to write what could not be written."""
+        if self._next_try:
+            self._next_try.cancel()
+        self._next_try = None
+
     def write(self) -> None:
-        """Write all again; also what could not be written before."""
+        """Write all again, now or as soon as that can be done."""
+        self.close()
         applied = [dump(spec) for spec in self._applied().values()]
         head = json.dumps({**self._head, "applied": applied})
         body = ",\n".join(self._written.values())
-        self._file.write(f'{head[:-1]}, "instances": [\n{body}\n]}}\n'.encode())
+        if not self._file.write(f'{head[:-1]}, "instances": [\n{body}\n]}}\n'.encode()):
+            self._next_try = asyncio.get_running_loop().call_later(AGAIN, self.write)
 
     def forget_all(self) -> None:
         """Leave nothing for a next daemon to go on with."""
+        self.close()
         self._file.forget()
 
 

@@ -21,3 +21,6 @@ def status(*, as_json: bool) -> None:
         print_instances(answer["instances"])
     else:
         click.echo(answer["output"], nl=False)
+        return
+    for trouble in answer["troubles"]:
+        click.secho(f"comfysup {trouble}", fg="red", err=True)

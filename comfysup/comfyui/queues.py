@@ -10,7 +10,6 @@ from typing import TypeAlias
 import aiohttp
 import structlog
 
-from comfysup.comfyui.backlog import Backlog
 from comfysup.comfyui.backlog import Running as RunningPrompt
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.ledger import Ledger, PromptNews, Store
@@ -89,9 +88,9 @@ class Queues:
             await ledger.kept()
 
     def forget_all(self) -> None:
-        """Leave nothing for a next daemon to go on with."""
+        """Leave nothing for a next daemon to go on with; what still waits is given up."""
         for ledger in self._ledgers.values():
-            ledger.update(Backlog())
+            ledger.forget()
 
     # ---- what others ask
 

@@ -23,6 +23,7 @@ from comfysup.system.log_files import LogFiles, Rotation
 from comfysup.system.log_ledger import Ledger
 from comfysup.system.log_writer import LogWriter
 from comfysup.system.tee import Peephole
+from comfysup.system.troubles import Report, to_nobody
 
 log = structlog.get_logger()
 
@@ -33,6 +34,9 @@ PAUSE: Final = 0.0005
 """A turn that moved less than `SMALL` bytes is followed by so many seconds of rest. Nothing waits
 for that: it lets small writes gather, each of which would otherwise be fought for with its writer
 (200 MB in writes of 100 bytes took twice as long, and ten times the CPU)."""
+
+AGAIN: Final = 1.0
+"""Seconds of quiet after which it is tried again to write to a log that took no bytes."""
 
 LAST_TURN: Final = 1.0
 """Seconds that a thread in the middle of a stalled write is waited for when the daemon ends."""
@@ -51,10 +55,11 @@ class Intake:
 class LogPump:
     """Moves bytes from any number of pipes into their logs, in one thread; begins in a loop."""
 
-    def __init__(self, rotation: Rotation) -> None:
-        """Make the thread; `start` lets it run."""
+    def __init__(self, rotation: Rotation, report: Report = to_nobody) -> None:
+        """Make the thread; `start` lets it run. `report` is called in it."""
         self.bells = Bells()
         self._rotation = rotation
+        self._report = report
         self._peephole = Peephole()
         self._epoll = select.epoll()
         self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -109,7 +114,7 @@ class LogPump:
         """
         writer = self._writers.get(log_file)
         if writer is None:
-            writer = LogWriter(LogFiles(log_file), self._rotation, self._peephole)
+            writer = LogWriter(LogFiles(log_file), self._rotation, self._peephole, self._report)
             self._writers[log_file] = writer
         if anew:
             writer.begin_line()
@@ -142,7 +147,12 @@ class LogPump:
 
     def _turn(self) -> None:
         moved = 0
-        for fd, _ in self._epoll.poll():
+        refusing = [writer for writer in self._writers.values() if writer.refuses]
+        ready = self._epoll.poll(AGAIN if refusing else None)
+        if not ready:
+            for writer in refusing:
+                writer.try_again()
+        for fd, _ in ready:
             if fd == self._alarm:
                 self._run_errands()
             elif intake := self._intakes.get(fd):

@@ -18,6 +18,7 @@ import structlog
 from comfysup.system.log_files import LINE_BYTES, LogFiles, Rotation
 from comfysup.system.log_ledger import Ledger
 from comfysup.system.tee import Peephole
+from comfysup.system.troubles import Report, to_nobody
 
 log = structlog.get_logger()
 
@@ -38,8 +39,10 @@ class LogWriter:
     count is written as soon as it takes bytes again. `dropped_bytes` are all since it was made.
     """
 
-    def __init__(self, files: LogFiles, rotation: Rotation, peephole: Peephole) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, files: LogFiles, rotation: Rotation, peephole: Peephole, report: Report = to_nobody
+    ) -> None:
+        """Open nothing yet; `report` hears when the file takes no more bytes, and when it does."""
         self.dropped_bytes = 0
         self.ledger = Ledger()
         self._files = files
@@ -50,6 +53,7 @@ class LogWriter:
         self._inode = 0
         self._next_begin: int | None = None  # in the ledger's terms, of the next file
         self._splices = True
+        self._report = report
         self._unsaid_bytes = 0
         self._refuses = False
         self._looked_at = 0.0
@@ -74,6 +78,18 @@ class LogWriter:
             self._refuse(error)
             return self._drop(pipe)
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the file did not take bytes when that was tried last."""
+        return self._refuses
+
+    def try_again(self) -> None:
+        """See whether the file takes bytes now, also while none come."""
+        try:
+            self._ready()
+        except OSError as error:
+            self._refuse(error)
+
     def close(self) -> None:
         """Close the file; the next byte opens it again."""
         if self._log >= 0:
@@ -90,7 +106,9 @@ class LogWriter:
             self._open()
         if self._unsaid_bytes:
             self._own_up()
-        self._refuses = False
+        if self._refuses:
+            self._refuses = False
+            self._report(self._files.path, None)
         return os.lseek(self._log, 0, os.SEEK_END)
 
     def _open(self) -> None:
@@ -189,6 +207,7 @@ class LogWriter:
     def _refuse(self, error: OSError) -> None:
         if not self._refuses:
             log.warning("log.refused", file=str(self._files.path), error=str(error))
+            self._report(self._files.path, f"cannot write {self._files.path}: {error.strerror}")
         self._refuses = True
         self.close()
 

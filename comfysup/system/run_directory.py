@@ -5,6 +5,7 @@
 ├── api.sock         the HTTP API, for whoever is on this machine
 ├── state.json       what the next daemon would have to know
 ├── identity         a random word: the first part of every marker
+├── queue/           what each instance's ComfyUI was given to do
 ├── fifo/            one FIFO for each living generation
 └── session/         what an instance leaves to say that it wants to be started again
 """
@@ -38,6 +39,8 @@ class RunDirectory:
         the descriptor of one that this process holds already.
         """
         _create(path)
+        for name in ("fifo", "queue", "session"):
+            (path / name).mkdir(mode=0o700, exist_ok=True)
         if lock is not None:
             return cls(path, lock)
         lock = os.open(path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -51,8 +54,6 @@ class RunDirectory:
             ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        for name in ("fifo", "session"):
-            (path / name).mkdir(mode=0o700, exist_ok=True)
         return cls(path, lock)
 
     @property
@@ -65,6 +66,9 @@ class RunDirectory:
 
     def fifo(self, instance: int, generation: int) -> Path:
         return self.path / "fifo" / f"{instance}.{generation}"
+
+    def queue(self, instance: int) -> Path:
+        return self.path / "queue" / f"{instance}.json"
 
     def session(self, instance: int) -> Path:
         """Return the prefix under which that instance asks to be started again."""

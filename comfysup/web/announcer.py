@@ -1,6 +1,6 @@
 """Writing into the journal what happens, each event once, as every reader will get it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from comfysup.supervision.events import Notice
@@ -46,6 +46,12 @@ class Announcer:
 
     def daemon(self, name: str, facts: DaemonFacts) -> None:
         self._announce(f"daemon.{name}", DaemonEventView(self._at(), facts.version, facts.pid))
+
+    def troubles(self, facts: DaemonFacts, sentences: Sequence[str]) -> None:
+        """Tell what the daemon cannot write at present; nothing is the end of it."""
+        name = "daemon.impaired" if sentences else "daemon.recovered"
+        view = DaemonEventView(self._at(), facts.version, facts.pid, sentences)
+        self._announce(name, view)
 
     def reloaded(self, outcome: Reloaded) -> None:
         self._announce("config.reloaded", ReloadEventView(self._at(), present_reload(outcome)))

@@ -25,6 +25,7 @@ async def get_daemon(services: Services, _call: Call[NoQuery, None]) -> web.Resp
             pid=facts.pid,
             started_at=timestamp(facts.started.wall),
             uptime_seconds=round(uptime, 3),
+            troubles=services.troubles(),
             settings=facts.settings,
         )
     )

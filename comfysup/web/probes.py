@@ -22,6 +22,8 @@ async def get_readyz(services: Services, _call: Call[NoQuery, None]) -> web.Resp
         for each in services.fleet
         if each.life.wanted and not isinstance(each.life.state, Running)
     ]
+    troubles = services.troubles()
     if waiting:
-        return json_answer(ReadyView("not_ready", waiting), HTTPStatus.SERVICE_UNAVAILABLE)
-    return json_answer(ReadyView("ready", waiting))
+        view = ReadyView("not_ready", waiting, troubles)
+        return json_answer(view, HTTPStatus.SERVICE_UNAVAILABLE)
+    return json_answer(ReadyView("ready", waiting, troubles))

@@ -217,6 +217,7 @@ class Services:
     """Everything that the routes work with.
 
     `usage` and `queue` answer at once, with what was last seen; None where nothing was.
+    `troubles` say what the daemon cannot write at present.
     `environments` may block on a disk, so it is awaited; `link` shares the models of one, for as
     long as copying takes, and raises `RefusedError` where there is none of that name.
     `audience` is that of the `journal`.
@@ -230,6 +231,7 @@ class Services:
     link: Callable[[str], Awaitable[Linked]]
     restart: Callable[[], None]
     daemon: Callable[[], DaemonFacts]
+    troubles: Callable[[], Sequence[str]]
     log_file: Callable[[int], Path]
     usage: Callable[[Instance], Usage | None]
     queue: Callable[[Instance], Queue | None]

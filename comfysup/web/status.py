@@ -14,6 +14,8 @@ from comfysup.web.views import StatusView
 async def get_status(services: Services, _call: Call[NoQuery, None]) -> web.Response:
     def draw() -> bytes:
         instances = present_all(services)
-        return encode(StatusView("success", texts.status_table(instances), instances))
+        troubles = services.troubles()
+        output = texts.status_table(instances) + texts.troubles(troubles)
+        return encode(StatusView("success", output, instances, troubles))
 
     return json_bytes_answer(services.status_board.body(draw))

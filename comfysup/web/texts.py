@@ -22,6 +22,11 @@ def status_table(instances: Sequence[InstanceView]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def troubles(sentences: Sequence[str]) -> str:
+    """Return a line for each thing that the daemon cannot do at present."""
+    return "".join(f"comfysup {sentence}\n" for sentence in sentences)
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it, by its two largest units: `3d 4h`, `2m 5s`, `7s`."""
     minutes, second = divmod(int(seconds), 60)

@@ -108,6 +108,7 @@ class StatusView:
     status: Literal["success"]
     output: str
     instances: Sequence[InstanceView]
+    troubles: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,7 @@ class DaemonView:
     pid: int
     started_at: str
     uptime_seconds: float
+    troubles: Sequence[str]
     settings: Mapping[str, object]
 
 
@@ -244,10 +246,14 @@ class LiveView:
 
 @dataclass(frozen=True)
 class ReadyView:
-    """Whether all wanted instances are ready; `waiting_for` names those that are not."""
+    """Whether all wanted instances are ready; `waiting_for` names those that are not.
+
+    `troubles` say what the daemon cannot write at present; no instance is less ready for it.
+    """
 
     status: Literal["ready", "not_ready"]
     waiting_for: Sequence[str]
+    troubles: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -327,11 +333,12 @@ class PromptEventView:
 
 @dataclass(frozen=True)
 class DaemonEventView:
-    """The daemon began or is about to end."""
+    """The daemon began, is about to end, or has other `troubles` than before."""
 
     at: str
     version: str
     pid: int
+    troubles: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,21 @@ class Client:
         shown: list[dict[str, Any]] = answer.body["instances"]
         return shown
 
+    async def troubles(self) -> list[str]:
+        """What the daemon cannot write at present, as programs and as people are told."""
+        status = await self.ask("GET", f"{API}/status")
+        shown: list[str] = status.body["troubles"]
+        assert all(f"comfysup {each}\n" in status.body["output"] for each in shown)
+        return shown
+
+    async def until_well(self) -> None:
+        """Waits until it can write all that it wants to."""
+
+        async def is_well() -> bool:
+            return not await self.troubles()
+
+        await until_async(is_well)
+
     async def until(self, ref: object, within: float = HANG, **wanted: object) -> dict[str, Any]:
         """Waits until the instance is there and shows these values, and returns it."""
         shown: dict[str, Any] = {}

@@ -5,27 +5,14 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
-
 from tests.scenarios.client import API
+from tests.scenarios.events import events_of
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
 from tests.scenarios.waiting import until
-from tests.web.streams import Event, Stream, following
-
-
-@asynccontextmanager
-async def events_of(daemon: Daemon, *, last: int | None = None) -> AsyncIterator[Stream]:
-    timeout = aiohttp.ClientTimeout(total=60)
-    async with (
-        aiohttp.ClientSession(f"http://127.0.0.1:{daemon.port}", timeout=timeout) as session,
-        following(session.get, last=last) as stream,
-    ):
-        yield stream
+from tests.web.streams import Event
 
 
 def descriptors(pid: int) -> int:

@@ -166,7 +166,10 @@ async def test_a_full_log_disk_stops_nobody_and_what_was_dropped_is_told(
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
 
     await until(lambda: flood.said("flooded"))
+    (trouble,) = await daemon.api.troubles()
+    assert trouble.endswith("comfyui_instance_0.log: No space left on device")
     ballast.unlink()
+    await daemon.api.until_well()  # also while the instance says nothing
     go.write_text("go\n")
     await daemon.api.until(0, state="running")
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from tests.scenarios import kernel
+from tests.scenarios.events import events_of
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
 from tests.scenarios.waiting import until
+from tests.web.streams import Event
 
 
 @pytest.fixture
@@ -53,6 +55,23 @@ def written(daemon: Daemon) -> dict[int, dict[str, Any]]:
     return {each["spec"]["id"]: each for each in state["instances"]}
 
 
+async def heard(daemon: Daemon, *names: str) -> list[Event]:
+    """Waits for the first event of each name since the daemon began, in this order."""
+    found = []
+    async with events_of(daemon, last=1) as stream:
+        for name in names:
+            while (event := (await stream.take(1))[0]).name != name:
+                pass
+            found.append(event)
+    return found
+
+
+async def describe_at_length(daemon: Daemon) -> None:
+    """Makes the state longer than what the disk has given to it already."""
+    for each in await daemon.api.show_all():
+        await daemon.api.start(each["id"], each["port"], description="ä" * 1_000)
+
+
 async def begin(daemon: Daemon) -> tuple[dict[str, Any], dict[str, Any]]:
     Program(daemon.workspace)
     await daemon.start(stable_after=0.01)
@@ -69,6 +88,7 @@ async def test_instances_live_on_and_the_state_is_right_again(
     first, second = await begin(daemon)
 
     mend = spoil(disk)
+    await describe_at_length(daemon)
     stopped = await daemon.api.act(1, "stop")
     assert (stopped.status, stopped.body["state"]) == (200, "stopped")
     assert kernel.alive(first["pid"])
@@ -76,10 +96,17 @@ async def test_instances_live_on_and_the_state_is_right_again(
     assert written(daemon)[1]["life"]["state"]["is"] == "Running"  # the old one, whole
     (said,) = daemon.events("state.unwritable")
     assert str(daemon.run_dir) in said["error"] + said["file"]
+    troubles = await daemon.api.troubles()
+    assert any("state.json" in each for each in troubles)
+    assert troubles == (await daemon.api.ask("GET", "/readyz")).body["troubles"]
     mend()
+    await daemon.api.until_well()
+    assert written(daemon)[1]["life"]["state"]["is"] == "Stopped"  # without a change
     assert (await daemon.api.act(1, "start")).body["state"] == "running"
 
     assert daemon.events("state.writable_again")
+    impaired, recovered = await heard(daemon, "daemon.impaired", "daemon.recovered")
+    assert (len(impaired.data["troubles"]), recovered.data["troubles"]) == (1, [])
     third = await daemon.api.until(1, state="running")
     assert written(daemon)[1]["process"]["pid"] == third["pid"] != second["pid"]
     await daemon.kill()
@@ -91,6 +118,7 @@ async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> No
     """Scenario 32, where only the state file is hindered: instances are restarted all the same."""
     first, _ = await begin(daemon)
     draft = daemon.run_dir / "state.draft"
+    draft.unlink()
     draft.symlink_to("/dev/full")
 
     os.kill(first["pid"], signal.SIGKILL)

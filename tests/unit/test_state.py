@@ -1,3 +1,4 @@
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.spec import InstanceSpec
 from comfysup.system.container_life import ContainerLife
 from comfysup.system.state_file import StateFile
+from tests.scenarios.waiting import until
 from tests.supervision.stage import Stage
 
 LIFE = ContainerLife("boot", 17)
@@ -71,20 +73,56 @@ async def test_what_is_forgotten_is_not_there_any_more(file: StateFile) -> None:
     assert file.read() is None
 
 
-async def test_what_could_not_be_written_is_written_with_the_next_change(file: StateFile) -> None:
-    keeping = keeper(file)
+def hinder(file: StateFile) -> Path:
+    """Makes the file one that cannot be written, as long as what is returned is there."""
     draft = file.path.with_suffix(".draft")
     draft.mkdir()
-    keeping.keep(instance())
-    problems = [keeping.problem]
+    return draft
 
-    draft.rmdir()
+
+async def test_what_could_not_be_written_is_written_with_the_next_change(file: StateFile) -> None:
+    keeping = keeper(file)
+    hindrance = hinder(file)
+    keeping.keep(instance())
+    problems = [file.problem]
+
+    hindrance.rmdir()
     keeping.write()
-    problems.append(keeping.problem)
+    problems.append(file.problem)
 
     assert [str(file.path) in str(each) for each in problems] == [True, False]
     assert problems[1] is None
     assert len(read_state(file, LIFE).instances) == 1
+
+
+async def test_what_could_not_be_written_is_tried_again_without_a_change(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfysup.state.AGAIN", 0.01)
+    keeping = keeper(file)
+    hindrance = hinder(file)
+    keeping.keep(instance())
+    await asyncio.sleep(0.05)
+    assert file.problem
+
+    hindrance.rmdir()
+    await until(lambda: file.problem is None)
+
+    assert len(read_state(file, LIFE).instances) == 1
+
+
+async def test_nothing_is_tried_again_once_it_is_closed(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfysup.state.AGAIN", 0.01)
+    keeping = keeper(file)
+    hindrance = hinder(file)
+    keeping.keep(instance())
+    keeping.close()
+    hindrance.rmdir()
+    await asyncio.sleep(0.05)
+
+    assert file.read() is None
 
 
 def test_no_file_is_nothing(file: StateFile) -> None:

@@ -118,6 +118,7 @@ class World:
     """What a test may put in the place of the world, before or while the site is up."""
 
     stage: Stage = field(default_factory=Stage)
+    troubles: list[str] = field(default_factory=list)
     defaults: Defaults = field(default_factory=lambda: Defaults(policy=PATIENT))
     admission: Admission = OPEN
     limits: Limits = field(default_factory=Limits)
@@ -209,6 +210,7 @@ def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
         link=world.link,
         restart=world.restart,
         daemon=lambda: DaemonFacts("1.2.3", 42, Moment(now().monotonic - 9, 1e9), {"port": 8001}),
+        troubles=lambda: world.troubles,
         log_file=lambda number: world.log_directory / f"comfyui_instance_{number}.log",
         usage=world.usage,
         queue=world.queue,

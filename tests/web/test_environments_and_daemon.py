@@ -39,5 +39,6 @@ async def test_the_daemon_says_who_it_is() -> None:
         "version": "1.2.3",
         "pid": 42,
         "started_at": "2001-09-09T01:46:40.000Z",
+        "troubles": [],
         "settings": {"port": 8001},
     }

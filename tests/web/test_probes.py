@@ -20,7 +20,7 @@ async def test_it_is_ready_when_nothing_is_wanted() -> None:
     async with site_of() as site:
         answer = await site.get("/readyz")
 
-    assert answer == {"status": "ready", "waiting_for": []}
+    assert answer == {"status": "ready", "waiting_for": [], "troubles": []}
 
 
 async def test_it_is_ready_when_all_that_are_wanted_run() -> None:
@@ -30,7 +30,7 @@ async def test_it_is_ready_when_all_that_are_wanted_run() -> None:
         await site.post(f"{API}/instances/1/stop")
         answer = await site.get("/readyz")
 
-    assert answer == {"status": "ready", "waiting_for": []}
+    assert answer == {"status": "ready", "waiting_for": [], "troubles": []}
 
 
 async def test_it_is_not_ready_while_one_loads() -> None:
@@ -39,7 +39,25 @@ async def test_it_is_not_ready_while_one_loads() -> None:
         await site.fleet.start(spec_of(), Asker.SPAWN, 5)
         answer = await site.ask("GET", "/readyz")
 
-    assert answer == (503, {"status": "not_ready", "waiting_for": ["0 'instance_0': starting"]})
+    waiting_for = ["0 'instance_0': starting"]
+    assert answer == (
+        503,
+        {"status": "not_ready", "waiting_for": waiting_for, "troubles": []},
+    )
+
+
+async def test_what_cannot_be_written_is_told_and_makes_nothing_less_ready() -> None:
+    async with site_of(World(troubles=["cannot write /x: No space left on device"])) as site:
+        answer = await site.ask("GET", "/readyz")
+
+    assert answer == (
+        200,
+        {
+            "status": "ready",
+            "waiting_for": [],
+            "troubles": ["cannot write /x: No space left on device"],
+        },
+    )
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

@@ -72,6 +72,7 @@ async def test_an_empty_fleet_says_so() -> None:
         "status": "success",
         "output": "No ComfyUI instances are known.\n",
         "instances": [],
+        "troubles": [],
     }
 
 
@@ -233,3 +234,11 @@ async def test_no_answer_may_be_kept_or_guessed_at(method: str) -> None:
     assert headers["X-Frame-Options"] == "DENY"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert headers["Server"] == "comfysup"
+
+
+async def test_what_cannot_be_written_stands_below_the_table() -> None:
+    async with site_of(World(troubles=["cannot write /x: full"])) as site:
+        answer = await site.get(STATUS)
+
+    assert answer["troubles"] == ["cannot write /x: full"]
+    assert str(answer["output"]).endswith("\ncomfysup cannot write /x: full\n")

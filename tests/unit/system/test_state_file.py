@@ -34,13 +34,23 @@ def test_only_its_owner_can_read_it(file: StateFile) -> None:
 
 
 def test_it_is_replaced_and_never_written_into(file: StateFile) -> None:
-    """Whoever reads while it is written sees one content or the other."""
+    """A kill in the middle of a write leaves the content before it."""
     file.write(b"old")
     held = file.path.open("rb")
     file.write(b"new")
 
     assert held.read() == b"old"
     held.close()
+
+
+def test_a_file_system_that_cannot_exchange_files_does_as_well(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfysup.system.state_file.RENAME_EXCHANGE", 1 << 30)  # EINVAL
+
+    for content in (b"first", b"second, longer", b"third"):
+        assert file.write(content)
+        assert file.read() == content
 
 
 def test_a_draft_of_a_daemon_that_died_is_no_content(file: StateFile) -> None:
@@ -55,6 +65,7 @@ def test_a_draft_of_a_daemon_that_died_is_no_content(file: StateFile) -> None:
 def test_a_full_disk_leaves_the_old_content_and_is_told_until_it_is_over(file: StateFile) -> None:
     file.write(b"old")
     draft = file.path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
     draft.symlink_to("/dev/full")
 
     assert not file.write(b"new")
@@ -85,10 +96,12 @@ def test_what_cannot_be_read_raises(tmp_path: Path) -> None:
 
 def test_what_is_forgotten_is_gone(file: StateFile) -> None:
     file.write(b"x")
+    file.write(b"y")
     file.forget()
     file.forget()
 
     assert file.read() is None
+    assert not list(file.path.parent.iterdir())
 
 
 def test_what_is_put_aside_is_kept_whole_and_is_no_state(file: StateFile) -> None:
