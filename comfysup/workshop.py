@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from comfysup.comfyui.environment import Environment, Environments
+from comfysup.comfyui.environment import Environments, Survey
 from comfysup.comfyui.models_link import LinkReport, link_models
 from comfysup.system.disk_threads import DiskThreads
 
@@ -18,7 +18,7 @@ class Workshop:
         self._disk = disk
         self._linking = asyncio.Lock()
 
-    async def look(self) -> Sequence[Environment]:
+    async def look(self) -> Sequence[Survey]:
         """Return all of them as they are now."""
         return await self._disk.ask(self._environments.all)
 

@@ -23,23 +23,16 @@ _VERSION_TOML = re.compile(r"""^version\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One environment as its files show it at one moment.
+    """One environment as its files show it at one moment, as far as a launch needs it.
 
-    `problems` are sentences that say why it cannot be started; each names the path. `notes` say
-    what else it lacks. A version is None where no file tells it. `models_link` is what the link
-    `models` points to, None where it is none. `flags` are the options that its ComfyUI knows:
-    none where that could not be found out.
+    `problems` are sentences that say why it cannot be started; each names the path. `flags` are the
+    options that its ComfyUI knows: none where that could not be found out, as `notes` say.
     """
 
     name: str
     path: Path
     problems: tuple[str, ...]
     notes: tuple[str, ...]
-    comfyui_version: str | None
-    python_version: str | None
-    torch_version: str | None
-    custom_nodes: tuple[str, ...]
-    models_link: str | None
     flags: frozenset[str]
 
     @property
@@ -51,6 +44,21 @@ class Environment:
     def python(self) -> Path:
         """Its interpreter: never `activate` or `bin/pip`, which break when a venv is copied."""
         return self.path / venv.PYTHON
+
+
+@dataclass(frozen=True, slots=True)
+class Survey(Environment):
+    """All that the files of an environment show; `notes` say what it lacks without being unusable.
+
+    A version is None where no file tells it. `models_link` is what the link `models` points to,
+    None where it is none.
+    """
+
+    comfyui_version: str | None
+    python_version: str | None
+    torch_version: str | None
+    custom_nodes: tuple[str, ...]
+    models_link: str | None
 
 
 class Environments:
@@ -78,17 +86,25 @@ class Environments:
         """
         if _NAME.fullmatch(name) is None:
             raise RefusedError("unknown_environment", f"{name[:64]!r} is no name of an environment")
-        path = self._workspace / f"{PREFIX}{name}"
+        path = self._path(name)
         if not _is_directory(path):
             raise RefusedError("unknown_environment", self._absence(path, name))
         return self._look(name, path)
 
-    def all(self) -> tuple[Environment, ...]:
+    def survey(self, name: str) -> Survey:
+        """Return all that can be said of that environment; raises `RefusedError` as `find` does."""
+        return self._survey(self.find(name))
+
+    def all(self) -> tuple[Survey, ...]:
         """Return every environment by name; none where there is no workspace.
 
         Raises OSError when the workspace cannot be read.
         """
-        return tuple(self._look(path.name.removeprefix(PREFIX), path) for path in self._paths())
+        names = [path.name.removeprefix(PREFIX) for path in self._paths()]
+        return tuple(self._survey(self._look(name, self._path(name))) for name in names)
+
+    def _path(self, name: str) -> Path:
+        return self._workspace / f"{PREFIX}{name}"
 
     def _paths(self) -> list[Path]:
         try:
@@ -103,23 +119,28 @@ class Environments:
         return f"{sentence} (there are: {known})" if known else sentence
 
     def _look(self, name: str, path: Path) -> Environment:
+        flags, notes = self._known_flags(path / CLI_ARGS)
+        problems = (*_problems(name, path), *self._closure(name))
+        return Environment(name, path, problems, tuple(notes), flags)
+
+    def _survey(self, found: Environment) -> Survey:
+        path = found.path
         config = venv.read_config(path)
-        flags, flag_notes = self._known_flags(path / CLI_ARGS)
         nodes, node_notes = _custom_nodes(path / "custom_nodes")
         link, link_notes = _models_link(path / "models")
         torch = venv.torch_version(path, config)
         torch_notes = [] if torch else [f"no torch in {path / 'venv'}"]
-        return Environment(
-            name=name,
+        return Survey(
+            name=found.name,
             path=path,
-            problems=(*_problems(name, path), *self._closure(name)),
-            notes=(*flag_notes, *node_notes, *link_notes, *torch_notes),
+            problems=found.problems,
+            notes=(*found.notes, *node_notes, *link_notes, *torch_notes),
+            flags=found.flags,
             comfyui_version=_comfyui_version(path),
             python_version=venv.python_version(config),
             torch_version=torch,
             custom_nodes=nodes,
             models_link=link,
-            flags=flags,
         )
 
     def _closure(self, name: str) -> tuple[str, ...]:

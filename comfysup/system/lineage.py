@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from comfysup.system.proc import all_pids, children_of, read_marker, read_stat
+from comfysup.system.proc import all_pids, children_of, own_children, read_marker, read_stat
 
 NEVER = 0
 """A start time that no process has."""
@@ -62,7 +62,7 @@ class Lineage:
         This process is a subreaper, so what the dead one left are its children now: no look at
         the rest of the machine is needed. `is_leader` says which children are instances.
         """
-        own = (pid for pid in children_of(os.getpid()) if not is_leader(pid))
+        own = (pid for pid in own_children() if not is_leader(pid))
         claimed = (pid for pid in own if self.claims(pid) or self._holds_output(pid))
         there = (found.pid for found in known if found.still_there())
         return _with_descendants([*claimed, *there])

@@ -94,6 +94,16 @@ def children_of(pid: int) -> list[int]:
     return children
 
 
+def own_children() -> list[int]:
+    """Return the direct children of this process, zombies too.
+
+    All are those of its main thread: nothing else here starts processes, and the kernel gives
+    orphans to the first living thread (`find_new_reaper` in its exit.c).
+    """
+    own = os.getpid()
+    return [*map(int, Path(f"/proc/{own}/task/{own}/children").read_bytes().split())]
+
+
 def all_pids() -> list[int]:
     """Return every process there is."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - likewise

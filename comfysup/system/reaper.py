@@ -7,9 +7,12 @@ import signal
 from contextlib import suppress
 
 from comfysup.system.exhaustion import LOOK_AGAIN_AFTER, is_exhaustion
-from comfysup.system.proc import children_of
+from comfysup.system.proc import own_children
 
 PR_SET_CHILD_SUBREAPER = 36
+
+AFTER = 0.02
+"""Seconds for which the dead wait: many may end at once, and the leaders among them go first."""
 
 
 class Reaper:
@@ -17,6 +20,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self._leaders: set[int] = set()
+        self._due: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Become the subreaper of all that descends from here, and reap from now on."""
@@ -24,7 +28,7 @@ class Reaper:
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             errno = ctypes.get_errno()
             raise OSError(errno, f"cannot become a subreaper: {os.strerror(errno)}")
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap_soon)
         self.reap()
 
     def add_leader(self, pid: int) -> None:
@@ -38,14 +42,19 @@ class Reaper:
     def is_leader(self, pid: int) -> bool:
         return pid in self._leaders
 
+    def _reap_soon(self, after: float = AFTER) -> None:
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(after, self.reap)
+
     def reap(self) -> None:
         """Reap whatever has ended, by pid: `waitpid(-1)` would take the leaders' status away."""
+        self._due = None
         try:
-            children = children_of(os.getpid())
+            children = own_children()
         except OSError as error:
             if not is_exhaustion(error):
                 raise
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_AFTER, self.reap)
+            self._reap_soon(LOOK_AGAIN_AFTER)
             return
         for pid in children:
             if pid not in self._leaders:

@@ -84,7 +84,7 @@ async def begin(daemon: Daemon) -> tuple[dict[str, Any], dict[str, Any]]:
 async def test_instances_live_on_and_the_state_is_right_again(
     daemon: Daemon, disk: Path, spoil: Callable[[Path], Callable[[], None]]
 ) -> None:
-    """Scenario 32: it is said once, and mended by the first change after it."""
+    """Scenario 32: it is said once, and mended as soon as it can be."""
     first, second = await begin(daemon)
 
     mend = spoil(disk)
@@ -96,22 +96,36 @@ async def test_instances_live_on_and_the_state_is_right_again(
     assert written(daemon)[1]["life"]["state"]["is"] == "Running"  # the old one, whole
     (said,) = daemon.events("state.unwritable")
     assert str(daemon.run_dir) in said["error"] + said["file"]
-    troubles = await daemon.api.troubles()
-    assert any("state.json" in each for each in troubles)
-    assert troubles == (await daemon.api.ask("GET", "/readyz")).body["troubles"]
     mend()
     await daemon.api.until_well()
     assert written(daemon)[1]["life"]["state"]["is"] == "Stopped"  # without a change
     assert (await daemon.api.act(1, "start")).body["state"] == "running"
 
     assert daemon.events("state.writable_again")
-    impaired, recovered = await heard(daemon, "daemon.impaired", "daemon.recovered")
-    assert (len(impaired.data["troubles"]), recovered.data["troubles"]) == (1, [])
     third = await daemon.api.until(1, state="running")
     assert written(daemon)[1]["process"]["pid"] == third["pid"] != second["pid"]
     await daemon.kill()
     await daemon.start()
     assert [first["pid"], third["pid"]] == [each["pid"] for each in await daemon.api.show_all()]
+
+
+async def test_what_cannot_be_written_is_said_everywhere_until_it_can_be(
+    daemon: Daemon, disk: Path
+) -> None:
+    """Scenario 32."""
+    await begin(daemon)
+
+    mend = fill(disk)
+    await describe_at_length(daemon)
+    troubles = await daemon.api.troubles()
+    ready = await daemon.api.ask("GET", "/readyz")
+    mend()
+    await daemon.api.until_well()
+    impaired, recovered = await heard(daemon, "daemon.impaired", "daemon.recovered")
+
+    assert troubles == [f"cannot write {disk}/state.json: No space left on device"]
+    assert (ready.status, ready.body["troubles"]) == (200, troubles)
+    assert (impaired.data["troubles"], recovered.data["troubles"]) == (troubles, [])
 
 
 async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> None:

@@ -10,7 +10,7 @@ from tests.unit.comfyui.conftest import CLI_ARGS, make_environment
 
 
 def test_a_whole_environment_is_usable_and_told_by_its_files(workspace: Path) -> None:
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
 
     assert found.usable
     assert (found.problems, found.notes) == ((), ())
@@ -29,7 +29,7 @@ def test_the_paths_are_absolute_even_in_a_relative_workspace(
 ) -> None:
     monkeypatch.chdir(workspace.parent)
 
-    assert Environments(Path("workspace")).find("comm").path == workspace / "ComfyUI-comm"
+    assert Environments(Path("workspace")).survey("comm").path == workspace / "ComfyUI-comm"
 
 
 def remove_main(path: Path) -> str:
@@ -87,7 +87,7 @@ def test_what_makes_an_environment_unusable_is_a_problem_naming_the_path(
     workspace: Path, damage: Callable[[Path], str]
 ) -> None:
     expected = damage(workspace / "ComfyUI-comm")
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
 
     assert not found.usable
     assert len(found.problems) == 1
@@ -98,7 +98,7 @@ def test_every_problem_is_named_at_once(workspace: Path) -> None:
     remove_main(workspace / "ComfyUI-comm")
     remove_python(workspace / "ComfyUI-comm")
 
-    assert len(Environments(workspace).find("comm").problems) == 2
+    assert len(Environments(workspace).survey("comm").problems) == 2
 
 
 def test_all_else_that_is_missing_is_a_note(workspace: Path) -> None:
@@ -109,7 +109,7 @@ def test_all_else_that_is_missing_is_a_note(workspace: Path) -> None:
     (path / "comfyui_version.py").unlink()
     (path / "venv/pyvenv.cfg").unlink()
     (path / "venv/lib/python3.11/site-packages/torch-2.8.0+cu128.dist-info").rmdir()
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
 
     assert found.usable
     assert found.notes == (
@@ -126,10 +126,10 @@ def test_models_of_its_own_and_a_link_to_nothing_are_notes(workspace: Path) -> N
     models = workspace / "ComfyUI-comm" / "models"
     models.unlink()
     models.symlink_to("/gone")
-    dangling = Environments(workspace).find("comm")
+    dangling = Environments(workspace).survey("comm")
     models.unlink()
     models.mkdir()
-    own = Environments(workspace).find("comm")
+    own = Environments(workspace).survey("comm")
 
     assert dangling.models_link == "/gone"
     assert dangling.notes == (f"{models} points to /gone, which is not a directory",)
@@ -143,7 +143,7 @@ def test_custom_nodes_are_those_that_comfyui_would_load(workspace: Path) -> None
         (nodes / directory).mkdir()
     for file in ("one.py", "off.py.disabled", "example_node.py.example", "notes.txt"):
         (nodes / file).touch()
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
 
     assert found.custom_nodes == ("a_pack", "ComfyUI-Manager", "one.py")
 
@@ -153,7 +153,7 @@ def test_the_version_before_comfyui_version_py_is_that_of_pyproject(workspace: P
     (path / "comfyui_version.py").unlink()
     (path / "pyproject.toml").write_text('[project]\nname = "ComfyUI"\nversion = "0.3.4"\n')
 
-    assert Environments(workspace).find("comm").comfyui_version == "0.3.4"
+    assert Environments(workspace).survey("comm").comfyui_version == "0.3.4"
 
 
 def test_torch_of_the_system_counts_where_the_venv_sees_the_systems_packages(
@@ -167,28 +167,28 @@ def test_torch_of_the_system_counts_where_the_venv_sees_the_systems_packages(
     (path / "venv/pyvenv.cfg").write_text(
         f"home = {system}/bin\ninclude-system-site-packages = true\nversion_info = 3.11.9.final.0\n"
     )
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
 
     assert (found.torch_version, found.python_version) == ("2.6.0", "3.11.9")
 
 
 def test_flags_are_parsed_again_only_when_the_file_changed(workspace: Path) -> None:
     environments = Environments(workspace)
-    first = environments.find("comm").flags
+    first = environments.survey("comm").flags
     cli_args = workspace / "ComfyUI-comm/comfy/cli_args.py"
 
-    assert environments.find("comm").flags is first
+    assert environments.survey("comm").flags is first
 
     cli_args.write_text(CLI_ARGS + 'parser.add_argument("--brand-new")\n')
 
-    assert environments.find("comm").flags - first == {"--brand-new"}
+    assert environments.survey("comm").flags - first == {"--brand-new"}
 
 
 def test_a_cli_args_that_cannot_be_parsed_is_a_note(workspace: Path) -> None:
     cli_args = workspace / "ComfyUI-comm/comfy/cli_args.py"
     for text in (b"def (:", b"\xff\xfe", b"x = 1\0"):
         cli_args.write_bytes(text)
-        found = Environments(workspace).find("comm")
+        found = Environments(workspace).survey("comm")
 
         assert found.usable
         assert found.notes[0].startswith(f"cannot parse {cli_args}: ")
@@ -198,7 +198,7 @@ def test_an_environment_that_is_not_there_is_refused_naming_path_and_neighbours(
     workspace: Path,
 ) -> None:
     with pytest.raises(RefusedError) as refused:
-        Environments(workspace).find("other")
+        Environments(workspace).survey("other")
 
     assert refused.value.code == "unknown_environment"
     assert str(refused.value) == (
@@ -246,14 +246,14 @@ def test_a_workspace_that_is_not_there_has_no_environments(tmp_path: Path) -> No
 def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:
     (workspace / "ComfyUI-also").symlink_to("ComfyUI-comm")
 
-    assert Environments(workspace).find("also").usable
+    assert Environments(workspace).survey("also").usable
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may look into everything")
 def test_an_environment_that_may_not_be_entered_says_so(workspace: Path) -> None:
     path = workspace / "ComfyUI-comm"
     path.chmod(0o000)
-    found = Environments(workspace).find("comm")
+    found = Environments(workspace).survey("comm")
     path.chmod(0o755)
 
     assert "Permission denied" in found.problems[0]
@@ -263,7 +263,7 @@ def test_a_closed_environment_says_why_nothing_can_be_started(workspace: Path) -
     environments = Environments(workspace)
 
     with environments.closed("comm", "its models are being linked"):
-        closed = environments.find("comm")
+        closed = environments.survey("comm")
 
     assert closed.problems == ("cannot use 'comm' now: its models are being linked",)
-    assert environments.find("comm").usable
+    assert environments.survey("comm").usable
