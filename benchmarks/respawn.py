@@ -37,12 +37,17 @@ def main() -> None:
 
 
 def kill(stage: Stage, supervisor: Supervisor, port: int) -> tuple[int, int]:
-    """Kill that child; return when, and when the next began, by the monotonic clock in ns."""
+    """Kill that child; return when, and when the next began, by the monotonic clock in ns.
+
+    Nothing else happens meanwhile: the one that was killed before it is stable again.
+    """
     supervisor.settle(port)
     pid = stage.start_of(port).pid
     killed_at = time.monotonic_ns()
     os.kill(pid, signal.SIGKILL)
-    return killed_at, stage.next_start(port).at
+    started_at = stage.next_start(port).at
+    supervisor.settle(port)
+    return killed_at, started_at
 
 
 def _row(

@@ -19,7 +19,6 @@ from comfysup.comfyui.environment import Environments
 from comfysup.supervision import instance
 from comfysup.system.lineage import Lineage
 from comfysup.system.log_pipe import LogPipe
-from comfysup.system.log_reader import LogReader
 from comfysup.system.pid_file import PidFile
 from comfysup.system.pidfd import Pidfd
 from comfysup.system.process import Process
@@ -30,8 +29,7 @@ R = TypeVar("R")
 
 ENTERED: Sequence[tuple[object, str, str]] = (
     (Pidfd, "peek", "the death is seen"),
-    (LogReader, "last_lines", "its pipe is drained"),
-    (launcher, "diagnose", "the log's end is read"),
+    (launcher, "diagnose", "its pipe is drained, and the log's end read"),
     (Process, "spawn", "its log is open"),
 )
 LEFT: Sequence[tuple[object, str, str]] = (

@@ -123,7 +123,6 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         reaper,
         Surroundings(dict(os.environ), preload=find_tcmalloc()),
         pump,
-        logs,
         Hardware(OomKills(), attendance.gpus),
     )
 

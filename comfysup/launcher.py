@@ -24,7 +24,6 @@ from comfysup.system.lineage import find_generation
 from comfysup.system.listeners import Listener, listener_of, port_is_free
 from comfysup.system.log_pipe import LogPipe
 from comfysup.system.log_pump import LogPump
-from comfysup.system.log_reader import LogReader
 from comfysup.system.pid_file import PidFile
 from comfysup.system.proc import read_command
 from comfysup.system.reaper import Reaper
@@ -66,8 +65,6 @@ class Traces:
     `earlier_kills` is the `count` of `oom_kills` at its beginning.
     """
 
-    logs: LogReader
-    log_file: Path
     log_heading: str
     pid_file: PidFile
     reboot: RebootRequest
@@ -102,10 +99,7 @@ class InstanceProcess:
     async def ended(self) -> Ending:
         status = await self._process.ended()
         at = time.time()
-        await self._pipe.drain()
-        lines = await self._traces.logs.last_lines(
-            self._traces.log_file, 10 * TAIL_LINES, self._traces.log_heading
-        )
+        lines = await self._pipe.last_lines(10 * TAIL_LINES, self._traces.log_heading)
         name = _signal_name(status.signal)
         found = diagnose(
             exit_code=status.code,
@@ -144,7 +138,6 @@ class InstanceLauncher:
         reaper: Reaper,
         surroundings: Surroundings,
         pump: LogPump,
-        logs: LogReader,
         hardware: Hardware,
     ) -> None:
         self._hardware = hardware
@@ -153,7 +146,6 @@ class InstanceLauncher:
         self._reaper = reaper
         self._surroundings = surroundings
         self._pump = pump
-        self._logs = logs
         self._identity = places.run.identity()
 
     def check_environment(self, spec: InstanceSpec) -> None:
@@ -213,8 +205,6 @@ class InstanceLauncher:
         self, spec: InstanceSpec, generation: int, pid: int, flags: frozenset[str]
     ) -> Traces:
         return Traces(
-            self._logs,
-            self._places.log_file(spec.id),
             _log_heading(generation),
             PidFile(self._places.pids, spec.id, pid),
             RebootRequest(self._places.run.session(spec.id)),

@@ -11,9 +11,12 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from comfysup.system.log_pump import LogPump
+from comfysup.system.log_tail import read_tail
+
+T = TypeVar("T")
 
 PIPE_BYTES = 1 << 20
 """What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""
@@ -66,7 +69,18 @@ class LogPipe:
 
     async def drain(self) -> None:
         """Wait until all that waits now is in the log, but not for long."""
-        await self._wait(self._pump.ask(partial(self._pump.drain, self._reader, PIPE_BYTES)))
+        await self._wait(self._pump.ask(self._drain))
+
+    async def last_lines(self, count: int, after: str) -> list[str]:
+        """Drain it, and return what `read_tail` does of the log; none where that stalls."""
+
+        def drain_and_read() -> list[str]:
+            self._drain()
+            return read_tail(self._log_file, count, after=after)
+
+        lines = self._pump.ask(drain_and_read)
+        await self._wait(lines)
+        return lines.result() if lines.done() else []
 
     def abandon(self) -> None:
         """Forget the FIFO, and have what is left moved."""
@@ -78,5 +92,8 @@ class LogPipe:
         self.abandon()
         await self._wait(self._left)
 
-    async def _wait(self, done: asyncio.Future[None]) -> None:
+    def _drain(self) -> None:
+        self._pump.drain(self._reader, PIPE_BYTES)
+
+    async def _wait(self, done: asyncio.Future[T]) -> None:
         await asyncio.wait([done], timeout=PATIENCE)

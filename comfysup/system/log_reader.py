@@ -6,7 +6,6 @@ that it reads until its end, also when that is rotated or removed. Only if the n
 removed meanwhile something is missing, and the reader is told.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -18,13 +17,9 @@ from comfysup.system.log_cursor import Cursor
 from comfysup.system.log_files import LogFiles
 from comfysup.system.log_place import Place
 from comfysup.system.log_pump import LogPump
-from comfysup.system.log_tail import read_tail
 from comfysup.system.log_views import History, News, Newspaper, Screen, View
 
 T = TypeVar("T")
-
-PATIENCE = 1.0
-"""Seconds that a log which stalls is waited for when nobody asked to read it."""
 
 
 class LogReader:
@@ -40,12 +35,6 @@ class LogReader:
         """Let every reader go as soon as it has got what is there."""
         self._ended = True
         self._pump.bells.ring_all()
-
-    async def last_lines(self, log_file: Path, lines: int, after: str) -> list[str]:
-        """Return what `read_tail` does; none where the disk takes too long."""
-        read = self._disk.ask(partial(read_tail, log_file, lines, after=after))
-        await asyncio.wait([read], timeout=PATIENCE)
-        return read.result() if read.done() else []
 
     @asynccontextmanager
     async def history(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:

@@ -299,6 +299,29 @@ async def test_a_closed_pump_leaves_no_descriptor_and_no_thread(tmp_path: Path, 
     assert (descriptors, threads) == (open_descriptors(), threading.active_count())
 
 
+async def test_the_last_lines_are_those_that_still_waited_too(make: MakePipe) -> None:
+    pipe = make()
+    await write(pipe, "print('x'); print('y')")
+
+    assert await pipe.last_lines(9, HEADING) == ["x", "y"]
+    await pipe.close()
+
+
+async def test_last_lines_are_not_waited_for_when_the_disk_stalls(
+    make: MakePipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awake = threading.Event()
+    monkeypatch.setattr("comfysup.system.log_pipe.PATIENCE", 0.05)
+    monkeypatch.setattr("comfysup.system.log_pipe.read_tail", lambda *_, **__: awake.wait())
+    pipe = make()
+
+    lines = await pipe.last_lines(9, "")
+
+    assert lines == []
+    awake.set()
+    await pipe.close()
+
+
 async def test_an_ended_writer_costs_no_time(make: MakePipe) -> None:
     """A FIFO without writers is readable for ever; the thread must not spin on it."""
     pipe = make()

@@ -321,16 +321,3 @@ async def test_a_place_that_is_none_is_as_good_as_no_place(desk: Desk) -> None:
 
 
 # ---- a disk that stalls
-
-
-async def test_last_lines_are_not_waited_for_when_the_disk_stalls(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    awake = threading.Event()
-    monkeypatch.setattr("comfysup.system.log_reader.PATIENCE", 0.05)
-    monkeypatch.setattr("comfysup.system.log_reader.read_tail", lambda *_, **__: awake.wait())
-
-    lines = await desk.reader.last_lines(desk.log, 9, "")
-
-    assert lines == []
-    awake.set()
