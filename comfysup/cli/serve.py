@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comfysup.cli.lean_imports import lean_imports
+
 if TYPE_CHECKING:
     from comfysup.settings import Settings
 
@@ -23,7 +25,8 @@ def serve(*, end: bool) -> None:
 
 def read_settings(environ: Mapping[str, str]) -> "Settings":
     """Return the settings, or say all that is wrong with them and exit."""
-    from comfysup.settings import Settings, SettingsError
+    with lean_imports():
+        from comfysup.settings import Settings, SettingsError
 
     try:
         return Settings.from_environ(environ, os.geteuid())
@@ -34,9 +37,10 @@ def read_settings(environ: Mapping[str, str]) -> "Settings":
 
 def run(settings: "Settings", *, end: bool = False) -> None:
     """Run a daemon with these settings and exit as it ends; with 1 when it cannot begin."""
-    from comfysup.cli.log_format import configure_logging
-    from comfysup.cli.log_stream import LogStream, hold_standard_descriptors
-    from comfysup.daemon import Daemon, DaemonError
+    with lean_imports():
+        from comfysup.cli.log_format import configure_logging
+        from comfysup.cli.log_stream import LogStream, hold_standard_descriptors
+        from comfysup.daemon import Daemon, DaemonError
 
     hold_standard_descriptors()
     configure_logging(LogStream())

@@ -100,7 +100,7 @@ class ComfyProbe:
         for that: BUSY.
         """
         finding = await self._ask(patience)
-        # Asked each time, so that "since the last call" is "since the last probe".
+        # Asked each time, so that "since the last call" is "since the last probe" while it works.
         busy = await self.is_busy()
         return Finding.BUSY if busy and finding is Finding.SILENT else finding
 

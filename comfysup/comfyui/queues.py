@@ -110,9 +110,10 @@ class Queues:
             has_worked = work_of(pid)
 
             async def is_busy() -> bool:
-                worked = await self._in_thread(has_worked)
                 attended = self._attended.get(spec.id)
-                return worked and attended is not None and attended.watcher.has_work
+                if attended is None or not attended.watcher.has_work:
+                    return False
+                return await self._in_thread(has_worked)
 
             return is_busy
 

@@ -4,6 +4,7 @@ The form names the class of a state under `is`; a file of another form is refuse
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from cattrs import Converter
@@ -34,24 +35,23 @@ class InstanceRecord:
 T = TypeVar("T")
 
 
+@cache
 def _converter() -> Converter:
+    """Return the one converter, which takes a while to be made: not before it is needed."""
     converter = Converter(forbid_extra_keys=True)
     for union in (Rest | Renew, Then, State):
         configure_tagged_union(union, converter, tag_name="is")
     return converter
 
 
-_CONVERTER = _converter()
-
-
 def dump(value: InstanceRecord | InstanceSpec) -> Any:  # noqa: ANN401 - whatever JSON can say
     """Return what JSON can say of a record or a spec."""
-    return _CONVERTER.unstructure(value)
+    return _converter().unstructure(value)
 
 
 def load(written: object, kind: type[T]) -> T:
     """Return the value of that kind that `dump` made this of; raises `RecordError`."""
     try:
-        return _CONVERTER.structure(written, kind)
+        return _converter().structure(written, kind)
     except Exception as error:
         raise RecordError(f"cannot read a {kind.__name__}: {error!r}") from error

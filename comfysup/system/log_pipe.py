@@ -8,6 +8,8 @@ next daemon opens it by its path and goes on.
 import asyncio
 import fcntl
 import os
+import sys
+import termios
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -84,13 +86,23 @@ class LogPipe:
 
     def abandon(self) -> None:
         """Forget the FIFO, and have what is left moved."""
-        self.fifo.unlink(missing_ok=True)
-        self._left = self._pump.ask(partial(self._pump.let_go, self._reader, PIPE_BYTES))
+        _ = self._let_go()
 
     async def close(self) -> None:
         """Do so, and wait until what is left is in the log, but not for long."""
-        self.abandon()
-        await self._wait(self._left)
+        left = self._waiting_bytes()
+        moved = self._let_go()
+        if left:
+            await self._wait(moved)
+
+    def _let_go(self) -> asyncio.Future[None]:
+        self.fifo.unlink(missing_ok=True)
+        return self._pump.ask(partial(self._pump.let_go, self._reader, PIPE_BYTES))
+
+    def _waiting_bytes(self) -> int:
+        """Return how much waits; what splice is moving into the log at this moment still does."""
+        count = fcntl.ioctl(self._reader, termios.FIONREAD, bytes(4))
+        return int.from_bytes(count, sys.byteorder)
 
     def _drain(self) -> None:
         self._pump.drain(self._reader, PIPE_BYTES)

@@ -7,6 +7,7 @@ part that an older kernel lacks is said below.
 import asyncio
 import fcntl
 import os
+import select
 import signal
 import struct
 from contextlib import suppress
@@ -53,6 +54,8 @@ class Pidfd:
 
     async def ended(self) -> None:
         """Wait until the process is a zombie or gone."""
+        if self._is_readable():
+            return
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(self._fd, readable.set)
@@ -99,6 +102,11 @@ class Pidfd:
     def close(self) -> None:
         """Close the descriptor; the process is not touched."""
         os.close(self._fd)
+
+    def _is_readable(self) -> bool:
+        look = select.poll()
+        look.register(self._fd, select.POLLIN)
+        return bool(look.poll(0))
 
     def _status_of_stranger(self) -> ExitStatus:
         """Ask the kernel how a process ended that its own parent has reaped."""

@@ -1,5 +1,4 @@
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ import pytest
 from comfysup.system.lineage import Found, Lineage, descendants_of
 from comfysup.system.proc import read_stat
 from comfysup.system.reaper import Reaper
-from tests.unit.system.children import child, wait_ended
+from tests.unit.system.children import child, end_orphan, wait_ended
 
 MARKER = "word:0:1"
 
@@ -41,7 +40,7 @@ def dead_leader(script: str, marker: str = MARKER) -> Iterator[tuple[int, int]]:
         try:
             yield process.pid, said
         finally:
-            os.kill(said, signal.SIGKILL)
+            end_orphan(said)
 
 
 def nobody(_pid: int) -> bool:
@@ -76,7 +75,7 @@ async def test_the_descendants_of_what_is_left_are_found_whatever_they_hide(reap
 
         assert left in {found.pid for found in orphans}
         for found in orphans:
-            os.kill(found.pid, signal.SIGKILL)
+            end_orphan(found.pid)
 
 
 HIDDEN = "setsid -f env -i sh -c 'echo $$; exec sleep 60'"
@@ -124,7 +123,7 @@ def test_a_tree_is_seen_whatever_its_members_hide() -> None:
 
         assert {os.getsid(each.pid) for each in found} != {os.getsid(pid)}
         for each in found:
-            os.kill(each.pid, signal.SIGKILL)
+            end_orphan(each.pid)
 
 
 async def test_another_generation_is_not_claimed(reaper: Reaper) -> None:

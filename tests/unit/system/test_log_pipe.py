@@ -274,15 +274,17 @@ async def test_a_pipe_holds_a_megabyte(tmp_path: Path, file: Path) -> None:
 
 
 async def test_closed_pipes_leave_no_descriptor_no_thread_and_no_fifo(
-    make: MakePipe, tmp_path: Path
+    make: MakePipe, tmp_path: Path, pump: LogPump
 ) -> None:
     await make().close()
+    await pump.ask(lambda: None)
     descriptors, threads = open_descriptors(), threading.active_count()
 
     for _ in range(100):
         pipe = make()
         os.close(pipe.open_for_instance(HEADING))
         await pipe.close()
+    await pump.ask(lambda: None)  # nothing waited in the last one, so it was not waited for
 
     assert (descriptors, threads) == (open_descriptors(), threading.active_count())
     assert not (tmp_path / "fifo").exists()
