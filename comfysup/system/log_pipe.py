@@ -6,6 +6,7 @@ next daemon opens it by its path and goes on.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import sys
@@ -19,6 +20,8 @@ from comfysup.system.log_pump import LogPump
 from comfysup.system.log_tail import read_tail
 
 T = TypeVar("T")
+
+MAYBE_MORE = "[comfysup: it ended while no daemon ran; what it wrote last may be missing here]"
 
 PIPE_BYTES = 1 << 20
 """What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""
@@ -52,8 +55,16 @@ class LogPipe:
 
     @classmethod
     def adopt(cls, fifo: Path, log_file: Path, pump: LogPump) -> Self:
-        """Go on with the FIFO of a process that lives; raises OSError."""
-        return cls(fifo, log_file, pump, anew=False)
+        """Go on with the FIFO of a process that an earlier daemon started; raises OSError.
+
+        What waits in a FIFO is gone with the last who has it open. Where all have ended while no
+        daemon ran, nobody knows how much that was, and the log says so.
+        """
+        held = _is_held(fifo)
+        pipe = cls(fifo, log_file, pump, anew=not held)
+        if not held:
+            os.close(pipe.open_for_instance(MAYBE_MORE))
+        return pipe
 
     @property
     def dropped_bytes(self) -> int:
@@ -109,3 +120,15 @@ class LogPipe:
 
     async def _wait(self, done: asyncio.Future[T]) -> None:
         await asyncio.wait([done], timeout=PATIENCE)
+
+
+def _is_held(fifo: Path) -> bool:
+    """Whether anybody has that FIFO open for reading, as every instance has its own."""
+    try:
+        end = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return False
+    os.close(end)
+    return True

@@ -171,6 +171,25 @@ async def test_one_that_died_while_no_daemon_ran_is_restarted_at_once(daemon: Da
         assert end["signal"] in ("SIGKILL", None)
         assert end["message"]
     assert other["consecutive_failures"] == 1
+    # Only where nobody had its output open any more.
+    assert "may be missing" not in daemon.instance_log(0)
+
+
+async def test_the_log_says_where_its_end_may_be_missing(daemon: Daemon) -> None:
+    """Scenario 28: what waited in the FIFO went with the last process that had it open."""
+    await daemon.start()
+    alone = await launch(daemon, 0, "say here; exec sleep 3600")
+    await until(lambda: alone.said("here"))
+    pid = (await daemon.api.show(0))["pid"]
+    await daemon.kill()
+
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not kernel.alive(pid))
+    await daemon.start()
+    end = (await daemon.api.until(0, generation=2))["last_exit"]
+
+    assert "may be missing here]\n" in daemon.instance_log(0)
+    assert "may be missing here]" in end["log_tail"][-1]
 
 
 async def test_one_that_was_to_end_and_did_while_no_daemon_ran_is_stopped(daemon: Daemon) -> None:
@@ -206,7 +225,7 @@ async def test_what_is_deleted_is_not_there_for_the_next_daemon(daemon: Daemon) 
 async def test_orphans_of_a_generation_that_is_gone_are_swept_at_the_start(
     daemon: Daemon,
 ) -> None:
-    """Whoever bears the marker of a generation that does not go on, and nobody else."""
+    """And nobody else: what bears the marker of an instance nobody knows may be somebody's work."""
     await daemon.start()
     await launch(daemon, 0, SERVE)
     first = await daemon.api.until(0, state="running")
@@ -217,7 +236,7 @@ async def test_orphans_of_a_generation_that_is_gone_are_swept_at_the_start(
         env = {**os.environ, "COMFYSUP_MARKER": marker}
         return subprocess.Popen(["sleep", "3600"], env=env, start_new_session=True)
 
-    gone, deleted, foreign = (
+    gone, unknown, foreign = (
         sleeper(f"{word}:0:0"),
         sleeper(f"{word}:7:2"),
         sleeper(f"{word[::-1]}:0:1"),
@@ -226,10 +245,11 @@ async def test_orphans_of_a_generation_that_is_gone_are_swept_at_the_start(
         await daemon.start()
 
         assert await asyncio.to_thread(gone.wait, 10) == -signal.SIGKILL
-        assert await asyncio.to_thread(deleted.wait, 10) == -signal.SIGKILL
-        assert foreign.poll() is None
+        assert unknown.poll() is foreign.poll() is None
+        (said,) = daemon.events("instance.unrecognised")
+        assert said["pids"] == [unknown.pid]
         assert shown(first) == shown(await daemon.api.show(0))
     finally:
-        for each in (gone, deleted, foreign):
+        for each in (gone, unknown, foreign):
             each.kill()
             each.wait()

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfysup.system.log_files import Rotation
-from comfysup.system.log_pipe import PIPE_BYTES, LogPipe
+from comfysup.system.log_pipe import MAYBE_MORE, PIPE_BYTES, LogPipe
 from comfysup.system.log_pump import LogPump
 from comfysup.system.log_writer import LogWriter
 from tests.unit.system.children import open_descriptors
@@ -321,6 +321,37 @@ async def test_last_lines_are_not_waited_for_when_the_disk_stalls(
 
     assert lines == []
     awake.set()
+    await pipe.close()
+
+
+async def test_a_fifo_that_nobody_holds_any_more_may_have_lost_something(
+    tmp_path: Path, file: Path, pump: LogPump
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    file.parent.mkdir()
+    await asyncio.to_thread(file.write_text, "half a li")
+
+    pipe = LogPipe.adopt(fifo, file, pump)
+    lines = await pipe.last_lines(9, "")
+
+    assert lines == ["half a li", MAYBE_MORE]
+    await pipe.close()
+
+
+async def test_a_fifo_that_is_held_loses_nothing(make: MakePipe, file: Path, pump: LogPump) -> None:
+    earlier = make()
+    end = earlier.open_for_instance(HEADING)
+    os.write(end, b"half a ")
+    await earlier.drain()
+
+    pipe = LogPipe.adopt(earlier.fifo, file, pump)
+    os.write(end, b"line\n")
+    lines = await pipe.last_lines(9, HEADING)
+
+    assert lines == ["half a line"]
+    os.close(end)
+    await earlier.close()
     await pipe.close()
 
 
