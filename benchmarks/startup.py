@@ -56,14 +56,14 @@ def _start(stage: Stage, *options: str) -> tuple[float, str]:
         began = time.perf_counter()
         command = (sys.executable, *options, COMFYSUP, "serve")
         process = subprocess.Popen(command, env=environ, stderr=log)
-        _wait_for_answer(port)
+        wait_for_answer(port)
         took = time.perf_counter() - began
         process.send_signal(signal.SIGTERM)
         process.wait()
     return took, file.read_text()
 
 
-def _wait_for_answer(port: int) -> None:
+def wait_for_answer(port: int) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with socket.socket() as door:

@@ -30,9 +30,12 @@ class Supervisor:
     settle: Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Daemon:
-    """A comfysup daemon; `client` speaks to it, `port` is its own."""
+    """A comfysup daemon; `client` speaks to it, `port` is its own.
+
+    Who kills it puts the next one into its place.
+    """
 
     process: subprocess.Popen[bytes]
     client: Client
@@ -48,19 +51,18 @@ def comfysup_daemon(
     port = a_free_port()
     environ = daemon_environ(stage, port, **settings)
     file = stage.directory / "daemon.log"
-    with (
-        file.open("wb") as log,
-        subprocess.Popen(
+    with file.open("wb") as log:
+        process = subprocess.Popen(
             [sys.executable, *command, "serve"], env=environ, stdout=log, stderr=log
-        ) as process,
-    ):
-        try:
-            client = Client(environ)
-            if not _becomes_reachable(client, process):
-                raise RuntimeError(f"the daemon ended: {file.read_text()[-2000:]}")
-            yield Daemon(process, client, port, environ)
-        finally:
-            process.terminate()
+        )
+    daemon = Daemon(process, Client(environ), port, environ)
+    try:
+        if not _becomes_reachable(daemon.client, process):
+            raise RuntimeError(f"the daemon ended: {file.read_text()[-2000:]}")
+        yield daemon
+    finally:
+        daemon.process.terminate()
+        daemon.process.wait()
     stage.clear()
 
 

@@ -64,13 +64,15 @@ class Listening:
         No new connection is taken here any more. What is asked is answered still, and who asked
         waits for nothing else; all others are passed on.
         """
-        tcp = [os.dup(each.fileno()) for server in self._tcp for each in server.sockets]
-        own = [os.dup(each.fileno()) for each in self._own.sockets]
-        for server in (*self._tcp, self._own):
-            server.close()
+        tcp = [each.fileno() for server in self._tcp for each in server.sockets]
+        own = [each.fileno() for each in self._own.sockets]
+        loop = asyncio.get_running_loop()
+        for each in (*tcp, *own):
+            # A server that is closed drops what it has accepted and not yet made a connection of.
+            loop.remove_reader(each)
         await asyncio.sleep(FAREWELL)
         tcp_callers, own_callers = (gate.pass_on() for gate in self._gates)
-        return Inherited(tcp, own, tcp_callers, own_callers)
+        return Inherited([*map(os.dup, tcp)], [*map(os.dup, own)], tcp_callers, own_callers)
 
 
 async def listen(

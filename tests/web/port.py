@@ -9,7 +9,7 @@ from pathlib import Path
 from comfysup.supervision.fleet import Fleet
 from comfysup.web.app import make_app
 from comfysup.web.limits import Limits
-from comfysup.web.listening import listen
+from comfysup.web.listening import Listening, listen
 from comfysup.web.status_board import StatusBoard
 from tests.web.site import API, RESERVED_PORT, World, services_of
 
@@ -56,6 +56,7 @@ class Port:
     number: int
     socket: Path
     fleet: Fleet
+    doors: Listening
     resources: AsyncExitStack
 
     async def connect(self, *, limit: int = 2**16) -> Caller:
@@ -74,5 +75,5 @@ async def listening(
         resources.push_async_callback(fleet.release)
         app = make_app(services_of(fleet, StatusBoard(), world), world.admission, limits)
         path = directory / "socket"
-        number = (await listen(app, "127.0.0.1", 0, path, resources, limits)).port
-        yield Port(number, path, fleet, resources)
+        doors = await listen(app, "127.0.0.1", 0, path, resources, limits)
+        yield Port(doors.port, path, fleet, doors, resources)

@@ -1,0 +1,81 @@
+"""What the daemon's own death costs: taking instances over, and starting anew in place."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import processes
+from benchmarks.figures import Figures, milliseconds, show
+from benchmarks.stage import PATIENCE, Stage, built_stage
+from benchmarks.startup import wait_for_answer
+from benchmarks.supervisors import Daemon, comfysup, comfysup_daemon
+
+MB = 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.takeover", description=__doc__)
+    parser.add_argument("--children", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--restarts", type=int, default=200)
+    options = parser.parse_args()
+    rows = []
+    with built_stage(options.children) as stage:
+        for ports in ((), stage.ports):
+            with comfysup_daemon(stage) as daemon, comfysup(stage, ports, daemon):
+                adoptions = Figures([_take_over(stage, daemon) for _ in range(options.kills)])
+                what = f"start to answer, {len(ports)} instances adopted"
+                rows.append((what, *_shown(adoptions)))
+        with comfysup_daemon(stage) as daemon, comfysup(stage, stage.ports, daemon):
+            burdens = _restart(daemon, options.restarts)
+    show("The daemon dies", ("what", "median ms", "worst ms"), rows)
+    show("It starts anew in place", ("restarts", "RSS MB", "descriptors"), burdens)
+
+
+def _take_over(stage: Stage, daemon: Daemon) -> float:
+    """Kill the daemon; return the seconds from the next one's start until it answers."""
+    daemon.process.kill()
+    daemon.process.wait()
+    with (stage.directory / "daemon.log").open("ab") as log:
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "comfysup", "serve"]
+        process = subprocess.Popen(command, env=daemon.environ, stdout=log, stderr=log)
+    wait_for_answer(daemon.port)
+    took = time.perf_counter() - began
+    daemon.process = process
+    return took
+
+
+def _restart(daemon: Daemon, times: int) -> list[tuple[str, str, str]]:
+    """Let the daemon start anew so often; return what it holds now and then."""
+    pid = daemon.process.pid
+    rows = []
+    for number in range(times + 1):
+        if number % (times // 4) == 0:
+            time.sleep(2)  # what its start has left to do
+            held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            rows.append((str(number), f"{processes.resident(pid) / MB:.1f}", str(held)))
+        os.kill(pid, signal.SIGHUP)
+        _wait_for_new_start(daemon)
+    return rows
+
+
+def _wait_for_new_start(daemon: Daemon) -> None:
+    before = daemon.client.get("/api/comfyui/daemon")["started_at"]
+    until = time.monotonic() + PATIENCE
+    while daemon.client.get("/api/comfyui/daemon")["started_at"] == before:
+        if time.monotonic() > until:
+            raise TimeoutError("the daemon does not start anew")
+        time.sleep(0.05)
+
+
+def _shown(figures: Figures) -> tuple[str, str]:
+    return milliseconds(figures.median), milliseconds(max(figures.seconds))
+
+
+if __name__ == "__main__":
+    main()
