@@ -9,18 +9,20 @@ VARIABLE = "_COMFYSUP_COMPLETE"
 """The variable by which click's completion scripts call this program."""
 
 
-@click.command()
+HELP = """Print what makes a shell complete the words of this command.
+
+\b
+bash:  eval "$(comfysup completion bash)"           in ~/.bashrc
+zsh:   eval "$(comfysup completion zsh)"            in ~/.zshrc
+fish:  comfysup completion fish | source            in ~/.config/fish/config.fish
+"""
+
+
+@click.command(help=HELP)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 @told
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print what makes a shell complete the words of this command.
-
-    \b
-    bash:  eval "$(comfysup completion bash)"           in ~/.bashrc
-    zsh:   eval "$(comfysup completion zsh)"            in ~/.zshrc
-    fish:  comfysup completion fish | source            in ~/.config/fish/config.fish
-    """
     script = get_completion_class(shell)
     if script is None:
         raise FailedError(f"cannot complete for {shell}: click does not know it")
