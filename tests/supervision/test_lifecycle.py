@@ -2,7 +2,7 @@
 
 from comfysup.supervision.events import Answer, Asker, Launch, Notice, Sweep, Tell, Verdict, Watch
 from comfysup.supervision.life import Ladder, Launching, Life, Phase, Stopping, Sweeping
-from comfysup.supervision.lifecycle import STARTERS
+from comfysup.supervision.moves import STARTERS
 from comfysup.supervision.spec import Policy
 from tests.supervision.story import PID, Story, backing_off, failed, launching, running, starting
 

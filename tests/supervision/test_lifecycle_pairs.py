@@ -7,7 +7,8 @@ import pytest
 
 from comfysup.supervision.events import DeadlinePassed, Event, Report
 from comfysup.supervision.life import Phase, Running, State
-from comfysup.supervision.lifecycle import ImpossibleEventError, step
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.moves import ImpossibleEventError
 from comfysup.supervision.spec import Policy
 from tests.supervision.situations import EVENTS, GENERATION, NOW, SITUATIONS, Situation
 

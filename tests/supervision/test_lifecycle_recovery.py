@@ -7,7 +7,7 @@ import pytest
 
 from comfysup.supervision.events import Answer, Asker, Launch, Notice, Sweep, Tell, Verdict
 from comfysup.supervision.life import Launching, Phase
-from comfysup.supervision.lifecycle import STARTERS
+from comfysup.supervision.moves import STARTERS
 from comfysup.supervision.spec import Policy, Restart
 from tests.supervision.story import Story, backing_off, failed, running, starting, stuck
 

@@ -28,7 +28,7 @@ from comfysup.supervision.life import (
     Stopping,
     Sweeping,
 )
-from comfysup.supervision.lifecycle import STARTERS
+from comfysup.supervision.moves import STARTERS
 from tests.supervision.story import Story, backing_off, failed, launching, running, starting, stuck
 
 STOPPED = Answer((Asker.STOP,), Verdict.DONE)

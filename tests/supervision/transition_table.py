@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from comfysup.supervision.events import Action, Answer, Event, Signal, Tell, TreeGone
 from comfysup.supervision.life import Life, Recover, Sweeping
-from comfysup.supervision.lifecycle import ImpossibleEventError, step
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.moves import ImpossibleEventError
 from comfysup.supervision.spec import Policy, Restart
 from tests.supervision.situations import END, EVENTS, GENERATION, NOW, RUN, SITUATIONS, Situation
 
