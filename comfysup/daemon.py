@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 from enum import Enum, auto
@@ -17,13 +18,9 @@ from comfysup.settings import Settings
 from comfysup.supervision.fleet import Fleet, Outcome
 from comfysup.supervision.life import Ladder
 from comfysup.system.handover import become_anew, received
-from comfysup.system.process import (
-    accept_signals,
-    block_signals,
-    raise_descriptor_limit,
-    unblock_signals,
-)
+from comfysup.system.process import raise_descriptor_limit
 from comfysup.system.run_directory import RunDirectory, RunDirectoryError
+from comfysup.system.signals import accept_signals, block_signals, unblock_signals
 from comfysup.web.listening import Inherited, ListenError, Listening, listen
 
 log = structlog.get_logger()
@@ -76,6 +73,9 @@ class Daemon:
     async def _serve(self) -> int | None:
         async with AsyncExitStack() as resources:
             resources.enter_context(self._signals())
+            asyncio.get_running_loop().set_default_executor(
+                ThreadPoolExecutor(thread_name_prefix="errand", initializer=block_signals)
+            )
             run = RunDirectory.take(self._settings.run_dir, *self._kept.get(LOCK, ()))
             resources.callback(run.release)
             parts = await assemble(self._settings, run, self._restart_soon, resources)
@@ -166,6 +166,13 @@ class Daemon:
         parts.announcer.journal.close()
         parts.logs.close()
         self._kept = {LOCK: [run.keep_lock()], **asdict(await doors.pass_on())}
+        if self._told_to_end():
+            signal.raise_signal(signal.SIGTERM)  # blocked: it is the next program that hears it
+
+    def _told_to_end(self) -> bool:
+        """Whether one of the orders that wait is to end."""
+        waiting = [self._orders.get_nowait() for _ in range(self._orders.qsize())]
+        return Order.END in waiting
 
     def _inherited(self) -> Inherited | None:
         sockets = {name: each for name, each in self._kept.items() if name != LOCK}

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from comfysup.system.errand import Errand
+from comfysup.system.signals import block_signals
 
 T = TypeVar("T")
 
@@ -41,5 +42,6 @@ class DiskThreads:
             self._errands.put(None)
 
     def _run(self) -> None:
+        block_signals()
         while errand := self._errands.get():
             errand.run()

@@ -22,6 +22,7 @@ from comfysup.system.log_bells import Bells
 from comfysup.system.log_files import LogFiles, Rotation
 from comfysup.system.log_ledger import Ledger
 from comfysup.system.log_writer import LogWriter
+from comfysup.system.signals import block_signals
 from comfysup.system.tee import Peephole
 from comfysup.system.troubles import Report, to_nobody
 
@@ -137,6 +138,7 @@ class LogPump:
             intake.writer.close()
 
     def _run(self) -> None:
+        block_signals()
         while not self._ended:
             self._turn()
         for intake in self._intakes.values():

@@ -178,27 +178,6 @@ async def kill_found(found: Found) -> None:
         pidfd.close()
 
 
-def accept_signals() -> None:
-    """Undo what this process was started with: ignored signals pass on to children.
-
-    A handled signal becomes the default one at exec; an ignored one stays ignored (signal(7)).
-    SIGPIPE and SIGXFSZ are ignored by Python itself, and restored by `spawn`.
-    """
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def block_signals() -> None:
-    """Let the signals that the daemon answers wait, until `unblock_signals`."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-
-
-def unblock_signals() -> None:
-    """Let every signal come through, as it must for children, to whom the mask passes on."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
 def raise_descriptor_limit() -> None:
     """Allow this process as many descriptors as it may have: connections must not cost a spawn."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -65,6 +65,8 @@ class Daemon:
 
         `policy` names settings without COMFYSUP_, in lower case.
         """
+        if self._client is not None:
+            await self._client.close()
         self._process = await self.spawn(*wrapper, variables=variables, **policy)
         self._client = Client(self.run_dir / "api.sock", self.port)
         await until_async(self._answers)

@@ -80,6 +80,17 @@ async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -
     assert (await daemon.api.show(0))["last_exit"]["signal"] == "SIGUSR1"
 
 
+async def test_an_order_to_end_is_not_lost_while_it_starts_anew(daemon: Daemon) -> None:
+    """Whatever the moment: before the old program hears it, and after."""
+    for number in range(6):
+        await daemon.start()
+        await daemon.api.ask("POST", f"{API}/daemon/restart")
+        await asyncio.sleep(number * 0.05)
+        daemon.signal(signal.SIGTERM)
+
+        assert await daemon.ended() == 0
+
+
 async def restart(daemon: Daemon, times: int) -> None:
     for number in range(times):
         answer = await daemon.api.ask("POST", f"{API}/daemon/restart")

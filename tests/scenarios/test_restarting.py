@@ -75,6 +75,7 @@ async def test_a_thousand_restarts_leave_the_daemon_as_it_was(daemon: Daemon) ->
     await daemon.start(backoff_initial=0.001, backoff_max=0.001, max_failures=10_000)
     await daemon.api.start(0, daemon.ports.reserve())
     await daemon.api.act(0, "stop")
+    await until(lambda: not kernel.zombies_of(daemon.pid))
     before = burden(daemon.pid)
 
     await daemon.api.act(0, "start")

@@ -255,7 +255,7 @@ async def test_a_hundred_processes_leave_no_descriptor(spawn: Spawn) -> None:
 
 RESTORED = """
 import signal
-from comfysup.system.process import accept_signals, unblock_signals
+from comfysup.system.signals import accept_signals, unblock_signals
 accept_signals()
 unblock_signals()
 print(open("/proc/self/status").read())
