@@ -94,8 +94,8 @@ class Ledger:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="write backlog")
 
-    def belong_to(self, pid: int) -> None:
-        """Go on with that process."""
+    def belong_to(self, pid: int | None) -> None:
+        """Go on with that process; None where nobody knows whether it still has anything."""
         self.update(replace(self.backlog, pid=pid))
 
     async def kept(self) -> None:

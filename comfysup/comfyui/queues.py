@@ -135,7 +135,10 @@ class Queues:
                 end = life.last_exit
                 self._lose(instance.spec, crashed=end is not None and not end.expected)
             case Notice.STARTING if number in self._attended:
-                self._lose(instance.spec, crashed=False)  # it re-executed itself
+                # It is about to end, or executes itself anew: what it had is lost either way, but
+                # only its end tells whether by a crash.
+                self._leave(number)
+                self._ledger(number).belong_to(None)
             case Notice.ADOPTED if life.run and isinstance(life.state, Running | Draining):
                 self._attend(instance.spec, life.run.pid)
             case Notice.FAILED:
@@ -155,8 +158,8 @@ class Queues:
 
     def _attend(self, spec: InstanceSpec, pid: int) -> QueueWatcher:
         ledger = self._ledger(spec.id)
-        if ledger.backlog.pid not in (None, pid):
-            self._lose(spec, crashed=False)  # nobody has told how that one ended
+        if ledger.backlog.pid != pid:
+            self._lose(spec, crashed=False)  # nobody has told how the one before it ended
         self._leave(spec.id)
         ledger.belong_to(pid)
         api = QueueApi(self._session, base_url(spec, self._default_args), self._in_thread)
