@@ -34,7 +34,6 @@ async def queues(
     tmp_path: Path, news: list[PromptNews], serve: Serve[QueueServer]
 ) -> AsyncIterator[Queues]:
     """They are closed before the servers that they watch."""
-    assert serve
     async with new_session() as session:
         one = Queues(
             session,
