@@ -56,6 +56,7 @@ HELD_KEYS = (
 CRASHED_TWICE = ("crashed_twice", "it was running at two crashes")
 UNWANTED = ("unwanted", "the instance's policy is not to rescue it")
 REMOVED = ("removed", "its instance was removed")
+ENDED = ("ended", "comfysup was told to end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,9 @@ class Backlog:
         left = type(self)(owed=tuple(owed), struck=struck)
         return _pruned(left), tuple(given_up)
 
-    def forgotten(self) -> tuple[Self, tuple[GivenUp, ...]]:
-        """Give everything up: there will be no next process."""
-        return type(self)(), tuple(GivenUp(each.id, *REMOVED) for each in self.all)
+    def forgotten(self, why: tuple[str, str]) -> tuple[Self, tuple[GivenUp, ...]]:
+        """Give everything up, for a reason with its sentence: there will be no next process."""
+        return type(self)(), tuple(GivenUp(each.id, *why) for each in self.all)
 
     # ---- while the next process is given what is owed
 

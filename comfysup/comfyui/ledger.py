@@ -109,9 +109,9 @@ class Ledger:
         """The process has ended."""
         self._go_on(self.backlog.lost(rescue, crashed=crashed))
 
-    def forget(self) -> None:
-        """There will be no next process."""
-        self._go_on(self.backlog.forgotten())
+    def forget(self, why: tuple[str, str]) -> None:
+        """There will be no next process, for a reason with its sentence."""
+        self._go_on(self.backlog.forgotten(why))
 
     def handed_in(self, prompt: Prompt, number: float) -> None:
         self.update(self.backlog.handed_in(prompt, number))

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import aiohttp
 import structlog
 
+from comfysup.comfyui.backlog import ENDED, REMOVED
 from comfysup.comfyui.backlog import Running as RunningPrompt
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.ledger import Ledger, PromptNews, Store
@@ -90,7 +91,7 @@ class Queues:
     def forget_all(self) -> None:
         """Leave nothing for a next daemon to go on with; what still waits is given up."""
         for ledger in self._ledgers.values():
-            ledger.forget()
+            ledger.forget(ENDED)
 
     # ---- what others ask
 
@@ -145,7 +146,7 @@ class Queues:
                 self._leave(number)
             case Notice.REMOVED:
                 self._leave(number)
-                self._ledger(number).forget()
+                self._ledger(number).forget(REMOVED)
                 del self._instances[number]
             case _:
                 pass

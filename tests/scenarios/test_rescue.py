@@ -245,3 +245,20 @@ async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -
 
     assert [line["reason"] for line in daemon.events("prompt.given_up")] == ["removed"]
     await until(lambda: not list((daemon.run_dir / "queue").iterdir()))
+
+
+async def test_an_end_in_good_order_gives_up_what_waits_and_says_so(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    """The next daemon begins with an empty table."""
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 1)
+
+    daemon.signal(signal.SIGTERM)
+    assert await daemon.ended() == 0
+
+    said = daemon.events("prompt.given_up")
+    assert [(each["prompt"], each["reason"]) for each in said] == [("r", "ended"), ("w", "ended")]
+    assert not list((daemon.run_dir / "queue").iterdir())

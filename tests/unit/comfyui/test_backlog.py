@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfysup.comfyui import backlog as module
-from comfysup.comfyui.backlog import Backlog, GivenUp
+from comfysup.comfyui.backlog import REMOVED, Backlog, GivenUp
 from comfysup.comfyui.prompts import Prompt, Snapshot
 from comfysup.supervision.spec import Rescue
 
@@ -157,7 +157,7 @@ def test_the_policy_chooses_what_is_rescued(rescue: Rescue, owed: str, given_up:
 
 
 def test_a_removed_instance_gives_up_all() -> None:
-    backlog, given_up = Backlog().seen(queue(B, running=A), 1).forgotten()
+    backlog, given_up = Backlog().seen(queue(B, running=A), 1).forgotten(REMOVED)
 
     assert backlog.is_empty
     assert [(x.prompt_id, x.reason) for x in given_up] == [("a", "removed"), ("b", "removed")]
