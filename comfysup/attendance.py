@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
+import structlog
 
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.gpu_memory import HeldMemory, held_memory
@@ -20,6 +21,8 @@ from comfysup.system.disk_threads import DiskThreads
 from comfysup.system.gpu import GpuDesk, Nvml
 from comfysup.system.listeners import owns_port
 from comfysup.system.usage import UsageSampler, Work
+
+log = structlog.get_logger()
 
 GPU_PERIOD = 5.0
 """Seconds between two questions to each instance what it holds of the GPUs, where there are any."""
@@ -77,6 +80,7 @@ class Attendance:
     def start(self) -> None:
         """Look at all of them again and again, until closed."""
         self._task = asyncio.create_task(self._look(), name="attendance")
+        self._task.add_done_callback(_report)
 
     async def close(self) -> None:
         """Look no more, and have on disk what the next daemon must know."""
@@ -136,3 +140,8 @@ class Attendance:
         held = await held_memory(self._session, base_url(instance.spec), visible)
         if held is not None and isinstance(instance.life.state, Running):
             self._held[number] = held
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (defect := task.exception()):
+        log.error("attendance.broke", exc_info=defect)
