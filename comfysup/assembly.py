@@ -98,8 +98,10 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     state_file = StateFile(run.state, troubles.report)
     life = ContainerLife.current()
     recalled = recall(state_file, life, run.identity(), settings)
-    disk = DiskThreads()
+    # Logs and environments may lie on a volume that stalls, which must not hold up the rest.
+    disk, volume = DiskThreads(), DiskThreads()
     resources.callback(disk.close)
+    resources.callback(volume.close)
     attendance = Attendance(
         session=await resources.enter_async_context(new_session()),
         disk=disk,
@@ -113,7 +115,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     await attendance.queues.load(record.spec.id for record in recalled.state.instances)
     pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep), troubles.report)
     resources.push_async_callback(pump.close)
-    logs = LogReader(pump, disk)
+    logs = LogReader(pump, volume)
     environments = Environments(settings.workspace)
     places = _places(settings, run, file)
     reaper = Reaper()
@@ -143,7 +145,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     reloader = Reloader(fleet, launcher, settings, file, announcer.reloaded)
     reloader.applied = dict(recalled.state.applied)
     keeper = Keeper(state_file, life, lambda: reloader.applied)
-    workshop = Workshop(environments, settings.workspace.absolute() / "shared-models", disk)
+    workshop = Workshop(environments, settings.workspace.absolute() / "shared-models", volume)
     services = Services(
         fleet=fleet,
         status_board=board,

@@ -166,6 +166,7 @@ class Daemon:
         parts.announcer.journal.close()
         parts.logs.close()
         self._kept = {LOCK: [run.keep_lock()], **asdict(await doors.pass_on())}
+        parts.fleet.dismiss()  # who asked meanwhile, on a connection that was there
         if self._told_to_end():
             signal.raise_signal(signal.SIGTERM)  # blocked: it is the next program that hears it
 

@@ -1,5 +1,6 @@
 """How an instance comes to be: a ComfyUI command, run as a Linux process, logged and diagnosed."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -20,11 +21,11 @@ from comfysup.supervision.spec import InstanceSpec
 from comfysup.system import process as linux
 from comfysup.system.cgroup import OomKills
 from comfysup.system.gpu import GpuDesk
-from comfysup.system.lineage import find_generation
+from comfysup.system.lineage import find_generation, identity_of
 from comfysup.system.listeners import Listener, listener_of, port_is_free
 from comfysup.system.log_pipe import LogPipe
 from comfysup.system.log_pump import LogPump
-from comfysup.system.pid_file import PidFile
+from comfysup.system.pid_file import PATIENCE, PidFile, PidFileAside
 from comfysup.system.proc import read_command
 from comfysup.system.reaper import Reaper
 from comfysup.system.run_directory import RunDirectory
@@ -66,7 +67,7 @@ class Traces:
     """
 
     log_heading: str
-    pid_file: PidFile
+    pid_file: PidFileAside
     reboot: RebootRequest
     known_flags: frozenset[str]
     oom_kills: OomKills
@@ -120,9 +121,10 @@ class InstanceProcess:
         return Ending(end, reboot=status.code == 0 and self._traces.reboot.take())
 
     async def sweep(self) -> None:
+        removed = self._traces.pid_file.remove()
         await self._process.sweep()
         await self._pipe.close()
-        self._traces.pid_file.remove()
+        await asyncio.wait([removed], timeout=PATIENCE)
 
 
 class InstanceLauncher:
@@ -177,13 +179,14 @@ class InstanceLauncher:
     def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> InstanceProcess:
         """Take over the process of that generation from a daemon that is gone."""
         marker = self._marker(spec, generation)
-        process = linux.Process.adopt(record.pid, record.start_time, marker, self._reaper)
         log_file = self._places.log_file(spec.id)
         fifo = self._places.run.fifo(spec.id, generation)
         try:
             pipe = LogPipe.adopt(fifo, log_file, self._pump)
+            output = identity_of(fifo)
         except FileNotFoundError:  # swept, and not told any more: what it wrote is in the log
-            pipe = LogPipe.create(fifo, log_file, self._pump)
+            pipe, output = LogPipe.create(fifo, log_file, self._pump), None
+        process = linux.Process.adopt(record.pid, record.start_time, marker, self._reaper, output)
         command = read_command(record.pid)
         visible = command.environ.get("CUDA_VISIBLE_DEVICES") if command else None
         self._hardware.gpus.take_over(spec.id, visible if spec.gpu else None)
@@ -206,7 +209,7 @@ class InstanceLauncher:
     ) -> Traces:
         return Traces(
             _log_heading(generation),
-            PidFile(self._places.pids, spec.id, pid),
+            PidFileAside(PidFile(self._places.pids, spec.id, pid), self._pump),
             RebootRequest(self._places.run.session(spec.id)),
             flags,
             self._hardware.oom_kills,
@@ -248,7 +251,7 @@ class InstanceLauncher:
             pipe.abandon()
             raise
         traces = self._traces(spec, generation, process.pid, environment.flags)
-        _write(traces.pid_file)
+        traces.pid_file.write()
         return InstanceProcess(process, pipe, traces)
 
 
@@ -264,14 +267,6 @@ def _now() -> str:
 def _who_has(port: int) -> str:
     listener = listener_of(port) or Listener(None)
     return f"port {port} is in use by {listener.describe()}"
-
-
-def _write(pid_file: PidFile) -> None:
-    """Write it; an instance does not depend on a directory for scripts."""
-    try:
-        pid_file.write()
-    except OSError as error:
-        log.warning("pid_file.unwritable", error=str(error))
 
 
 def _signal_name(number: signal.Signals | int | None) -> str | None:

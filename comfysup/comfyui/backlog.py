@@ -146,7 +146,7 @@ class Backlog:
             elif prompt.id == suspect and suspect in self.struck:
                 given_up.append(GivenUp(prompt.id, *CRASHED_TWICE))
             elif prompt.content is None:
-                given_up.append(_unkept(prompt))
+                given_up.append(unkept(prompt))
             else:
                 owed.append(prompt)
         struck = self.struck | ({suspect} if suspect else set())
@@ -236,5 +236,6 @@ def _in_order(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
     return tuple(sorted(prompts, key=lambda each: each.key))
 
 
-def _unkept(prompt: Prompt) -> GivenUp:
+def unkept(prompt: Prompt) -> GivenUp:
+    """Say why a prompt without its content is given up."""
     return GivenUp(prompt.id, *(HELD_KEYS if prompt.secret else NOT_KEPT))

@@ -50,7 +50,7 @@ def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[HeldMemory, 
 def _read_device(device: object, visible: tuple[int, ...]) -> HeldMemory | None:
     match device:
         case {"type": "cuda", "index": int(place), "torch_vram_total": int(held)}:
-            index = visible[place] if place < len(visible) else place
+            index = visible[place] if 0 <= place < len(visible) else place
             return HeldMemory(index, held)
         case _:
             return None

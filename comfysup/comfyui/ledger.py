@@ -12,12 +12,18 @@ from typing import Protocol
 import structlog
 
 from comfysup.comfyui import backlog_file
-from comfysup.comfyui.backlog import Backlog, GivenUp
+from comfysup.comfyui.backlog import Backlog, GivenUp, unkept
 from comfysup.comfyui.prompts import Prompt
 from comfysup.comfyui.queue_api import InThread
 from comfysup.supervision.spec import Rescue
 
 log = structlog.get_logger()
+
+AGAIN = 1.0
+"""Seconds between two tries to write a file that cannot be written."""
+
+LAST_WRITE = 1.0
+"""Seconds that a disk which stalls is waited for at the end."""
 
 WRITING_SHARE = 10
 """A file that took so long to write is not written again before ten times as long."""
@@ -28,7 +34,7 @@ class Store(Protocol):
 
     def read(self) -> bytes | None: ...
     def write(self, content: bytes) -> bool: ...
-    def forget(self) -> None: ...
+    def forget(self) -> bool: ...
     def put_aside(self) -> Path: ...
 
 
@@ -71,6 +77,8 @@ class Ledger:
         self._changed = changed
         self._written: Backlog | None = self.backlog
         self._writing: asyncio.Task[None] | None = None
+        self._refused = False
+        self._tried = asyncio.Event()
 
     async def load(self) -> None:
         """Go on with what an earlier daemon has written in this life of the container."""
@@ -98,10 +106,23 @@ class Ledger:
         """Go on with that process; None where nobody knows whether it still has anything."""
         self.update(replace(self.backlog, pid=pid))
 
-    async def kept(self) -> None:
-        """Wait until what is known now is on disk, as far as it can be written at all."""
+    async def kept(self) -> bool:
+        """Wait until what is known now is on disk; False once a try to write it has failed."""
+        while self._writing is not None:
+            await self._tried.wait()
+            if self._refused:
+                return False
+        return True
+
+    async def close(self) -> None:
+        """Have on disk what is known, but do not wait for long; then write no more."""
+        try:
+            async with asyncio.timeout(LAST_WRITE):
+                await self.kept()
+        except TimeoutError:
+            log.warning("queue.not_written", prompts=len(self.backlog.all))
         if self._writing is not None:
-            await asyncio.shield(self._writing)
+            self._writing.cancel()
 
     # ---- what happens to prompts, and is told
 
@@ -116,6 +137,10 @@ class Ledger:
     def handed_in(self, prompt: Prompt, number: float) -> None:
         self.update(self.backlog.handed_in(prompt, number))
         self._tell(PromptNews(PromptNotice.RESCUED, prompt.id))
+
+    def not_kept(self, prompt: Prompt) -> None:
+        """Give up one of which only the id is known: an earlier daemon kept no more on disk."""
+        self._go_on((self.backlog.settled(prompt), (unkept(prompt),)))
 
     def refused(self, prompt: Prompt, why: str) -> None:
         message = f"ComfyUI would not take it again: {why}"
@@ -134,18 +159,27 @@ class Ledger:
         try:
             while self.backlog != self._written:
                 backlog, started = self.backlog, time.monotonic()
-                await self._in_thread(partial(self._write_down, backlog))
+                self._refused = not await self._in_thread(partial(self._write_down, backlog))
+                self._let_know()
+                if self._refused:
+                    await asyncio.sleep(AGAIN)
+                    continue
                 self._written = backlog
                 if self.backlog != self._written:
                     await asyncio.sleep(WRITING_SHARE * (time.monotonic() - started))
         finally:
             self._writing = None
+            self._let_know()
 
-    def _write_down(self, backlog: Backlog) -> None:
+    def _let_know(self) -> None:
+        """Wake who waits for a try, and begin another one to be waited for."""
+        self._tried.set()
+        self._tried = asyncio.Event()
+
+    def _write_down(self, backlog: Backlog) -> bool:
         if backlog.is_empty:
-            self._store.forget()
-        else:
-            self._store.write(backlog_file.dump(backlog, self._life))
+            return self._store.forget()
+        return self._store.write(backlog_file.dump(backlog, self._life))
 
     async def _put_aside(self) -> None:
         try:

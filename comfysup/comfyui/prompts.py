@@ -152,7 +152,10 @@ def holds_secret(value: object) -> bool:
 
 
 def hand_in_body(prompt: Prompt) -> dict[str, object]:
-    """Return what to POST to /prompt to have it run again as it was, behind all that waits."""
+    """Return what to POST to /prompt to have it run again as it was, behind all that waits.
+
+    ValueError for an entry of another form than ComfyUI's.
+    """
     _, prompt_id, graph, extra_data, outputs, *_ = json.loads(prompt.content or b"[]")
     body = {
         "prompt": graph,
@@ -160,5 +163,7 @@ def hand_in_body(prompt: Prompt) -> dict[str, object]:
         "extra_data": extra_data,
         "partial_execution_targets": outputs,
     }
+    if not isinstance(extra_data, dict):
+        raise ValueError("its extra_data is no object")  # noqa: TRY004 - as for all that is no entry
     client = extra_data.get("client_id")
     return body if client is None else body | {"client_id": client}

@@ -150,6 +150,9 @@ class QueueWatcher:
         self.rescued.set()
 
     async def _hand_in(self, prompt: Prompt) -> None:
+        if prompt.content is None:
+            self._ledger.not_kept(prompt)
+            return
         if await self._api.has_executed(prompt.id):
             self._ledger.update(self._backlog.settled(prompt))
             return
@@ -167,7 +170,8 @@ class QueueWatcher:
         left = self._backlog.withdrawn()
         if taken := left.drained[:] if left != self._backlog else ():
             self._ledger.update(left)
-            await self._ledger.kept()
+            if not await self._ledger.kept():
+                raise QueueError("what is taken out cannot be written down")
             await self._api.delete(each.id for each in taken)
             await self._look()
 

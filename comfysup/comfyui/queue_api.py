@@ -71,7 +71,11 @@ class QueueApi:
 
     async def hand_in(self, prompt: Prompt) -> float:
         """Have a prompt run behind all others; return its number. Raises `NotTakenError` too."""
-        status, body = await self._ask("POST", "/prompt", hand_in_body(prompt))
+        try:
+            posted = hand_in_body(prompt)
+        except ValueError as error:
+            raise NotTakenError(str(error)) from error
+        status, body = await self._ask("POST", "/prompt", posted)
         answer = _parse(body)
         if status == HTTPStatus.OK:
             number = answer.get("number")

@@ -85,8 +85,7 @@ class Queues:
         """Watch no more, and have on disk what is known."""
         for number in list(self._attended):
             self._leave(number)
-        for ledger in self._ledgers.values():
-            await ledger.kept()
+        await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
 
     def forget_all(self) -> None:
         """Leave nothing for a next daemon to go on with; what still waits is given up."""
@@ -141,7 +140,7 @@ class Queues:
                 self._leave(number)
                 self._ledger(number).belong_to(None)
             case Notice.ADOPTED if life.run and isinstance(life.state, Running | Draining):
-                self._attend(instance.spec, life.run.pid)
+                self._attend(instance.record.launched, life.run.pid)
             case Notice.FAILED:
                 self._leave(number)
             case Notice.REMOVED:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from signal import Signals
 from typing import TypeAlias
 
 import structlog
@@ -37,6 +38,7 @@ from comfysup.supervision.life import (
     Failed,
     Launching,
     Life,
+    Rung,
     Running,
     Starting,
     Stopped,
@@ -94,7 +96,10 @@ class Instance:
             self.life.generation, record.launched if record else spec, world, self._inbox.put_nowait
         )
         if record:
-            self._resume(record.process)
+            try:
+                self._resume(record.process)
+            except Exception as defect:  # noqa: BLE001 - one instance's, and not the daemon's
+                self._inbox.put_nowait(defect)
 
     # ---- what it shows
 
@@ -242,6 +247,9 @@ class Instance:
             case Draining():
                 self._watch(ready=True)
                 self._generation.drain()
+            case Stopping(rung=(Rung.TERMINATED | Rung.KILLED) as rung):
+                # It was written down before it was sent. SIGINT must not be sent twice.
+                self._generation.signal(Signals[rung])
             case Sweeping():
                 self._generation.sweep()
             case _:

@@ -10,6 +10,7 @@ left, and is not touched.
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from comfysup.system.proc import all_pids, children_of, own_children, read_marker, read_stat
 
@@ -75,6 +76,8 @@ class Lineage:
 
     def _holds_output(self, pid: int) -> bool:
         """Whether it has the output open; only of children of this process, which has it too."""
+        if self.output is None:
+            return False
         directory = f"/proc/{pid}/fd"
         try:
             descriptors = os.listdir(directory)  # noqa: PTH208 - half the time
@@ -88,9 +91,9 @@ def descendants_of(pid: int) -> list[Found]:
     return _with_descendants(children_of(pid))
 
 
-def identity_of(descriptor: int) -> tuple[int, int]:
-    """Return the device and inode of an open file."""
-    status = os.fstat(descriptor)
+def identity_of(file: int | Path) -> tuple[int, int]:
+    """Return the device and inode of a file, open or by its path; raises OSError."""
+    status = os.stat(file)  # noqa: PTH116 - a descriptor has no method for it
     return status.st_dev, status.st_ino
 
 

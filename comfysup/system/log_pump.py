@@ -140,7 +140,11 @@ class LogPump:
     def _run(self) -> None:
         block_signals()
         while not self._ended:
-            self._turn()
+            try:
+                self._turn()
+            except Exception:
+                log.exception("log_pump.broke")
+                time.sleep(AGAIN)  # what broke it may do so in each turn
         for intake in self._intakes.values():
             intake.writer.close()
             os.close(intake.reader)

@@ -91,10 +91,15 @@ class LogWriter:
             self._refuse(error)
 
     def close(self) -> None:
-        """Close the file; the next byte opens it again."""
-        if self._log >= 0:
-            os.close(self._log)
-        self._log = -1
+        """Close the file; the next byte opens it again.
+
+        close(2) may tell of bytes that did not reach a remote disk: they were taken, and it is
+        closed all the same.
+        """
+        log_file, self._log = self._log, -1
+        if log_file >= 0:
+            with suppress(OSError):
+                os.close(log_file)
 
     # ---- the file
 

@@ -1,7 +1,17 @@
 """PID files for scripts that read them: written when a process exists, gone when it is."""
 
+import asyncio
 import os
 from pathlib import Path
+
+import structlog
+
+from comfysup.system.log_pump import LogPump
+
+log = structlog.get_logger()
+
+PATIENCE = 1.0
+"""Seconds that a volume which stalls is waited for; the file comes and goes later then."""
 
 
 class PidFile:
@@ -25,3 +35,28 @@ class PidFile:
                 self._path.unlink()
         except OSError:
             return
+
+
+class PidFileAside:
+    """A PID file that lies where logs do, on a volume that may stall: their thread writes it.
+
+    In the order in which it is told to: a file never outlives the process that has written it.
+    """
+
+    def __init__(self, file: PidFile, pump: LogPump) -> None:
+        self._file = file
+        self._pump = pump
+
+    def write(self) -> None:
+        """Have it written; an instance does not depend on it."""
+        _ = self._pump.ask(self._write)
+
+    def remove(self) -> asyncio.Future[None]:
+        """Have it removed; waiting for that longer than `PATIENCE` is waiting for a volume."""
+        return self._pump.ask(self._file.remove)
+
+    def _write(self) -> None:
+        try:
+            self._file.write()
+        except OSError as error:
+            log.warning("pid_file.unwritable", error=str(error))

@@ -79,12 +79,20 @@ class Process:
         return cls(pidfd, stat.start_time if stat else 0, lineage, reaper)
 
     @classmethod
-    def adopt(cls, pid: int, start_time: int, marker: str, reaper: Reaper) -> Self:
+    def adopt(
+        cls,
+        pid: int,
+        start_time: int,
+        marker: str,
+        reaper: Reaper,
+        output: tuple[int, int] | None = None,
+    ) -> Self:
         """Take over a process that an earlier daemon started, or what that left behind.
 
+        `output` is the device and inode of what it writes to, where that is still there.
         A pid that names another process now, or none, is an ended process: nobody is signalled.
         """
-        lineage = Lineage(pid, marker)
+        lineage = Lineage(pid, marker, output)
         try:
             pidfd = Pidfd(pid)
         except ProcessLookupError:

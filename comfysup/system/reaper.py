@@ -23,13 +23,16 @@ class Reaper:
         self._due: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Become the subreaper of all that descends from here, and reap from now on."""
+        """Become the subreaper of all that descends from here, and reap from the next turn on.
+
+        Children that are here already may be leaders that somebody is about to take over.
+        """
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             errno = ctypes.get_errno()
             raise OSError(errno, f"cannot become a subreaper: {os.strerror(errno)}")
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap_soon)
-        self.reap()
+        self._reap_soon()
 
     def add_leader(self, pid: int) -> None:
         """Leave that child alone until `remove_leader`."""

@@ -7,6 +7,8 @@ by the next daemon alone, when nobody writes any more.
 
 import ctypes
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -41,22 +43,11 @@ class StateFile:
 
     def write(self, content: bytes) -> bool:
         """Replace the content, or keep the old one and say why in `problem`."""
-        try:
-            self._write_whole(content)
-        except OSError as error:
-            if self.problem is None:
-                log.error("state.unwritable", file=str(self.path), error=str(error))  # noqa: TRY400 - no defect of ours
-                self._tell(f"cannot write {self.path}: {error.strerror}")
-            return False
-        if self.problem is not None:
-            log.info("state.writable_again", file=str(self.path))
-            self._tell(None)
-        return True
+        return self._try("write", partial(self._write_whole, content))
 
-    def forget(self) -> None:
+    def forget(self) -> bool:
         """Remove it: there is nothing that a next daemon should go on with."""
-        self.path.unlink(missing_ok=True)
-        self._draft.unlink(missing_ok=True)
+        return self._try("remove", self._remove)
 
     def put_aside(self) -> Path:
         """Keep a content that cannot be read where nobody takes it for state."""
@@ -64,9 +55,27 @@ class StateFile:
         self.path.replace(aside)
         return aside
 
+    def _try(self, verb: str, work: Callable[[], None]) -> bool:
+        """Do that, and tell of the first failure and of the end of failing."""
+        try:
+            work()
+        except OSError as error:
+            if self.problem is None:
+                log.error("state.unwritable", file=str(self.path), error=str(error))  # noqa: TRY400 - no defect of ours
+                self._tell(f"cannot {verb} {self.path}: {error.strerror}")
+            return False
+        if self.problem is not None:
+            log.info("state.writable_again", file=str(self.path))
+            self._tell(None)
+        return True
+
     def _tell(self, problem: str | None) -> None:
         self.problem = problem
         self._report(self.path, problem)
+
+    def _remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._draft.unlink(missing_ok=True)
 
     def _write_whole(self, content: bytes) -> None:
         """Write the draft and exchange it with the file.

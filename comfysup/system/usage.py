@@ -102,7 +102,8 @@ class UsageSampler:
     async def run(self) -> None:
         """Sample until cancelled; where nothing runs nothing is read."""
         while True:
-            await self._in_thread(partial(self._sample, tuple(self._roots().values())))
+            with suppress(OSError):  # out of descriptors: the next sample will do
+                await self._in_thread(partial(self._sample, tuple(self._roots().values())))
             await asyncio.sleep(PERIOD)
 
     def of(self, pid: int) -> TreeUsage | None:

@@ -133,11 +133,12 @@ class Connection(web.RequestHandler):
     def pass_on(self) -> int | None:
         """End it here, and return a descriptor by which it goes on elsewhere, if nothing is lost.
 
-        That is between two requests. One whose head is half here only ends.
+        That is between two requests. One whose head is half here, or whose last answer has not gone
+        out whole, only ends.
         """
         if self.transport is None or not self._waits_for_head():
             return None
-        untouched = self._head_bytes == 0
+        untouched = self._head_bytes == 0 and self.transport.get_write_buffer_size() == 0
         kept = os.dup(self.transport.get_extra_info("socket").fileno()) if untouched else None
         self.transport.close()
         return kept

@@ -132,14 +132,12 @@ def _private_socket(path: Path) -> socket.socket:
     """Bind a socket to which, from its first moment on, only our user can connect."""
     path.unlink(missing_ok=True)
     own = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
     try:
+        os.fchmod(own.fileno(), 0o600)  # Linux makes the file with the mode of the socket
         own.bind(str(path))
     except OSError:
         own.close()
         raise
-    finally:
-        os.umask(mask)
     return own
 
 

@@ -88,3 +88,30 @@ async def test_what_is_still_owed_is_not_handed_in_to_be_taken_out(
 
     assert desk.owed == ["a"]
     assert not server.posts
+
+
+async def test_what_cannot_be_written_down_is_not_taken_out(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    server.add("runs", "waits")
+    server.take()
+    watcher = desk.watch(server.url)
+    await until(lambda: desk.waiting == ["waits"])
+    await desk.ledger.kept()
+    draft = desk.path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    draft.mkdir()
+
+    draining = asyncio.create_task(watcher.drain())
+    await until(lambda: drained(desk) == ["waits"])
+    assert not await desk.ledger.kept()
+    assert server.ids == ["waits"]
+    draft.rmdir()
+    await until(lambda: not server.waiting)
+
+    draining.cancel()
+    await desk.ledger.kept()
+    kept = backlog_file.load(desk.path.read_bytes(), LIFE)
+    assert kept is not None
+    assert [each.id for each in kept.drained] == ["waits"]

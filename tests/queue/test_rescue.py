@@ -154,3 +154,29 @@ async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer
     await desk.watch(server.url).rescued.wait()
 
     assert strange == [each["prompt_id"] for each in server.posts]
+
+
+async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    """The daemon died while it handed in; the next one goes on with the same process."""
+    key = {"api_key_comfy_org": "hush"}
+    before = await serve(QueueServer())
+    before.add("a")
+    before.add("keyed", extra_data=key)
+    before.add("b")
+    desk.watch(before.url)
+    await until(lambda: desk.waiting == ["a", "keyed", "b"])
+    await desk.leave()
+    await before.close()
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    await desk.ledger.kept()
+    desk.ledger = desk.new_ledger()
+    await desk.ledger.load()
+    server = await serve(QueueServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
+    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    assert (given_up.prompt_id, given_up.reason) == ("keyed", "held_keys")

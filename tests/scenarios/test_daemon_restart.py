@@ -11,7 +11,8 @@ import aiohttp
 from comfysup.standin.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
-from tests.scenarios.waiting import until_async
+from tests.scenarios.programs import NEVER_READY, SERVE, Program
+from tests.scenarios.waiting import until, until_async
 
 RESTARTS = 20
 
@@ -89,6 +90,40 @@ async def test_an_order_to_end_is_not_lost_while_it_starts_anew(daemon: Daemon) 
         daemon.signal(signal.SIGTERM)
 
         assert await daemon.ended() == 0
+
+
+async def test_who_ends_meanwhile_is_told_in_full(daemon: Daemon) -> None:
+    """Scenario 31: it is a child of the new program, which must not reap it unseen."""
+    Program(daemon.workspace, script=f"{SERVE} & read wait < '<directory>/go'; exit 7")
+    go = daemon.workspace / "ComfyUI-comm" / "go"
+    await daemon.start(stable_after=0.01)
+    os.mkfifo(go)
+    await daemon.api.start(0, daemon.ports.reserve())
+    await daemon.api.until(0, consecutive_failures=0)
+
+    daemon.signal(signal.SIGHUP)
+    await until(lambda: bool(daemon.events("daemon.restarting")))
+    await asyncio.sleep(0.2)  # the old program is gone by then, or about to be
+    await asyncio.to_thread(go.write_text, "go\n")
+    shown = await daemon.api.until(0, generation=2)
+
+    assert shown["last_exit"]["exit_code"] == 7
+
+
+async def test_whoever_asks_while_it_starts_anew_is_answered(daemon: Daemon) -> None:
+    """Scenario 31, for what takes longer than the rest of the old program."""
+    Program(daemon.workspace, script=NEVER_READY)
+    await daemon.start()
+    await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
+    asked = []
+
+    daemon.signal(signal.SIGHUP)
+    for _ in range(15):
+        asked.append(asyncio.create_task(daemon.api.act(0, "start", timeout=3)))
+        await asyncio.sleep(0.01)
+    answers = await asyncio.gather(*asked)
+
+    assert {answer.status for answer in answers} == {202}
 
 
 async def restart(daemon: Daemon, times: int) -> None:

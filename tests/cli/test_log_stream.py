@@ -1,0 +1,61 @@
+"""The daemon's own log, and readers who do not read it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys, time
+from comfysup.cli.log_stream import LogStream
+stream = LogStream()
+began = time.monotonic()
+for number in range(3_000):
+    stream.write(f"{number:099}\\n")
+print(time.monotonic() - began, flush=True)
+sys.stdin.readline()
+stream.write("after\\n")
+"""
+
+
+def test_a_reader_that_stops_holds_up_nothing_and_is_told_what_it_missed() -> None:
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        text=True,
+    ) as process:
+        os.close(writer)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        took = float(process.stdout.readline())
+        with os.fdopen(reader, encoding="ascii") as log:
+            begun = [log.readline() for _ in range(100)]
+            process.stdin.write("\n")
+            process.stdin.flush()
+            rest = log.readlines()
+
+    assert took < 5
+    assert begun == [f"{number:099}\n" for number in range(100)]
+    assert rest[-1] == "after\n"
+    assert '"log.lost"' in rest[-2]
+
+
+def test_a_closed_pipe_and_a_full_disk_raise_nothing(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    for stderr in (writer, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            input="\n",
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+        os.close(stderr)
+
+        assert done.returncode == 0
