@@ -31,12 +31,10 @@ _FOREIGN_PYTHON = frozenset({"PYTHONHOME", "PYTHONPATH"})
 class Surroundings:
     """What every instance takes from the daemon.
 
-    `environ` are the daemon's variables, `default_args` the arguments that come before each
-    instance's own, `preload` a library for `LD_PRELOAD`.
+    `environ` are the daemon's variables, `preload` a library for `LD_PRELOAD`.
     """
 
     environ: Mapping[str, str] = field(repr=False)
-    default_args: tuple[str, ...] = ()
     preload: str | None = None
 
 
@@ -63,8 +61,7 @@ def build_command(
     `session` is the path without `.reboot` by which the Manager asks for a reboot, `gpu` the
     spec's after `auto` has been resolved.
     """
-    arguments = (*surroundings.default_args, *spec.extra_args)
-    own, directories = _own_places(environment, spec.id, arguments)
+    own, directories = _own_places(environment, spec.id, spec.extra_args)
     return Command(
         argv=(
             str(environment.python),
@@ -72,7 +69,7 @@ def build_command(
             *("--listen", LISTEN),
             *("--port", str(spec.port)),
             *own,
-            *arguments,
+            *spec.extra_args,
         ),
         cwd=environment.path,
         env=_variables(environment, spec, surroundings)
@@ -82,9 +79,9 @@ def build_command(
     )
 
 
-def base_url(spec: InstanceSpec, default_args: tuple[str, ...] = ()) -> str:
+def base_url(spec: InstanceSpec) -> str:
     """Return the URL, on this machine, of an instance: `https` where it is given key and cert."""
-    given = {meant_by(argument, _TLS_FLAGS) for argument in (*default_args, *spec.extra_args)}
+    given = {meant_by(argument, _TLS_FLAGS) for argument in spec.extra_args}
     scheme = "https" if given >= _TLS_FLAGS else "http"
     return f"{scheme}://127.0.0.1:{spec.port}"
 

@@ -58,19 +58,14 @@ async def never_busy() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ComfyProber:
-    """A `Prober`: makes probes that share a session (of `new_session`), which its owner closes.
-
-    `default_args` are the arguments that every instance gets before its own: they decide, with
-    those, whether it speaks TLS.
-    """
+    """A `Prober`: makes probes that share a session (of `new_session`), which its owner closes."""
 
     session: aiohttp.ClientSession
     owns_port: OwnsPort
     busy_of: BusyOf = lambda _spec, _pid: never_busy
-    default_args: tuple[str, ...] = ()
 
     def probe(self, spec: InstanceSpec, pid: int) -> "ComfyProbe":
-        url = base_url(spec, self.default_args)
+        url = base_url(spec)
         return ComfyProbe(
             self.session, url, spec.port, pid, self.owns_port, self.busy_of(spec, pid)
         )

@@ -63,7 +63,6 @@ class Queues:
         in_thread: InThread,
         tell: Callable[[Instance, PromptNews], None],
         changed: Callable[[], None],
-        default_args: tuple[str, ...] = (),
     ) -> None:
         self._session = session
         self._stores = stores
@@ -71,7 +70,6 @@ class Queues:
         self._in_thread = in_thread
         self._tell = tell
         self._changed = changed
-        self._default_args = default_args
         self._instances: dict[int, Instance] = {}
         self._ledgers: dict[int, Ledger] = {}
         self._attended: dict[int, _Attended] = {}
@@ -162,7 +160,7 @@ class Queues:
             self._lose(spec, crashed=False)  # nobody has told how the one before it ended
         self._leave(spec.id)
         ledger.belong_to(pid)
-        api = QueueApi(self._session, base_url(spec, self._default_args), self._in_thread)
+        api = QueueApi(self._session, base_url(spec), self._in_thread)
         watcher = QueueWatcher(api, ledger, lambda: spec.policy.probe_period)
         task = asyncio.create_task(watcher.run(), name=f"queue {spec.id}")
         task.add_done_callback(_report)

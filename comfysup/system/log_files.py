@@ -38,10 +38,6 @@ class Rotation:
     def soft(self) -> int:
         return self.max_bytes - min(LINE_BYTES, self.max_bytes // 16)
 
-    @property
-    def hard(self) -> int:
-        return self.soft + LINE_BYTES
-
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -1,8 +1,9 @@
 """Who may come in: one place, which the route table names by `Access`.
 
 A caller over the unix socket is told by the kernel, one over TCP by a bearer token. Where no token
-is set, everybody on the network may do everything but what loads code (`Caller.proven`). A browser
-brings strangers along: what changes something must come from a page of our own.
+is set, everybody on the network may do everything but set variables (`Caller.proven`), which load
+code into any process. A browser brings strangers along: what changes something must come from a
+page of our own.
 """
 
 from asyncio.trsock import TransportSocket

@@ -46,14 +46,12 @@ def test_the_command_has_absolute_paths_and_every_word_apart(environment: Enviro
     assert command.directories == (path / "user",)
 
 
-def test_extra_arguments_come_last_after_those_of_all_instances_as_they_are(
-    environment: Environment,
-) -> None:
+def test_extra_arguments_come_last_as_they_are(environment: Environment) -> None:
     hostile = ("--lowvram", "a b", "$(id)", "; rm -rf /", "", "x\ny", "'")
     spec = replace(SPEC, extra_args=hostile)
-    command = build(environment, spec, Surroundings({}, default_args=("--base",)))
+    command = build(environment, spec)
 
-    assert command.argv[-8:] == ("--base", *hostile)
+    assert command.argv[-7:] == hostile
 
 
 def test_two_instances_of_one_environment_share_neither_temp_nor_database(
@@ -90,11 +88,9 @@ def test_a_temp_directory_of_the_users_is_not_passed_twice(
     assert argv[-len(given) :] == given
 
 
-def test_a_database_of_the_users_for_all_instances_is_not_passed_twice(
-    environment: Environment,
-) -> None:
-    around = Surroundings({}, default_args=("--database-url=sqlite:///:memory:",))
-    command = build(environment, surroundings=around)
+def test_a_database_of_the_users_is_not_passed_twice(environment: Environment) -> None:
+    spec = replace(SPEC, extra_args=("--database-url=sqlite:///:memory:",))
+    command = build(environment, spec)
 
     assert "--database-url" not in command.argv
     assert command.directories == ()
@@ -199,4 +195,3 @@ def test_an_instance_with_key_and_certificate_speaks_tls() -> None:
 
     assert base_url(half) == "http://127.0.0.1:3004"
     assert base_url(whole) == "https://127.0.0.1:3004"
-    assert base_url(half, ("--tls-certfile", "c")) == "https://127.0.0.1:3004"

@@ -426,8 +426,9 @@ async def test_an_instance_that_speaks_tls_is_asked_so_whatever_its_certificate(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     server = await serve(ComfyServer(), tls=context)
-    prober = ComfyProber(session, owns_port, default_args=("--tls-keyfile", certificate[1]))
-    asked = prober.probe(spec(server.port, "--tls-certfile", certificate[0]), os.getpid())
+    prober = ComfyProber(session, owns_port)
+    given = ("--tls-keyfile", certificate[1], "--tls-certfile", certificate[0])
+    asked = prober.probe(spec(server.port, *given), os.getpid())
     await asked.until_ready()
 
     assert Finding.ANSWERED is await asked.ask(LONG)
