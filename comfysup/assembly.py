@@ -144,7 +144,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     resources.push_async_callback(fleet.release)
     reloader = Reloader(fleet, launcher, settings, file, announcer.reloaded)
     reloader.applied = dict(recalled.state.applied)
-    keeper = Keeper(state_file, life, lambda: reloader.applied)
+    keeper = Keeper(state_file, life, lambda: reloader.applied, recalled.state.instances)
     workshop = Workshop(environments, settings.workspace.absolute() / "shared-models", volume)
     services = Services(
         fleet=fleet,

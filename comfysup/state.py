@@ -6,7 +6,7 @@ between the two leaves a wish that the next one carries out, never a process tha
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,17 +50,22 @@ class Keeper:
         file: StateFile,
         life: ContainerLife,
         applied: Callable[[], Mapping[int, InstanceSpec]],
+        known: Iterable[InstanceRecord] = (),
     ) -> None:
-        """Keep in `file`, for this life of the container alone."""
+        """Keep in `file`, for this life of the container alone.
+
+        `known` are those that are about to be taken over: who dies while it does that must not have
+        written down the first of them only.
+        """
         self._file = file
         self._head = {"version": VERSION, **asdict(life)}
         self._applied = applied
-        self._written: dict[int, str] = {}
+        self._written = {record.spec.id: _words(record) for record in known}
         self._next_try: asyncio.TimerHandle | None = None
 
     def keep(self, instance: Instance) -> None:
         """Write down that instance as it is now."""
-        self._written[instance.spec.id] = json.dumps(dump(instance.record))
+        self._written[instance.spec.id] = _words(instance.record)
         self.write()
 
     def forget(self, instance: Instance) -> None:
@@ -106,6 +111,10 @@ def read_state(file: StateFile, life: ContainerLife) -> State:
         return _understood(state, life)
     except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
         raise StateError(f"cannot understand {file.path}: {error!r}") from error
+
+
+def _words(record: InstanceRecord) -> str:
+    return json.dumps(dump(record))
 
 
 def _understood(state: Any, life: ContainerLife) -> State:  # noqa: ANN401 - whatever JSON says

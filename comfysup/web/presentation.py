@@ -87,6 +87,7 @@ def _exit(end: Exit) -> ExitView:
         expected=end.expected,
         reason=end.reason,
         message=end.message,
+        hint=end.hint or None,
         log_tail=end.log_tail,
     )
 

@@ -48,9 +48,12 @@ def started(instance: Instance) -> str:
 
 
 def failure(result: Result) -> str:
-    """Return why an instance does not run, with the last lines of its log."""
-    tail = result.exit.log_tail if result.exit else ()
-    return "\n".join((result.message, *tail))
+    """Return why an instance does not run and what to do, with the last lines of its log."""
+    end = result.exit
+    if end is None:
+        return result.message
+    hint = (f"what to do: {end.hint}",) if end.hint else ()
+    return "\n".join((result.message, *hint, *end.log_tail))
 
 
 def stopped(results: Sequence[Result]) -> str:

@@ -7,7 +7,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ExitView:
-    """How a process ended; `exit_code` and `signal` are null where that is not known."""
+    """How a process ended; `exit_code` and `signal` are null where that is not known.
+
+    `hint` says what to do about it, null where nobody can say.
+    """
 
     at: str
     exit_code: int | None
@@ -15,6 +18,7 @@ class ExitView:
     expected: bool
     reason: str
     message: str
+    hint: str | None
     log_tail: Sequence[str]
 
 

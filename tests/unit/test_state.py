@@ -61,6 +61,16 @@ async def test_the_last_word_about_an_instance_counts(file: StateFile) -> None:
     assert [5] == [each.life.generation for each in read_state(file, LIFE).instances]
 
 
+async def test_a_daemon_that_dies_while_it_takes_over_has_lost_none(file: StateFile) -> None:
+    """The first that it has taken over is written down together with those that it has not."""
+    others = [replace(RECORD, spec=replace(SPEC, id=number)) for number in (4, 5)]
+    keeping = Keeper(file, LIFE, dict, [RECORD, *others])
+
+    keeping.keep(instance())
+
+    assert [each.spec.id for each in read_state(file, LIFE).instances] == [3, 4, 5]
+
+
 async def test_what_is_forgotten_is_not_there_any_more(file: StateFile) -> None:
     keeping = keeper(file)
     one = instance()

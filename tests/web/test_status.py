@@ -133,7 +133,7 @@ async def test_a_stopped_instance_has_no_process_and_an_expected_exit() -> None:
     )
     assert (end["signal"], end["exit_code"], end["expected"]) == ("SIGINT", None, True)
     assert list(end) == [
-        *("at", "exit_code", "signal", "expected", "reason", "message", "log_tail")
+        *("at", "exit_code", "signal", "expected", "reason", "message", "hint", "log_tail")
     ]
 
 
