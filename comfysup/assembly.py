@@ -2,22 +2,24 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from aiohttp import web
 
 from comfysup.adoption import Recalled, recall
 from comfysup.attendance import Attendance
+from comfysup.autolaunch import autolaunch, shortfall
 from comfysup.comfyui.allocator import find_tcmalloc
 from comfysup.comfyui.command import Surroundings
 from comfysup.comfyui.environment import Environments
 from comfysup.comfyui.probe import new_session
 from comfysup.launcher import Hardware, InstanceLauncher, Places
 from comfysup.notices import log_notice
-from comfysup.reload import Reloader
+from comfysup.reload import Failure, Outcome, Reloader
 from comfysup.settings import Settings
 from comfysup.settings.instances_file import InstancesFile, read_instances_file
 from comfysup.state import Keeper
@@ -59,16 +61,18 @@ LOG_PATIENCE = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon works with. `recalled` is what the one before it left."""
+    """What a daemon works with. `recalled` is what the one before it left.
+
+    `autolaunch` starts what instances.json names.
+    """
 
     fleet: Fleet
     announcer: Announcer
     keeper: Keeper
-    reloader: Reloader
-    file: InstancesFile
     recalled: Recalled
     attendance: Attendance
     identity: str
+    autolaunch: Callable[[], Coroutine[None, None, None]]
     logs: LogReader
     facts: DaemonFacts
     app: web.Application
@@ -142,7 +146,16 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     world = World(launcher, attendance.prober(), now, observe, touched, attendance)
     fleet = Fleet(world, settings.port)
     resources.push_async_callback(fleet.release)
-    reloader = Reloader(fleet, launcher, settings, file, announcer.reloaded)
+
+    def tell_of_shortfall(mistakes: int, failures: Sequence[Failure]) -> None:
+        path = settings.instances_file
+        troubles.report(path, shortfall(path, mistakes, failures))
+
+    def reloaded(outcome: Outcome) -> None:
+        announcer.reloaded(outcome)
+        tell_of_shortfall(len(outcome.mistakes), outcome.failed)
+
+    reloader = Reloader(fleet, launcher, settings, file, reloaded)
     reloader.applied = dict(recalled.state.applied)
     keeper = Keeper(state_file, life, lambda: reloader.applied, recalled.state.instances)
     workshop = Workshop(environments, settings.workspace.absolute() / "shared-models", volume)
@@ -173,11 +186,10 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         fleet,
         announcer,
         keeper,
-        reloader,
-        file,
         recalled,
         attendance,
         run.identity(),
+        lambda: autolaunch(reloader, file, partial(tell_of_shortfall, len(file.mistakes))),
         logs,
         facts,
         app,

@@ -13,7 +13,6 @@ import structlog
 
 from comfysup.adoption import sweep_strays
 from comfysup.assembly import Parts, assemble, limits_of
-from comfysup.autolaunch import autolaunch
 from comfysup.settings import Settings
 from comfysup.supervision.fleet import Fleet, Outcome
 from comfysup.supervision.life import Ladder
@@ -119,8 +118,7 @@ class Daemon:
     def _autolaunch(self, parts: Parts) -> None:
         """Start what instances.json names."""
         if self._settings.autolaunch:
-            launching = autolaunch(parts.reloader, parts.file)
-            self._own(asyncio.create_task(launching, name="autolaunch"))
+            self._own(asyncio.create_task(parts.autolaunch(), name="autolaunch"))
 
     async def _end(self, parts: Parts) -> int:
         """End every instance within the shutdown grace; 0 when nothing of them is left."""

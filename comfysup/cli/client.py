@@ -88,7 +88,7 @@ class Client:
     def _absence(self, error: OSError | http.client.HTTPException) -> str:
         match error:
             case FileNotFoundError():
-                reason = "there is no socket"
+                reason = "there is no socket: it does not run, or has just been started"
             case ConnectionRefusedError():
                 reason = "nobody listens there any more"
             case PermissionError():
@@ -98,8 +98,9 @@ class Client:
             case _:
                 reason = "it ended while it was answering"
         return (
-            f"cannot reach the daemon at {self._socket}: {reason}; start it with `comfysup serve`, "
-            "or set COMFYSUP_RUN_DIR as it was set for the daemon"
+            f"cannot reach the daemon at {self._socket}: {reason}. In a container `docker logs` "
+            "says more; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR as it was "
+            "set for the daemon"
         )
 
 

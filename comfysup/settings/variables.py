@@ -19,7 +19,7 @@ _BYTES = re.compile("([0-9]{1,15}) *([kmg]?)i?b?", re.IGNORECASE)
 _HOST = re.compile("[A-Za-z0-9.:_%-]{1,253}")
 _TOKEN = re.compile("[!-~]+")
 _UNIT_OF_SECONDS = re.compile(r"(?<=[0-9]) *s$")
-_ELSEWHERE: Final = ("COMFYSUP_MARKER",)
+_ELSEWHERE: Final = ("COMFYSUP_MARKER", "COMFYSUP_DEMO_WORKSPACE")
 
 T = TypeVar("T")
 

@@ -1,4 +1,8 @@
-"""What the daemon cannot write at present: a disk is full, read-only, or out of inodes."""
+"""What the daemon cannot do at present because of a file.
+
+It cannot be written (a disk is full, read-only, or out of inodes), or what it asks for cannot be
+had.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 Report: TypeAlias = Callable[[Path, str | None], None]
-"""Is told why a file cannot be written, and None when it can be again."""
+"""Is told what is the matter with a file, and None when it is over."""
 
 
 def to_nobody(_file: Path, _sentence: str | None) -> None:
@@ -15,7 +19,7 @@ def to_nobody(_file: Path, _sentence: str | None) -> None:
 
 
 class Troubles:
-    """A sentence for each file that cannot be written, from the first refusal until it can be."""
+    """A sentence for each file, as long as something is the matter with it."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         """Begin in a loop without any; `changed` is called in it."""

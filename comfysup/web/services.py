@@ -217,7 +217,7 @@ class Services:
     """Everything that the routes work with.
 
     `usage` and `queue` answer at once, with what was last seen; None where nothing was.
-    `troubles` say what the daemon cannot write at present.
+    `troubles` say what the daemon cannot do at present.
     `environments` may block on a disk, so it is awaited; `link` shares the models of one, for as
     long as copying takes, and raises `RefusedError` where there is none of that name.
     `audience` is that of the `journal`.

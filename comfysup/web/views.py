@@ -252,7 +252,7 @@ class LiveView:
 class ReadyView:
     """Whether all wanted instances are ready; `waiting_for` names those that are not.
 
-    `troubles` say what the daemon cannot write at present; no instance is less ready for it.
+    `troubles` say what the daemon cannot do at present; no instance is less ready for it.
     """
 
     status: Literal["ready", "not_ready"]

@@ -14,6 +14,7 @@ import pytest
 from tests.scenarios.client import API, Answer
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
+from tests.scenarios.waiting import until_async
 from tests.web.streams import Event, following
 
 
@@ -228,3 +229,23 @@ async def test_a_fifo_or_a_directory_in_its_place_holds_nobody_up(
     file.path.unlink()
     file.path.mkdir()
     assert (await reload(daemon)).status == 422
+
+
+async def test_what_could_not_be_started_is_said_until_a_reload_can(daemon: Daemon) -> None:
+    """A container whose instances are missing must not look well."""
+    Program(daemon.workspace)
+    file = File(daemon)
+    port = daemon.ports.reserve()
+    file.write({"id": 0, "port": port}, {"id": 1, "environment": "gone"}, {"id": 2, "prot": 1})
+    await daemon.start(variables={"DISABLE_AUTOLAUNCH": "false"})
+    await daemon.api.until(0, state="running")
+
+    async def is_said() -> list[str]:
+        return [each for each in await daemon.api.troubles() if "'gone'" in each]
+
+    (said,) = await until_async(is_said)
+    file.write({"id": 0, "port": port})
+    await daemon.api.ask("POST", f"{API}/reload")
+
+    assert said.startswith(f"did not start all of {file.path}: 1 mistake, see ")
+    await daemon.api.until_well()

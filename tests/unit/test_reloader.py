@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from comfysup.autolaunch import autolaunch
-from comfysup.reload import Outcome, Reloader
+from comfysup.autolaunch import autolaunch, shortfall
+from comfysup.reload import Failure, Outcome, Reloader
 from comfysup.settings import InstancesFile, Settings, read_instances_file
 from comfysup.supervision.events import Asker
 from comfysup.supervision.fleet import Fleet
@@ -37,11 +37,15 @@ class Scene:
     fleet: Fleet
     launcher: FakeLauncher
     announced: list[Outcome] = field(default_factory=list)
+    reported: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reloader = Reloader(
             self.fleet, self.launcher, self.settings, self.read(), self.announced.append
         )
+
+    def failures(self, failures: Sequence[Failure]) -> None:
+        self.reported.append(len(failures))
 
     def read(self) -> InstancesFile:
         return read_instances_file(self.file, self.settings)
@@ -335,7 +339,7 @@ async def test_reloads_take_turns(tmp_path: Path) -> None:
 async def test_what_was_autolaunched_came_from_the_file(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1))
-        await autolaunch(here.reloader, here.read())
+        await autolaunch(here.reloader, here.read(), here.failures)
 
         assert await here.reload(entry(0)) == {"left_alone": [0], "stopped": [1]}
 
@@ -343,7 +347,7 @@ async def test_what_was_autolaunched_came_from_the_file(tmp_path: Path) -> None:
 async def test_a_reload_takes_over_what_autolaunch_has_not_started_yet(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1), global_settings={"startup_delay": 0.2})
-        launching = asyncio.create_task(autolaunch(here.reloader, here.read()))
+        launching = asyncio.create_task(autolaunch(here.reloader, here.read(), here.failures))
         await here.stage.until(lambda: here.launcher.living(0) == 1)
 
         assert await here.reload(entry(0), entry(2)) == {"left_alone": [0], "started": [2]}
@@ -355,7 +359,7 @@ async def test_a_reload_takes_over_what_autolaunch_has_not_started_yet(tmp_path:
 async def test_a_file_that_is_not_legible_does_not_end_the_autolaunch(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1), global_settings={"startup_delay": 0.2})
-        launching = asyncio.create_task(autolaunch(here.reloader, here.read()))
+        launching = asyncio.create_task(autolaunch(here.reloader, here.read(), here.failures))
         await here.stage.until(lambda: here.launcher.living(0) == 1)
         here.file.write_text("{")
 
@@ -371,8 +375,19 @@ async def test_what_autolaunch_could_not_start_is_started_by_the_next_reload(
     async with scene(tmp_path) as here:
         here.launcher.strangers[3001] = "python (pid 17)"
         here.write(entry(0))
-        await autolaunch(here.reloader, here.read())
+        await autolaunch(here.reloader, here.read(), here.failures)
         assert here.specs() == {}
         del here.launcher.strangers[3001]
 
         assert await here.reload(entry(0)) == {"started": [0]}
+
+
+def test_what_is_not_in_the_table_is_a_sentence() -> None:
+    refused = Failure(InstanceSpec(1, "b", "gone", 3002), "x", "cannot start instance 1 'b': why")
+    tried = replace(refused, refused=False)
+
+    assert shortfall(Path("/i.json"), 0, [tried]) is None
+    assert shortfall(Path("/i.json"), 2, [refused, tried]) == (
+        "did not start all of /i.json: 2 mistakes, see `comfysup config check`; "
+        "cannot start instance 1 'b': why"
+    )
