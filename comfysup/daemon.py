@@ -81,7 +81,10 @@ class Daemon:
             await self._adopt(parts)
             doors = await self._open(parts, run, resources)
             self._autolaunch(parts)
-            if await self._orders.get() is Order.RESTART:
+            while await self._orders.get() is Order.RESTART:
+                if parts.keeper.is_behind:
+                    log.error("daemon.restart_refused", reason="its state cannot be written")
+                    continue
                 await self._hand_over(parts, run, doors)
                 return None
             return await self._end(parts)

@@ -63,6 +63,11 @@ class Keeper:
         self._written = {record.spec.id: _words(record) for record in known}
         self._next_try: asyncio.TimerHandle | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next daemon would go on with what was, since it cannot be written."""
+        return self._file.problem is not None
+
     def keep(self, instance: Instance) -> None:
         """Write down that instance as it is now."""
         self._written[instance.spec.id] = _words(instance.record)

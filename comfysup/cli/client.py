@@ -99,8 +99,8 @@ class Client:
                 reason = "it ended while it was answering"
         return (
             f"cannot reach the daemon at {self._socket}: {reason}. In a container `docker logs` "
-            "says more; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR as it was "
-            "set for the daemon"
+            "says more; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR as it "
+            "was set for the daemon"
         )
 
 

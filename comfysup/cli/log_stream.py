@@ -24,11 +24,15 @@ class LogStream:
 
     def __init__(self) -> None:
         self._lost = 0
+        self._line = ""
         self._door = select.poll()
         self._door.register(STDERR, select.POLLOUT)
 
     def write(self, text: str) -> int:
-        rest = text.encode(errors="replace")
+        self._line += text
+        if not self._line.endswith("\n"):  # print() writes the end of a line by itself
+            return len(text)
+        rest, self._line = self._line.encode(errors="replace"), ""
         if self._lost and self._takes_any(0):
             rest = (
                 b'\n{"event": "log.lost", "level": "warning", "writes": %d}\n' % self._lost + rest

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from comfysup.comfyui import venv
 from comfysup.comfyui.flags import CLI_ARGS, parse_flags
+from comfysup.comfyui.small_file import read_small
 from comfysup.fields.values import ENVIRONMENT_PATTERN
 from comfysup.supervision.protocols import RefusedError
 
@@ -154,7 +155,7 @@ class Environments:
             stamp = (status.st_mtime_ns, status.st_size)
             cached = self._flags.get(path)
             if cached is None or cached[0] != stamp:
-                cached = (stamp, parse_flags(path.read_text("utf-8")))
+                cached = (stamp, parse_flags(read_small(path).decode()))
                 self._flags[path] = cached
         except OSError as error:
             return frozenset(), [f"cannot read {path}: {error.strerror}"]
@@ -169,7 +170,7 @@ def _problems(name: str, path: Path) -> tuple[str, ...]:
         problems.append(f"{path}: {name!r} cannot be used as the name of an environment")
     main = path / "main.py"
     try:
-        main.open("rb").close()
+        read_small(main)
     except OSError as error:
         problems.append(f"cannot use {main}: {error.strerror}")
     if python := venv.python_problem(path):
@@ -184,7 +185,7 @@ def _comfyui_version(path: Path) -> str | None:
         ("pyproject.toml", _VERSION_TOML),
     ):
         try:
-            found = pattern.search((path / file).read_text("utf-8", errors="replace"))
+            found = pattern.search(read_small(path / file).decode(errors="replace"))
         except OSError:
             continue
         if found:

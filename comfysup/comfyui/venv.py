@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from comfysup.comfyui.small_file import read_small
+
 PYTHON = Path("venv", "bin", "python")
 
 
@@ -28,7 +30,7 @@ def read_config(environment: Path) -> dict[str, str]:
     The format is one `key = value` a line (PEP 405).
     """
     try:
-        text = (environment / "venv" / "pyvenv.cfg").read_text("utf-8", errors="replace")
+        text = read_small(environment / "venv" / "pyvenv.cfg").decode(errors="replace")
     except OSError:
         return {}
     pairs = (line.partition("=") for line in text.splitlines())

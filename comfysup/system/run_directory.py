@@ -95,7 +95,8 @@ class RunDirectory:
     def release(self) -> None:
         """Let go of it in good order; its socket goes, unless the lock was kept."""
         if not self._kept:
-            self.socket.unlink(missing_ok=True)
+            with suppress(OSError):  # a stale one hinders nobody
+                self.socket.unlink()
         os.close(self._lock)
 
 

@@ -142,3 +142,23 @@ async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> No
 
     assert len(daemon.events("state.unwritable")) == 1
     await until(lambda: written(daemon)[0]["process"]["pid"] == again["pid"])
+
+
+async def test_a_daemon_whose_state_is_behind_does_not_start_anew(
+    daemon: Daemon, disk: Path
+) -> None:
+    """The next program would go on with what was: a stop would be forgotten."""
+    await begin(daemon)
+    mend = make_read_only(disk)
+    await daemon.api.act(0, "stop")
+
+    daemon.signal(signal.SIGHUP)
+    await until(lambda: bool(daemon.events("daemon.restart_refused")))
+    shown = await daemon.api.show(0)
+    mend()
+    await daemon.api.until_well()
+    daemon.signal(signal.SIGHUP)
+    await until(lambda: len(daemon.events("daemon.started")) == 2)
+
+    assert shown["state"] == "stopped"
+    assert (await daemon.api.show(0))["state"] == "stopped"

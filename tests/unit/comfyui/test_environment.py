@@ -267,3 +267,24 @@ def test_a_closed_environment_says_why_nothing_can_be_started(workspace: Path) -
 
     assert closed.problems == ("cannot use 'comm' now: its models are being linked",)
     assert environments.survey("comm").usable
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["comfy/cli_args.py", "comfyui_version.py", "pyproject.toml", "venv/pyvenv.cfg", "main.py"],
+)
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+def test_anything_may_stand_in_the_place_of_a_file(workspace: Path, file: str, kind: str) -> None:
+    """A FIFO once held up the whole daemon: nobody was to open its other end."""
+    path = workspace / "ComfyUI-comm" / file
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+
+    found = Environments(workspace).survey("comm")
+
+    assert found.usable == (file != "main.py")
