@@ -21,7 +21,7 @@ from comfysup.system.log_tail import read_tail
 
 T = TypeVar("T")
 
-MAYBE_MORE = "[comfysup: it ended while no daemon ran; what it wrote last may be missing here]"
+MAYBE_MORE = "[comfysup: nobody held this output while no daemon ran; lines may be missing here]"
 
 PIPE_BYTES = 1 << 20
 """What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""
