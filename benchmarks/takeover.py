@@ -59,15 +59,19 @@ def _restart(daemon: Daemon, times: int) -> list[tuple[str, str, str]]:
             time.sleep(2)  # what its start has left to do
             held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
             rows.append((str(number), f"{processes.resident(pid) / MB:.1f}", str(held)))
+        before = _started_at(daemon)
         os.kill(pid, signal.SIGHUP)
-        _wait_for_new_start(daemon)
+        _wait_for_new_start(daemon, before)
     return rows
 
 
-def _wait_for_new_start(daemon: Daemon) -> None:
-    before = daemon.client.get("/api/comfyui/daemon")["started_at"]
+def _started_at(daemon: Daemon) -> str:
+    return str(daemon.client.get("/api/comfyui/daemon")["started_at"])
+
+
+def _wait_for_new_start(daemon: Daemon, before: str) -> None:
     until = time.monotonic() + PATIENCE
-    while daemon.client.get("/api/comfyui/daemon")["started_at"] == before:
+    while _started_at(daemon) == before:
         if time.monotonic() > until:
             raise TimeoutError("the daemon does not start anew")
         time.sleep(0.05)
