@@ -3,16 +3,17 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# What the tests start (python, node, comfysup) is what is installed here.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# What the tests start (python, node, comfysup) is what is installed here. `run` keeps the caller's
+# PATH: a demo prints how to call comfysup in another terminal, which has that one.
+test test-containers test-pythons chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(PATH)
 # pip reads these too for the tools that build the package: once under the old name, once under the new.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check chaos fuzz format constraints clean python
+.PHONY: help run test test-all test-containers test-pythons check chaos fuzz format constraints clean python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## serve $COMFYSUP_WORKSPACE (/workspace), or a demo where it holds no ComfyUI; ARGS="--help"
 	@workspace="$${COMFYSUP_WORKSPACE:-/workspace}"; \
@@ -22,8 +23,32 @@ run: $(VENV)/run.stamp ## serve $COMFYSUP_WORKSPACE (/workspace), or a demo wher
 	echo "No environment in $$workspace (ComfyUI-*/main.py): a demo with stand-ins instead."; \
 	exec $(BIN)/comfysup demo $(ARGS)
 
-test: $(VENV)/dev.stamp ## the tests; ARGS="-k drain -x" goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+# Most tests wait for processes, so that more of them run at a time than there are processors.
+JOBS := 4
+UNIT := tests/unit
+PYTEST = $(BIN)/python -m pytest
+
+test: $(VENV)/dev.stamp ## the tests that need Python alone; ARGS="-k drain -x" goes to pytest
+	@echo '--- tests, $(JOBS) at a time'
+	$(PYTEST) --numprocesses=$(JOBS) --dist=worksteal --ignore=tests/container $(ARGS)
+
+test-all: test test-containers ## those and all that need more: the image and its containers
+
+test-containers: $(VENV)/dev.stamp
+	@echo '--- tests of the image'
+	$(PYTEST) tests/container $(ARGS)
+
+# In each an environment of its own, with the same pins.
+test-pythons: $(VENV)/dev.stamp ## the unit tests with each newer Python of this machine
+	@pythons=$$(.ci/newer-pythons); \
+	[ -n "$$pythons" ] || echo '--- no Python newer than 3.11 on this machine: the unit tests ran with that alone'; \
+	for python in $$pythons; do \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+	  echo "--- unit tests with $$python ($$version)" && \
+	  "$$python" -m venv $(VENV)/pythons/$$version && \
+	  $(PINNED) $(VENV)/pythons/$$version/bin/python -m pip install --quiet --editable '.[dev]' && \
+	  $(VENV)/pythons/$$version/bin/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(UNIT) $(ARGS) || exit; \
+	done
 
 check: $(VENV)/dev.stamp ## format, lint, types and layers; changes nothing
 	$(BIN)/ruff format --check
@@ -43,7 +68,7 @@ constraints: ## new pins: the newest versions that pyproject.toml allows, on Pyt
 	  "$$fresh/bin/python" -m pip freeze --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
 	cp "$$fresh/pins" constraints.txt && cat constraints.txt
 
-chaos: $(VENV)/dev.stamp ## kill the daemon at random, long; ROUNDS=200 SEED=1
+chaos: $(VENV)/dev.stamp ## what befalls a daemon, at random, long; ROUNDS=200 SEED=1 CHAOS_KEEP=DIR
 	$(BIN)/python -m tests.chaos $(or $(ROUNDS),200) $(or $(SEED),1)
 
 fuzz: $(VENV)/dev.stamp ## strangers at the API, long; EXAMPLES=10000

@@ -5,7 +5,7 @@ set -u
 
 [ "$#" -eq 0 ] || exec "$@"
 
-USAGE=2       # the settings are wrong: no new start mends that
+USAGE=2       # the settings of a first start are wrong: no new start mends that
 STABLE=60     # seconds after which a death is the first one again
 LONGEST=30    # seconds between two starts at most
 
@@ -49,17 +49,19 @@ uptime() {
 }
 
 delay=0
+ran=          # whether a daemon may have left instances, which end with this container
 while :; do
   began=$(uptime)
   comfysup serve &
   child=$!
   await_or_end
   code=$?
-  if [ "$code" -eq 0 ] || [ "$code" -eq "$USAGE" ]; then
-    exit "$code"
-  fi
+  [ "$code" -ne 0 ] || exit 0
+  lived=$(($(uptime) - began))
+  if [ "$code" -ne "$USAGE" ] || [ "$lived" -ge "$STABLE" ]; then ran=yes; fi
+  [ -n "$ran" ] || exit "$code"
   if [ -z "$ending" ]; then
-    [ $(($(uptime) - began)) -lt "$STABLE" ] || delay=0
+    [ "$lived" -lt "$STABLE" ] || delay=0
     echo "comfysup ended with $code; it is started again in $delay s, its instances live on" >&2
     sleep "$delay" &
     child=$!

@@ -13,30 +13,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from comfysup import launcher
+from comfysup.app import instance_process, launcher
 from comfysup.cli import main
-from comfysup.comfyui.environment import Environments
+from comfysup.comfyui.environment.workspace import Environments
+from comfysup.linux.process.pidfd import Pidfd
+from comfysup.linux.process.process import Process
+from comfysup.linux.process.tree import ProcessTree
+from comfysup.linux.rundir.pid_file import PidFile
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.logs.pipe import LogPipe
 from comfysup.supervision import instance
-from comfysup.system.lineage import Lineage
-from comfysup.system.log_pipe import LogPipe
-from comfysup.system.pid_file import PidFile
-from comfysup.system.pidfd import Pidfd
-from comfysup.system.process import Process
-from comfysup.system.state_file import StateFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 ENTERED: Sequence[tuple[object, str, str]] = (
     (Pidfd, "peek", "the death is seen"),
-    (launcher, "diagnose", "its pipe is drained, and the log's end read"),
+    (instance_process, "diagnose", "its pipe is drained, and the log's end read"),
     (Process, "spawn", "its log is open"),
 )
 LEFT: Sequence[tuple[object, str, str]] = (
-    (launcher, "diagnose", "the reason is known"),
+    (instance_process, "diagnose", "the reason is known"),
     (instance, "step", "what follows is decided"),
     (StateFile, "write", "that is written down"),
-    (Lineage, "orphans", "no descendant is left"),
+    (ProcessTree, "orphans", "no descendant is left"),
     (PidFile, "remove", "pipe and PID file are gone"),
     (Environments, "find", "the environment is looked at"),
     (launcher, "port_is_free", "the port is checked"),

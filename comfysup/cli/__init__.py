@@ -13,6 +13,11 @@ def main() -> None:
         from comfysup.cli import health
 
         sys.exit(health.main(sys.argv[2:]))
-    from comfysup.cli.commands import comfysup
+    from comfysup.cli.output import protect_streams
 
-    comfysup(prog_name="comfysup")
+    protect_streams()
+    from comfysup.cli.commands import comfysup
+    from comfysup.cli.errors import check_output
+
+    with check_output():
+        comfysup(prog_name="comfysup")

@@ -3,35 +3,106 @@
 import http.client
 import json
 import os
+import select
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from comfysup.system.run_location import SOCKET_NAME, run_location
+from typing_extensions import Buffer, override
+
+from comfysup.cli.output import Instance, on_terminal
+from comfysup.config.run_location import SOCKET_NAME, run_location
+from comfysup.model.printable import printable, printable_values
 
 API = "/api/comfyui"
 CHUNK = 65_536
+
+SILENCE = 3.0
+"""Seconds without a byte of an answer after which the daemon is asked whether it works."""
+
+PATIENCE = 7.0
+"""Seconds that the daemon gets to accept a connection, or to say that it works."""
 
 
 class NotReachableError(Exception):
     """No daemon answers; the text says where it was looked for and what to do."""
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error as JSON, in the shape of the API's errors."""
+        return {"detail": str(self), "code": "not_reachable"}
+
 
 class ApiError(Exception):
-    """The daemon refused or failed; the text is its own sentence, `code` a word for programs."""
+    """The daemon refused or failed; the text is its own sentence, `code` a word for programs.
 
-    def __init__(self, status: int, message: str, code: str) -> None:
+    `body` is the answer itself.
+    """
+
+    def __init__(
+        self, status: int, message: str, code: str, body: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.body = dict(body or {"detail": message, "code": code})
+
+
+class Connection(socket.socket):
+    """A connection to the daemon; waits as long as the daemon works, however long an answer takes.
+
+    Raises `TimeoutError` when the daemon answers nobody any more: stopped (SIGSTOP), or hanging.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(socket.AF_UNIX)
+        self._address = address
+        self.settimeout(PATIENCE)
+        try:
+            self.connect(address)
+        except OSError:
+            self.close()
+            raise
+
+    @override
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        incoming = select.poll()
+        incoming.register(self, select.POLLIN)
+        while not incoming.poll(SILENCE * 1000):
+            self._check_daemon()
+        return super().recv_into(buffer, nbytes, flags)
+
+    def _check_daemon(self) -> None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(PATIENCE)
+            probe.connect(self._address)
+            probe.sendall(b"GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            probe.recv(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that comes in pieces."""
+
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.pieces
 
 
 class Client:
-    """One daemon. Each question has a connection of its own, so that threads can ask too."""
+    """One daemon. Each question has a connection of its own, so that threads can ask too.
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    Answers are printable, for people; `exact` leaves every text of theirs as it is, for programs.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, *, exact: bool = False) -> None:
+        self._exact = exact
         self._socket = f"{run_location(environ, os.geteuid())}/{SOCKET_NAME}"
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - whatever JSON says
@@ -42,34 +113,46 @@ class Client:
         """Post JSON and return that of the answer; raises as `get` does."""
         return self._ask("POST", path, query, body)
 
+    def delete(self, path: str) -> Any:  # noqa: ANN401 - likewise
+        """Delete what is at that path and return the JSON of the answer; raises as `get` does."""
+        return self._ask("DELETE", path, {})
+
     @contextmanager
-    def stream(self, path: str, **query: object) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None, **query: object
+    ) -> Iterator["Stream"]:
         """Give the pieces of an answer as they come; raises as `get` does.
 
         `NotReachableError` in the midst of them says that the daemon died.
         """
-        with self._answer("GET", path, query) as response:
+        with self._answer("GET", path, query, headers=headers) as response:
             if response.status >= http.client.BAD_REQUEST:
                 _json_of(response.status, self._read(response))
-            yield iter(lambda: self._read(response, CHUNK), b"")
+            pieces = iter(lambda: self._read(response, CHUNK), b"")
+            yield Stream(dict(response.getheaders()), pieces)
 
     def _ask(self, method: str, path: str, query: Mapping[str, object], body: object = None) -> Any:  # noqa: ANN401 - likewise
         with self._answer(method, path, query, body) as response:
-            return _json_of(response.status, self._read(response))
+            answer = _json_of(response.status, self._read(response))
+        return answer if self._exact else printable_values(answer)
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, query: Mapping[str, object], body: object = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         given = {name: value for name, value in query.items() if value is not None}
         target = f"{path}?{urlencode(given)}" if given else path
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        content = {"Content-Type": "application/json"} if body is not None else {}
         payload = json.dumps(body) if body is not None else None
         with closing(http.client.HTTPConnection("localhost")) as connection:
             with self._reaching():
-                connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.connect(self._socket)
-                connection.request(method, target, payload, headers)
+                connection.sock = Connection(self._socket)
+                connection.request(method, target, payload, {**content, **(headers or {})})
                 response = connection.getresponse()
             yield response
 
@@ -88,26 +171,41 @@ class Client:
     def _absence(self, error: OSError | http.client.HTTPException) -> str:
         match error:
             case FileNotFoundError():
-                reason = "there is no socket: it does not run, or has just been started"
+                reason = "there is no socket: the daemon is not running, or is still starting"
             case ConnectionRefusedError():
-                reason = "nobody listens there any more"
+                reason = "nothing accepts connections there: the daemon has ended"
             case PermissionError():
-                reason = "it belongs to another user"
+                reason = "the socket belongs to another user"
+            case TimeoutError():
+                return (
+                    f"the daemon at {self._socket} does not answer: it is stopped (SIGSTOP) or "
+                    "hangs. A request that it has received may still be carried out.\n"
+                    "  `kill -CONT` continues a stopped daemon; instances outlive its restart"
+                )
             case OSError():
                 reason = error.strerror or str(error)
             case _:
-                reason = "it ended while it was answering"
+                reason = "the daemon ended before it had answered"
         return (
-            f"cannot reach the daemon at {self._socket}: {reason}. In a container `docker logs` "
-            "says more; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR as it "
-            "was set for the daemon"
+            f"cannot reach the daemon at {self._socket}: {reason}. In a container see "
+            "`docker logs`; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR to "
+            "the daemon's value"
         )
 
 
 def instance_path(ref: str, verb: str = "") -> str:
-    """Return the route of an instance, or of a verb of it."""
-    path = f"{API}/instances/{quote(ref, safe='')}"
+    """Return the route of an instance, or of a verb of it; raises as `quoted` does."""
+    path = f"{API}/instances/{quoted(ref)}"
     return f"{path}/{verb}" if verb else path
+
+
+def quoted(word: str) -> str:
+    """Return what was typed as one segment of a path; raises `ApiError` unless it is UTF-8."""
+    try:
+        return quote(word, safe="")
+    except UnicodeEncodeError:
+        reason = f"{word!a} is not valid UTF-8, so nothing has that name"
+        raise ApiError(http.client.NOT_FOUND, reason, "invalid_request") from None
 
 
 def _json_of(status: int, text: bytes) -> Any:  # noqa: ANN401 - likewise
@@ -115,7 +213,7 @@ def _json_of(status: int, text: bytes) -> Any:  # noqa: ANN401 - likewise
     if status >= http.client.BAD_REQUEST and "detail" in answer:
         detail = answer["detail"]
         message = detail if isinstance(detail, str) else "\n  ".join(map(_mistake, detail))
-        raise ApiError(status, message, answer.get("code", ""))
+        raise ApiError(status, printable(message), answer.get("code", ""), answer)
     return answer
 
 
@@ -124,3 +222,51 @@ def _mistake(each: Mapping[str, Any]) -> str:
     kind, *place = each["loc"] or ["body"]
     where = ".".join(map(str, place)) if kind in {"body", "query"} else ""
     return f"{where}: {each['msg']}" if where else str(each["msg"])
+
+
+class Request:
+    """Something asked of the daemon about one instance, under way since this was made.
+
+    The thread does not outlive the command: who is tired of waiting just leaves.
+    """
+
+    def __init__(self, ref: str, ask: Callable[[str], Instance]) -> None:
+        self.ref = ref
+        self._ask = ask
+        self._answer: Instance | None = None
+        self._error: Exception | None = None
+        self._done = Event()
+        Thread(target=self._run, daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        self._done.wait(seconds)
+
+    def result(self) -> Instance:
+        """Return the answer when it is there; raises as the client does."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._answer is not None  # noqa: S101 - one of both is there
+        return self._answer
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._ask(self.ref)
+        except Exception as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error
+        finally:
+            self._done.set()
+
+
+def wait_for(requests: Sequence[Request], *, quiet: bool = False) -> None:
+    """Wait until all are answered; on a terminal with a live line for each, unless `quiet`."""
+    if on_terminal() and not quiet:
+        from comfysup.cli.progress import show_progress
+
+        show_progress(requests)
+    for request in requests:
+        request.wait()

@@ -1,4 +1,4 @@
-"""The group that all commands but `health` hang on; each is imported when it is needed."""
+"""The group of all commands, each imported when it is run; a mistyped one gets a suggestion."""
 
 from importlib import import_module
 from typing import Final
@@ -6,27 +6,46 @@ from typing import Final
 import click
 from typing_extensions import override
 
+
+class SuggestingGroup(click.Group):
+    """A group whose error about an unknown command names those that there are."""
+
+    @override
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(context)
+        if words and words[0] not in known and not words[0].startswith("-"):
+            from comfysup.cli.references import nearest
+
+            near = nearest(words[0], known)
+            hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known)}"
+            context.fail(f"no command {words[0]!r}; {hint}")
+        return super().resolve_command(context, words)
+
+
 COMMANDS: Final = {
     "serve": "serve",
     "demo": "demo",
-    "health": "health_command",
+    "health": "status",
     "status": "status",
     "start": "instances",
     "stop": "instances",
     "restart": "instances",
+    "rm": "instances",
     "logs": "logs",
     "events": "events",
     "env": "environments",
     "config": "config",
     "reload": "config",
     "daemon": "daemon",
-    "legacy": "legacy",
+    "legacy": "scripts",
     "completion": "completion",
 }
 """Where each command is: a module here, whose attribute of the same name it is."""
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """A group whose commands are in modules that are imported one by one."""
 
     @override
@@ -48,5 +67,5 @@ def comfysup() -> None:
     """Start, watch, restart and stop ComfyUI instances.
 
     REF is an instance's id or name. Exit codes: 0 done or healthy, 1 failed or unhealthy,
-    2 wrong usage, 3 no daemon answers.
+    2 wrong usage, 3 daemon not reachable.
     """

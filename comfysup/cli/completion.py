@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from comfysup.cli.errors import FailedError, told
+from comfysup.cli.errors import FailedError, shown
 
 VARIABLE = "_COMFYSUP_COMPLETE"
 """The variable by which click's completion scripts call this program."""
@@ -21,7 +21,7 @@ fish:  comfysup completion fish | source            in ~/.config/fish/config.fis
 @click.command(help=HELP)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
-@told
+@shown
 def completion(context: click.Context, shell: str) -> None:
     script = get_completion_class(shell)
     if script is None:

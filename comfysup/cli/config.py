@@ -9,51 +9,105 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comfysup.cli.client import API, Client
-from comfysup.cli.errors import FAILED, told
-from comfysup.cli.printing import json_option, print_json
+from comfysup.cli.commands import SuggestingGroup
+from comfysup.cli.errors import FAILED, FailedError, told
+from comfysup.cli.file_timeout import Touch, forked
+from comfysup.cli.output import json_option, print_json
+from comfysup.model.printable import printable
 
 if TYPE_CHECKING:
-    from comfysup.settings import InstancesFile, Settings
+    from comfysup.config.instances_file import InstancesFile
+    from comfysup.config.settings import Settings
 
-DONE = ("started", "stopped", "restarted", "updated", "left_alone")
-"""What a reload can have done, in its answer's words."""
+DONE = {
+    "started": "would start",
+    "stopped": "would stop and forget",
+    "restarted": "would restart",
+    "updated": "would update",
+    "left_alone": "would leave alone",
+}
+"""What a reload can have done, in its answer's words, and how a dry run says so."""
+
+SELF_EVIDENT = {
+    "unchanged",
+    "new in instances.json",
+    "a caller started it as instances.json has it",
+}
+"""Reasons of what a reload did that need no words."""
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def config() -> None:
     """The settings, and instances.json."""
 
 
 @config.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False)  # as click.Path it would be asked for here
 @json_option
 @told
-def check(*, file: Path | None, as_json: bool) -> None:
-    """Check the settings and instances.json, without a daemon; exit with 1 and all mistakes."""
-    from comfysup.settings import read_instances_file
+def check(*, file: str | None, as_json: bool) -> None:
+    """Say what is wrong in the settings and in instances.json.
 
+    Environments that it names are checked too, where there is a workspace. No daemon is needed.
+    Exit with 1 if there is a mistake.
+    """
+    from comfysup.config.instances_file import read_instances_file
+
+    touch = _apart()
+    touch("a file that a variable names, or the current directory,")
     settings, wrong = _settings()
-    path = (file or settings.instances_file).absolute()
-    if not path.exists():
-        missing = f"there is no {path}"
-        if file or wrong:
-            wrong.append(missing)
+    path = _absolute(Path(file) if file else settings.instances_file)
+    touch(path)
+    missing: list[str] = []
+    if not _is_there(path):
+        if file:
+            missing = [f"there is no {path}"]
         else:
-            click.echo(f"{missing}, which is fine: nothing is started by itself", err=as_json)
+            click.echo(f"there is no {path}: no instance starts by itself", err=as_json)
     found = read_instances_file(path, settings)
+    unusable = _unusable(found, settings.workspace, touch)
+    warnings = _warnings(settings, found)
     if as_json:
-        print_json(_report(path, found, wrong))
+        print_json(
+            _report(path, found, wrong + missing) | {"environments": unusable, "warnings": warnings}
+        )
     else:
+        for each in missing:
+            click.echo(f"comfysup: {each}", err=True)
         _tell(path, found, wrong)
-    sys.exit(FAILED if wrong or found.mistakes else 0)
+        for each in unusable:
+            click.echo(f"{path}: {each}", err=True)
+        for warning in warnings:
+            click.echo(f"warning: {printable(warning)}", err=True)
+    sys.exit(FAILED if wrong or missing or found.mistakes or unusable else 0)
+
+
+def _apart() -> Touch:
+    """Go on in a child, whose end is that of this process too."""
+    touch, code = forked()
+    if touch is None:
+        sys.exit(code)
+    return touch
+
+
+def _absolute(path: Path) -> Path:
+    """Return the absolute path; raises `FailedError` where nothing tells what it is relative to."""
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise FailedError(
+            f"cannot find {path}: the current directory has been removed; name an absolute path"
+        ) from error
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and why; change nothing.")
 @json_option
 @told
-def reload(*, as_json: bool) -> None:
-    """Make the daemon read instances.json again and follow it."""
-    answer = Client().post(f"{API}/reload")
+def reload(*, dry_run: bool, as_json: bool) -> None:
+    """Read instances.json again and make the instances follow it."""
+    wanted = "true" if dry_run else None
+    answer = Client(exact=as_json).post(f"{API}/reload", dry_run=wanted)
     if as_json:
         print_json(answer)
     else:
@@ -62,13 +116,58 @@ def reload(*, as_json: bool) -> None:
 
 
 def _settings() -> "tuple[Settings, list[str]]":
-    """The settings and what is wrong with them; the defaults where something is."""
-    from comfysup.settings import Settings, SettingsError
+    """Return the settings, with the default for each that is wrong, and the mistakes."""
+    from comfysup.config.settings import Settings
+    from comfysup.config.variables import SettingsError
 
     try:
         return Settings.from_environ(os.environ, os.geteuid()), []
     except SettingsError as error:
-        return Settings(), list(error.mistakes)
+        return error.partial, list(error.mistakes)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there, also what cannot be looked at: reading it says why not."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _unusable(found: "InstancesFile", workspace: Path, touch: Touch) -> list[str]:
+    """Return a sentence for each enabled instance that nothing can be started from."""
+    from comfysup.comfyui.environment.workspace import Environments
+    from comfysup.supervision.protocols import RefusedError
+
+    touch(workspace)
+    if not _is_there(workspace):
+        return []
+    environments, mistakes = Environments(workspace), []
+    for entry in found.entries:
+        if not entry.enabled:
+            continue
+        try:
+            touch(environments.path(entry.spec.environment))
+            problems = "; ".join(environments.find(entry.spec.environment).problems)
+        except (RefusedError, OSError) as error:
+            problems = str(error)
+        if problems:
+            mistakes.append(f"line {entry.line}, instance {entry.spec.label}: {problems}")
+    return [printable(each) for each in mistakes]
+
+
+def _warnings(settings: "Settings", found: "InstancesFile") -> list[str]:
+    """Return what is odd without being a mistake: misspelt variables, and what was not checked."""
+    warnings = list(settings.warnings)
+    if found.entries and not settings.workspace.exists():
+        warnings.append(
+            f"there is no {settings.workspace}, so no environment was checked; "
+            "COMFYSUP_WORKSPACE names the workspace"
+        )
+    return warnings
 
 
 def _report(path: Path, found: "InstancesFile", wrong: list[str]) -> dict[str, Any]:
@@ -92,7 +191,7 @@ def _report(path: Path, found: "InstancesFile", wrong: list[str]) -> dict[str, A
 
 def _tell(path: Path, found: "InstancesFile", wrong: list[str]) -> None:
     for each in wrong:
-        click.echo(f"environment: {each}", err=True)
+        click.echo(f"settings: {each}", err=True)
     for mistake in found.mistakes:
         click.echo(f"{path}: {mistake.summary}", err=True)
     for entry in found.entries:
@@ -102,9 +201,14 @@ def _tell(path: Path, found: "InstancesFile", wrong: list[str]) -> None:
 
 
 def _tell_reload(answer: dict[str, Any]) -> None:
-    for what in DONE:
+    reasons = {each["id"]: each["reason"] for each in answer["plan"]}
+    for what, would in DONE.items():
+        verb = would if answer["dry_run"] else what.replace("_", " ")
         for each in answer[what]:
-            click.echo(f"{what.replace('_', ' ')}: {each['id']} '{each['name']}'")
+            reason = reasons.get(each["id"], "unchanged")
+            tells = answer["dry_run"] or reason not in SELF_EVIDENT
+            why = f": {reason}" if tells else ""
+            click.echo(f"{verb}: {each['id']} '{each['name']}'{why}")
     if not any(answer[what] for what in (*DONE, "failed", "mistakes")):
         click.echo("instances.json has no instances, and there is nothing to do")
     for each in answer["failed"]:

@@ -1,14 +1,21 @@
 """`comfysup demo`: a daemon on a workspace that is gone when it ends."""
 
 import os
+import shlex
 import shutil
+import signal
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from comfysup.cli.serve import read_settings, run
+from comfysup.cli.serve import check_restart_if_asked, read_settings, run
+
+if TYPE_CHECKING:
+    from comfysup.config.settings import Settings
 
 WORKSPACE = "COMFYSUP_DEMO_WORKSPACE"
 """Passes the workspace on when the daemon starts anew in place."""
@@ -18,41 +25,103 @@ ENVIRONMENTS = ("comm", "aua-sp")
 GREETING = """\
 comfysup demo: two environments, {environments}, with a stand-in for ComfyUI in each.
 
-  comfysup status                       in another terminal; or
-  curl {url}/api/comfyui/status
+In another terminal:
   curl -X POST {url}/api/comfyui/start-single \\
-    -H 'Content-Type: application/json' -d '{{"id": 0, "port": 3001, "name": "main"}}'
+    -H 'Content-Type: application/json' -d '{{"id": 0, "port": {port}, "name": "main"}}'
+  {command} status
+  {command} logs -f main
 
-Ctrl-C ends it and removes {workspace}.
+Ctrl-C, or closing this terminal, ends it and removes {workspace}.
 """
 
 
 @click.command()
 def demo() -> None:
-    """Run the daemon on a throw-away workspace with two stand-in environments.
+    """Try comfysup without ComfyUI, in a throw-away workspace.
 
-    Everything can be tried with it on a machine without ComfyUI. It serves this machine only,
-    unless COMFYSUP_HOST says more.
+    The workspace has two environments, each with a stand-in for ComfyUI. The daemon serves this
+    machine only, unless COMFYSUP_HOST names another address.
     """
-    from comfysup.standin.workspace import build_environment
-
+    _end_on_signals()
     environ = {"COMFYSUP_HOST": "127.0.0.1", **os.environ}
-    workspace = _workspace()
+    check_restart_if_asked(environ)
+    restarted = WORKSPACE in os.environ
+    one = _Demo(_workspace(), restarted=restarted)
     try:
-        settings = read_settings(environ)
-        for name in ENVIRONMENTS:
-            build_environment(workspace, name)
-        settings = replace(settings, workspace=workspace, log_dir=workspace / "logs")
-        click.echo(
-            GREETING.format(
-                environments=" and ".join(ENVIRONMENTS),
-                url=f"http://{settings.host}:{settings.port}",
-                workspace=workspace,
-            )
-        )
-        run(settings)
+        one.run(read_settings(environ))
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        one.clean_up()
+
+
+class _Demo:
+    """A demo in its workspace; one that was `restarted` in place may have instances already."""
+
+    def __init__(self, workspace: Path, *, restarted: bool) -> None:
+        self._workspace = workspace
+        self._restarted = restarted
+        self._lives_on = restarted
+
+    def run(self, settings: "Settings") -> None:
+        """Serve, and exit as the daemon does."""
+        from comfysup.demo.workspace import build_environment
+
+        for name in ENVIRONMENTS:
+            build_environment(self._workspace, name)
+        own = replace(settings, workspace=self._workspace, log_dir=self._workspace / "logs")
+
+        def greet() -> None:
+            self._lives_on = True  # from now on an instance may
+            if not self._restarted:
+                click.echo(_greeting(own))
+
+        try:
+            run(own, greet=greet)
+        except SystemExit as end:
+            self._lives_on = self._lives_on and end.code != 0
+            raise
+
+    def clean_up(self) -> None:
+        """Remove the workspace, unless an instance may live on, which needs its files."""
+        if self._lives_on:
+            click.echo(f"comfysup: {self._workspace} is kept: not all was ended", err=True)
+        else:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+
+
+def _greeting(settings: "Settings") -> str:
+    return GREETING.format(
+        environments=" and ".join(ENVIRONMENTS),
+        url=f"http://{_reachable(settings.host)}:{settings.port}",
+        port=settings.base_port,
+        command=_command(),
+        workspace=settings.workspace,
+    )
+
+
+def _end_on_signals() -> None:
+    """Let SIGHUP and SIGTERM end this program as SIGINT does, until the daemon hears them."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+
+
+def _reachable(host: str) -> str:
+    """Return the host of an address that reaches who listens on `host` from this machine."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - it is not bound here
+    return f"[{local}]" if ":" in local else local
+
+
+def _command() -> str:
+    """Return how this program is called from this directory, in a shell of its own."""
+    called = sys.argv[0]
+    found = shutil.which("comfysup")
+    if found is not None and Path(found).resolve() == Path(called).resolve():
+        command = "comfysup"
+    elif Path(called).name == "__main__.py":
+        command = f"{shlex.quote(sys.executable)} -m comfysup"
+    else:
+        command = shlex.quote(os.path.relpath(called))
+    run_dir = os.environ.get("COMFYSUP_RUN_DIR")
+    return f"COMFYSUP_RUN_DIR={shlex.quote(run_dir)} {command}" if run_dir else command
 
 
 def _workspace() -> Path:

@@ -3,59 +3,65 @@
 import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 import click
 
-from comfysup.cli.client import API, Client
-from comfysup.cli.completion import complete_environments
-from comfysup.cli.errors import FAILED, FailedError, told
-from comfysup.cli.printing import json_option, on_terminal, print_json
+from comfysup.cli.client import API, Client, quoted
+from comfysup.cli.commands import SuggestingGroup
+from comfysup.cli.errors import FAILED, FailedError, shown, told
+from comfysup.cli.output import json_option, on_terminal, print_json
+from comfysup.cli.references import environment_argument
+from comfysup.model.printable import printable_line
 
 Environment: TypeAlias = Mapping[str, Any]
 """An environment as the daemon shows it."""
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def env() -> None:
     """The environments that instances are started from."""
 
 
 @env.command("list")
 @json_option
-@told
+@shown
 def list_environments(*, as_json: bool) -> None:
     """Show all environments of the workspace."""
-    client = Client()
+    client = Client(exact=as_json)
     found = _environments(client)
     if as_json:
         print_json(found)
     elif not found:
-        workspace = client.get(f"{API}/daemon")["settings"]["workspace"]
-        click.echo(f"No environments: there is no ComfyUI-<name> in {workspace}")
+        click.echo(f"No environments: {_none_there(client)}")
     elif on_terminal():
-        from comfysup.cli.table import print_environments
+        from comfysup.cli.tables import print_environments
 
         print_environments(found)
     else:
         for each in found:
             state = "usable" if each["usable"] else "unusable"
             versions = (each[f"{part}_version"] or "-" for part in ("comfyui", "python", "torch"))
-            click.echo("\t".join((each["name"], state, *versions, each["path"])))
+            cells = (each["name"], state, *versions, each["path"])
+            click.echo("\t".join(map(printable_line, cells)))
 
 
 @env.command()
-@click.argument("name", required=False, shell_complete=complete_environments)
+@environment_argument(required=False)
 @json_option
 @told
 def check(*, name: str | None, as_json: bool) -> None:
-    """Say what is wrong with one environment, or with all; exit with 1 if one is not usable."""
-    found = _environments(Client())
+    """Say what is wrong with one environment, or with all.
+
+    Exit with 1 if one is not usable.
+    """
+    client = Client(exact=as_json)
+    found = _environments(client)
+    if not found:
+        raise FailedError(_none_there(client))
     chosen = [each for each in found if name in {None, each["name"]}]
     if not chosen:
-        known = ", ".join(each["name"] for each in found) or "none"
-        what = f"no environment {name!r}" if name else "no environment at all"
-        raise FailedError(f"{what}; there are: {known}")
+        known = ", ".join(each["name"] for each in found)
+        raise FailedError(f"no environment {name!r}; there are: {known}")
     if as_json:
         print_json(chosen)
     else:
@@ -65,12 +71,15 @@ def check(*, name: str | None, as_json: bool) -> None:
 
 
 @env.command()
-@click.argument("name", shell_complete=complete_environments)
+@environment_argument(required=True)
 @json_option
 @told
 def link(*, name: str, as_json: bool) -> None:
-    """Move an environment's models to shared-models and link them; exit with 1 if some are left."""
-    answer = Client().post(f"{API}/environments/{quote(name, safe='')}/link")
+    """Move an environment's models to shared-models and link them.
+
+    Exit with 1 if some could not be moved.
+    """
+    answer = Client(exact=as_json).post(f"{API}/environments/{quoted(name)}/link")
     if as_json:
         print_json(answer)
     else:
@@ -91,6 +100,12 @@ def _tell_link(answer: Mapping[str, Any]) -> None:
 def _environments(client: Client) -> list[Environment]:
     found: list[Environment] = client.get(f"{API}/environments")["environments"]
     return found
+
+
+def _none_there(client: Client) -> str:
+    """Say why there are no environments, and where the daemon looked for them."""
+    workspace = client.get(f"{API}/daemon")["settings"]["workspace"]
+    return f"there is no ComfyUI-<name> in {workspace}"
 
 
 def _tell(each: Environment) -> None:

@@ -6,14 +6,17 @@ import as all of this takes to run.
 
 import os
 import socket
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-from comfysup.system.run_location import SOCKET_NAME, run_location
+from comfysup.config.run_location import SOCKET_NAME, run_location
+from comfysup.model.printable import printable
 
 HEALTHY = 0
 UNHEALTHY = 1
 USAGE_ERROR = 2
+STDOUT = 1
+STDERR = 2
 PATIENCE = 5.0
 """Seconds that the daemon gets to answer."""
 
@@ -21,52 +24,86 @@ USAGE = """usage: comfysup health [--ready] [--instance REF]
 
 Exit with 0 when the daemon works, with 1 when it does not.
   --ready          ... and all instances that should run are ready
-  --instance REF   ... and that instance, by id or name, is ready"""
+  --instance REF   ... and that instance, by id or name, is ready and answers
+Both together ask for both."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print one line and return the exit code."""
-    match list(arguments):
-        case []:
-            return _check("/livez")
-        case ["--ready"]:
-            return _check("/readyz")
-        case ["--instance", ref] if ref:
-            return _check_instance(ref)
-        case ["--help" | "-h"]:
-            print(USAGE)
-            return HEALTHY
-        case _:
-            print(USAGE, file=sys.stderr)
-            return USAGE_ERROR
+    ready, ref = False, None
+    rest = list(arguments)
+    while rest:
+        match rest:
+            case ["--ready", *others]:
+                ready, rest = True, others
+            case ["--instance", word, *others] if word:
+                ref, rest = word, others
+            case [word, *others] if word.startswith("--instance=") and word != "--instance=":
+                ref, rest = word.partition("=")[2], others
+            case ["--help" | "-h", *_]:
+                _say(STDOUT, USAGE)
+                return HEALTHY
+            case ["--instance" | "--instance=", *_]:
+                return _refuse("--instance needs the id or the name of an instance")
+            case _:
+                return _refuse(f"unknown argument '{printable(rest[0])}'")
+    reason = None if ref is None else _check_instance(ref)
+    if reason is None and (ready or ref is None):
+        reason = _check("/readyz" if ready else "/livez")
+    if reason is None:
+        _say(STDOUT, "healthy")
+        return HEALTHY
+    _say(STDERR, f"unhealthy: {printable(reason)}")
+    return UNHEALTHY
 
 
-def _check(path: str) -> int:
+def _refuse(reason: str) -> int:
+    """Tell wrong usage, and return its exit code."""
+    _say(STDERR, f"comfysup health: {reason}\n{USAGE}")
+    return USAGE_ERROR
+
+
+def _check(path: str) -> str | None:
+    """Return what is wrong by the daemon's own account; None for nothing."""
     try:
         status, body = _get(path)
     except OSError as error:
-        return _unhealthy(f"the daemon does not answer: {error}")
+        return f"the daemon does not answer: {error}"
     if status == 200:  # noqa: PLR2004 - OK
-        print("healthy")
-        return HEALTHY
-    return _unhealthy(body.decode(errors="replace").strip() or f"it answers {status}")
+        return None
+    return _waiting_for(body) or body.decode(errors="replace").strip() or f"it answers {status}"
 
 
-def _check_instance(ref: str) -> int:
+def _waiting_for(body: bytes) -> str | None:
+    """Return in words what `/readyz` waits for; None for an answer of another form."""
+    import json
+
+    try:
+        waiting = json.loads(body)["waiting_for"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return f"not ready: {', '.join(map(str, waiting))}"
+
+
+def _check_instance(ref: str) -> str | None:
+    """Return why an instance is not ready or does not answer; None when all is well."""
     import json
     from urllib.parse import quote
 
     try:
-        status, body = _get(f"/api/comfyui/instances/{quote(ref, safe='')}")
+        path = quote(ref, safe="", errors="surrogateescape")
+        status, body = _get(f"/api/comfyui/instances/{path}")
         answer = json.loads(body)
     except (OSError, ValueError) as error:
-        return _unhealthy(f"the daemon does not answer: {error}")
+        return f"the daemon does not answer: {error}"
     if status != 200:  # noqa: PLR2004 - OK
-        return _unhealthy(answer.get("detail", f"it answers {status}"))
-    if answer["ready"]:
-        print("healthy")
-        return HEALTHY
-    return _unhealthy(f"instance {answer['id']} '{answer['name']}' is {answer['state']}")
+        return str(answer.get("detail", f"it answers {status}"))
+    label = f"instance {answer['id']} '{answer['name']}'"
+    if not answer["ready"]:
+        return f"{label} is not ready: {answer['state']}"
+    if answer["health"]["live"] is False:
+        return f"{label} does not answer: {answer['health']['failures']} probes failed in a row"
+    return None
 
 
 def _get(path: str) -> tuple[int, bytes]:
@@ -86,6 +123,10 @@ def _get(path: str) -> tuple[int, bytes]:
         raise ConnectionError("what answers is not HTTP") from None
 
 
-def _unhealthy(reason: str) -> int:
-    print(f"unhealthy: {reason}", file=sys.stderr)
-    return UNHEALTHY
+def _say(descriptor: int, text: str) -> None:
+    """Write a line, as far as anything takes it: the exit code says it all.
+
+    Nothing is buffered, so that nothing is left that could fail when Python ends.
+    """
+    with suppress(OSError):
+        os.write(descriptor, f"{text}\n".encode(errors="backslashreplace"))

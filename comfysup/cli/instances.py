@@ -1,103 +1,172 @@
-"""`comfysup start`, `stop` and `restart`."""
+"""`comfysup start`, `stop`, `restart` and `rm`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import click
 
+from comfysup.cli.bulk_action import Job
 from comfysup.cli.client import API, ApiError, Client, instance_path
-from comfysup.cli.completion import complete_refs
 from comfysup.cli.errors import told
-from comfysup.cli.job import Job
-from comfysup.cli.printing import Instance, json_option
+from comfysup.cli.output import Instance, json_option, label
+from comfysup.cli.references import check_choice, references_argument
+from comfysup.cli.times import Seconds
 
 C = TypeVar("C", bound=Callable[..., None])
 
-SECONDS = click.FloatRange(min=0)
+SECONDS = Seconds()
 
 
 def _of_instances(command: C) -> C:
-    """Give a command what all three take: REF or --all, --timeout, and --json."""
+    """Give a command what all three take: REF... or --all, --timeout, and --json."""
     for decorate in (
         json_option,
         click.option(
-            "--timeout", type=SECONDS, help="Wait that many seconds at most; it goes on afterwards."
+            "--timeout",
+            type=SECONDS,
+            metavar="SECONDS",
+            help="Wait at most this long; what was asked for continues.",
         ),
         click.option("--all", "every", is_flag=True, help="All instances."),
-        click.argument("ref", required=False, shell_complete=complete_refs),
+        references_argument(required=False),
     ):
         command = decorate(command)
     return command
 
 
 _no_wait_option = click.option(
-    "--no-wait", "wait", flag_value="spawn", help="Return when its process exists, not when ready."
+    "--no-wait",
+    "wait",
+    flag_value="spawn",
+    help="Return once the process exists, not when it is ready.",
 )
 _drain_option = click.option(
-    "--drain", type=SECONDS, help="Let the running prompt finish, for that many seconds at most."
+    "--drain",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="Let the running prompt finish first, for at most this long.",
 )
 
 
+def _drop_running(context: click.Context, _parameter: click.Parameter, chosen: object) -> None:
+    """Choose `waiting`; raises `click.UsageError` where --rescue, read before, says otherwise."""
+    if not chosen:
+        return
+    if context.params["rescue"] not in (None, "waiting"):
+        raise click.UsageError("--drop-running is --rescue waiting: leave one of them out")
+    context.params["rescue"] = "waiting"
+
+
+def _rescue_options(command: C) -> C:
+    """Give a command the choice of the prompts that the next process is given."""
+    for decorate in (
+        click.option(
+            "--drop-running",
+            is_flag=True,
+            expose_value=False,
+            callback=_drop_running,
+            help="Give up the prompt that runs (one that hangs, say): --rescue waiting.",
+        ),
+        click.option(
+            "--rescue",
+            type=click.Choice(["all", "waiting", "none"]),
+            is_eager=True,
+            help="Which prompts the next process is given; else as the instance's policy says.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 @click.command()
 @_of_instances
+@_rescue_options
 @_no_wait_option
 @told
-def start(*, ref: str | None, every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - the options of the API
-    """Start an instance and wait until it is ready.
+def start(*, refs: tuple[str, ...], every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - the options of the API
+    """Start instances and wait until they are ready.
 
-    One that the daemon does not know is looked up in instances.json; --all means those that it
-    knows and those that are enabled there.
+    An instance that the daemon does not know is looked up in instances.json; --all means those
+    that it knows and those that are enabled there.
     """
-    client = Client()
-    refs = _chosen(ref, client, _to_start, every=every)
+    client = Client(exact=as_json)
+    chosen = _chosen(refs, client, _to_start, every=every)
     goal = "" if query["wait"] else "running"
-    Job(ask=partial(_start, client, query), goal=goal, as_json=as_json, many=every).run([refs])
+    ask = partial(_start, client, query)
+    Job(ask=ask, goal=goal, as_json=as_json, many=every or len(refs) > 1).run([chosen])
 
 
 @click.command()
 @_of_instances
+@_rescue_options
 @_drain_option
 @told
-def stop(*, ref: str | None, every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - likewise
-    """Stop an instance and wait until nothing of it is left."""
-    client = Client()
-    refs = _chosen(ref, client, _to_stop, every=every)
+def stop(*, refs: tuple[str, ...], every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - likewise
+    """Stop instances and wait until none of their processes is left."""
+    client = Client(exact=as_json)
+    chosen = _chosen(refs, client, _to_stop, every=every)
     ask = partial(_ask, client, "stop", query)
-    Job(ask=ask, goal="stopped", as_json=as_json, many=every).run([refs])
+    Job(ask=ask, goal="stopped", as_json=as_json, many=every or len(refs) > 1).run([chosen])
 
 
 @click.command()
 @_of_instances
+@_rescue_options
 @_drain_option
 @_no_wait_option
-@click.option("--rolling", is_flag=True, help="With --all: one after another, while all is well.")
+@click.option(
+    "--rolling", is_flag=True, help="Restart one after another; end at the first failure."
+)
 @told
 def restart(
     *,
-    ref: str | None,
+    refs: tuple[str, ...],
     every: bool,
     as_json: bool,
     rolling: bool,
     **query: Any,  # noqa: ANN401 - likewise
 ) -> None:
-    """Give an instance a new process and wait until it is ready."""
-    if rolling and not every:
-        raise click.UsageError("--rolling needs --all")
-    client = Client()
-    refs = _chosen(ref, client, _to_restart, every=every)
+    """Restart instances and wait until they are ready."""
+    if rolling and not every and len(refs) == 1:
+        raise click.UsageError("--rolling needs --all or several instances")
+    client = Client(exact=as_json)
+    chosen = _chosen(refs, client, _to_restart, every=every)
     goal = "" if query["wait"] else "running"
     ask = partial(_ask, client, "restart", query)
-    job = Job(ask=ask, goal=goal, as_json=as_json, many=every)
-    job.run([[each] for each in refs] if rolling else [refs])
+    job = Job(ask=ask, goal=goal, as_json=as_json, many=every or len(refs) > 1)
+    job.run([[each] for each in chosen] if rolling else [chosen])
+
+
+@click.command()
+@references_argument(required=True)
+@json_option
+@told
+def rm(*, refs: tuple[str, ...], as_json: bool) -> None:
+    """Stop instances and remove them from the daemon's table.
+
+    Their logs stay. What instances.json names can be started again.
+    """
+    client = Client(exact=as_json)
+
+    def remove(ref: str) -> Instance:
+        answer: Instance = client.delete(instance_path(ref))
+        return answer
+
+    Job(
+        ask=remove,
+        goal="stopped",
+        as_json=as_json,
+        many=len(refs) > 1,
+        describe=lambda instance: f"Instance {label(instance)} removed",
+    ).run([refs])
 
 
 def _chosen(
-    ref: str | None, client: Client, all_of: Callable[[Client], list[str]], *, every: bool
-) -> list[str]:
-    if (ref is None) is not every:
-        raise click.UsageError("name one instance by its id or name, or say --all")
-    return all_of(client) if ref is None else [ref]
+    refs: Sequence[str], client: Client, all_of: Callable[[Client], list[str]], *, every: bool
+) -> Sequence[str]:
+    check_choice(refs, every=every)
+    return refs or all_of(client)
 
 
 def _start(client: Client, query: dict[str, Any], ref: str) -> Instance:
@@ -110,7 +179,9 @@ def _start(client: Client, query: dict[str, Any], ref: str) -> Instance:
         from comfysup.cli.instances_file import DaemonsFile
 
         file = DaemonsFile(client)
-        return file.start(file.find(ref, error), **query)
+        # An instance that the daemon does not know has no prompts to choose from.
+        more = {name: value for name, value in query.items() if name != "rescue"}
+        return file.start(file.find(ref, error), **more)
 
 
 def _ask(client: Client, verb: str, query: dict[str, Any], ref: str) -> Instance:

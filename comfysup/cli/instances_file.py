@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from comfysup.cli.client import API, ApiError, Client, instance_path
-from comfysup.cli.printing import Instance
-from comfysup.settings import Entry, InstancesFile, Settings, read_instances_file
+from comfysup.cli.output import Instance
+from comfysup.cli.references import with_suggestion
+from comfysup.config.instances_file import Entry, InstancesFile, read_instances_file
+from comfysup.config.settings import Settings
 from comfysup.supervision.spec import InstanceSpec, Policy
 
 
@@ -49,9 +51,15 @@ class DaemonsFile:
             return entry.spec
         known = ", ".join(each.spec.label for each in self.entries) or "none"
         text = f"{unknown}\n  {self.path} has: {known}"
+        if not (self.entries or self.mistakes or self.path.exists()):
+            text = (
+                f"{unknown}\n  there is no {self.path}, where it could be looked up; "
+                "instances that stand in neither are created over HTTP: POST …/start-single"
+            )
         if self.mistakes:
             text += ", and mistakes: see `comfysup config check`"
-        raise ApiError(unknown.status, text, unknown.code)
+        names = [each.spec.name for each in self.entries]
+        raise with_suggestion(ApiError(unknown.status, text, unknown.code), ref, names)
 
     def start(self, spec: InstanceSpec, **query: object) -> Instance:
         """Start an instance of the file and return it; raises `ApiError`."""

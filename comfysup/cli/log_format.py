@@ -1,31 +1,98 @@
-"""What the daemon's own log looks like: for people on a terminal, JSON lines everywhere else."""
+"""The daemon's own log: for people on a terminal, JSON lines everywhere else.
+
+A line leaves the process at once, and never makes the daemon wait.
+"""
 
 import logging
-from typing import TextIO, cast
+import os
+import select
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
-from comfysup.cli.log_stream import LogStream
+from comfysup.model.printable import printable_values
+
+STDERR = 2
+
+
+PATIENCE_MS = 100
+"""Milliseconds that a reader is waited for who does not keep up; not again before it has."""
+
+AT_ONCE = select.PIPE_BUF
+"""Bytes that a pipe takes without waiting when it says that it takes any (poll(2), pipe(7))."""
+
+
+class LogStream:
+    """Writes to stderr as far as that takes anything.
+
+    A full disk, a pipe that nobody reads any more and a reader that has stopped lose lines of this
+    log, which is said when it goes on; waited for or raised where the line was written, they would
+    cost instances.
+    """
+
+    def __init__(self) -> None:
+        self._lost = 0
+        self._line = ""
+        self._door = select.poll()
+        self._door.register(STDERR, select.POLLOUT)
+
+    def write(self, text: str) -> int:
+        self._line += text
+        if not self._line.endswith("\n"):  # print() writes the end of a line by itself
+            return len(text)
+        rest, self._line = self._line.encode(errors="replace"), ""
+        if self._lost and self._takes_any(0):
+            rest = (
+                b'\n{"event": "log.lost", "level": "warning", "writes": %d}\n' % self._lost + rest
+            )
+            self._lost = 0
+        with suppress(OSError):
+            while rest and self._takes_any(0 if self._lost else PATIENCE_MS):
+                rest = rest[os.write(STDERR, rest[:AT_ONCE]) :]
+        self._lost += bool(rest)
+        return len(text)
+
+    def _takes_any(self, patience: int) -> bool:
+        return any(event & select.POLLOUT for _, event in self._door.poll(patience))
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def isatty(self) -> bool:
+        return os.isatty(STDERR)
+
 
 NO_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """How a traceback is written: what a variable held may be a secret."""
 
 
+def _made_printable(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep from the terminal what steers it: names and messages may be a stranger's."""
+    for name, value in event.items():
+        if isinstance(value, str | list | dict):
+            event[name] = printable_values(value)
+    return event
+
+
 def configure_logging(stream: LogStream) -> None:
     """Send every structlog event to `stream`; warnings of other libraries go the same way."""
-    on_terminal = stream.isatty()
+    for_people: list[structlog.typing.Processor] = [
+        _made_printable,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+    for_programs: list[structlog.typing.Processor] = [
+        structlog.processors.ExceptionRenderer(NO_LOCALS),
+        structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(
-                [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-                if on_terminal
-                else [
-                    structlog.processors.ExceptionRenderer(NO_LOCALS),
-                    structlog.processors.JSONRenderer(),
-                ]
-            ),
+            *(for_people if stream.isatty() else for_programs),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),

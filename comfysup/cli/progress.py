@@ -1,45 +1,93 @@
-"""The live lines for people at a terminal: what an instance does at this moment, and says."""
+"""The live lines for people at a terminal: what an instance does at this moment, and says.
 
+They are drawn by the thread that takes Ctrl-C, and by no other: there is no lock that an interrupt
+could leave taken.
+"""
+
+import shutil
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from typing import Final
 
-from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
+import click
 
-from comfysup.cli.client import ApiError, Client, NotReachableError, instance_path
-from comfysup.cli.requests import Request
-from comfysup.cli.table import COLOURS, duration
+from comfysup.api.views.overview import padded, width
+from comfysup.cli.client import ApiError, Client, NotReachableError, Request, instance_path
+from comfysup.cli.table import folded
+from comfysup.cli.tables import COLOURS
+from comfysup.model.printable import printable_line
 
-PERIOD = 0.2
+PERIOD: Final = 0.2
 """Seconds between two looks; those who watch cannot read faster."""
+
+SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+GAP: Final = "  "
 
 
 def show_progress(requests: Sequence[Request]) -> None:
     """Show a line for each request until all are answered; nothing is left of them then."""
     client, began = Client(), time.monotonic()
-    spinner = Spinner("dots")
-    with Live(console=Console(), transient=True, refresh_per_second=8) as live:
+    frames = cycle(SPINNER)
+    with _screen() as draw:
         while waiting := [request for request in requests if not request.done]:
-            seconds = duration(time.monotonic() - began)
-            lines = Table.grid(padding=(0, 2))
-            for request in waiting:
-                lines.add_row(spinner, *_shown(client, request.ref, seconds))
-            live.update(lines)
+            seconds = f"{time.monotonic() - began:.0f} s"
+            size = shutil.get_terminal_size()
+            looks = [_look(client, request.ref) for request in waiting[: size.lines - 1]]
+            room = max(width(name) for name, _, _ in looks)
+            frame = next(frames)
+            draw([_line(frame, room, each, seconds, size.columns) for each in looks])
             waiting[0].wait(PERIOD)
 
 
-def _shown(client: Client, ref: str, seconds: str) -> tuple[Text, ...]:
-    """Name, state, seconds and last log line; an instance may not be there yet, nor have a log."""
+@contextmanager
+def _screen() -> "Iterator[Draw]":
+    """Give what draws lines in the place of those that were drawn before; clear them at the end."""
+    draw = Draw()
+    try:
+        sys.stdout.write("\x1b[?25l")  # hide the cursor
+        yield draw
+    finally:
+        draw([])
+        sys.stdout.write("\x1b[?25h")
+        sys.stdout.flush()
+
+
+class Draw:
+    """Draws lines over those that it drew last."""
+
+    def __init__(self) -> None:
+        self._height = 0
+
+    def __call__(self, lines: Sequence[str]) -> None:
+        up = f"\x1b[{self._height}A" if self._height else ""
+        sys.stdout.write(f"\r{up}\x1b[J" + "".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        self._height = len(lines)
+
+
+def _look(client: Client, ref: str) -> tuple[str, str, str]:
+    """Return name, state and last log line; an instance may not be there yet, nor have a log."""
     name, state = ref, "…"
     with suppress(ApiError, NotReachableError):
         instance = client.get(instance_path(ref))
         name, state = instance["name"], instance["state"]
-    line = Text(_last_line(client, ref), style="dim", no_wrap=True, overflow="ellipsis")
-    return Text(name), Text(state, style=COLOURS.get(state, "")), Text(seconds), line
+    return name, state, _last_line(client, ref)
+
+
+def _line(frame: str, room: int, look: tuple[str, str, str], seconds: str, columns: int) -> str:
+    """Return a line that ends where the terminal does."""
+    name, state, said = look
+    begin = GAP.join((frame, padded(name, room, right=False), ""))
+    end = f"{GAP}{seconds}{GAP}"
+    left = columns - 1 - width(begin) - width(state) - width(end)
+    if left < 0:
+        return folded(f"{begin}{state}{end}", columns - 1)[0]
+    coloured = click.style(state, **COLOURS.get(state, {}))  # type: ignore[arg-type]
+    return f"{begin}{coloured}{end}{click.style(folded(said, left)[0], dim=True)}"
 
 
 def _last_line(client: Client, ref: str) -> str:
@@ -48,5 +96,4 @@ def _last_line(client: Client, ref: str) -> str:
             said = b"".join(pieces).decode(errors="replace")
     except (ApiError, NotReachableError):
         return ""
-    shown = said.rstrip().replace("\r", "\n").rpartition("\n")[2]
-    return "".join(char for char in shown if char.isprintable())
+    return printable_line(said.rstrip().replace("\r", "\n").rpartition("\n")[2])

@@ -1,109 +1,156 @@
-"""Instances and environments as tables for people at a terminal."""
+"""Tables for people at a terminal of any width: nothing is cut, whatever does not fit goes below.
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+A row is a line of cells, followed by lines that belong to it. Where the terminal is too narrow for
+all columns, those that matter least leave the row and stand below it; what remains too wide wraps.
+"""
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-COLOURS = {
-    "running": "green",
-    "starting": "cyan",
-    "draining": "cyan",
-    "stopping": "yellow",
-    "backoff": "yellow",
-    "failed": "bold red",
-    "stuck": "bold red",
-    "stopped": "dim",
-}
+import click
 
+from comfysup.api.views.overview import width
 
-INSTANCES = ("ID", "NAME", "ENVIRONMENT", "PORT", "STATE", "PID", "UPTIME", "RESTARTS", "LAST EXIT")
-ENVIRONMENTS = ("NAME", "STATE", "COMFYUI", "PYTHON", "TORCH", "NODES", "PROBLEMS AND NOTES")
-RIGHT = {"ID", "PORT", "PID", "UPTIME", "RESTARTS", "NODES"}
-LONG = {"LAST EXIT", "PROBLEMS AND NOTES"}
-"""What is cut where the terminal ends."""
+GAP: Final = "  "
+INDENT: Final = "    "
+NAME: Final = "NAME"
+"""The column that shrinks further where all others that are left need the room."""
+
+FOLDING: Final = {NAME: 22, "ENVIRONMENT": 16}
+"""Columns whose cells continue on the next line where they are wider than that and room lacks."""
 
 
-def print_instances(instances: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row for each, with why its last process ended where nobody asked for that."""
-    if not instances:
-        Console().print(
-            "No instances. `comfysup start REF` starts one of instances.json, and "
-            "`comfysup env list` shows what others can be started from.",
-            style="dim",
-        )
-        return
-    _print(INSTANCES, map(_cells, instances))
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line below a row; `style` are arguments of `click.style`, for its label if it has one."""
+
+    label: str
+    text: str
+    style: Mapping[str, object]
 
 
-def print_environments(environments: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row for each, with what it lacks."""
-    _print(ENVIRONMENTS, map(_environment_cells, environments))
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells by heading, and what follows them."""
+
+    cells: Mapping[str, str]
+    below: Sequence[Line] = ()
 
 
-def _print(headings: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(
-            heading,
-            justify="right" if heading in RIGHT else "left",
-            # What wraps is made narrower first; its cells themselves do not wrap.
-            no_wrap=heading not in LONG,
-        )
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a table looks.
+
+    `numbers` are the headings of cells that stand to the right. `spare` are those that leave the
+    row where there is no room, the first one first; of these, `details` then stand below the row.
+    `style` gives the style of a cell.
+    """
+
+    numbers: frozenset[str]
+    spare: Sequence[str]
+    details: frozenset[str]
+    style: Callable[[str, str], Mapping[str, object]]
+
+
+def print_table(rows: Sequence[Row], layout: Layout) -> None:
+    """Print headings and rows as wide as the terminal is."""
+    for line in lines_of(rows, layout, shutil.get_terminal_size().columns):
+        click.echo(line)
+
+
+def lines_of(rows: Sequence[Row], layout: Layout, columns: int) -> Iterable[str]:
+    """Return the lines of a table for that many columns."""
+    widths = _fit(rows, layout, columns)
+    heading = {name: name for name in widths}
+    yield from _row_lines(heading, widths, layout, lambda _name, _cell: {"bold": True})
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        yield from _row_lines(row.cells, widths, layout, layout.style)
+        gone = [
+            f"{name.lower()} {cell}"
+            for name, cell in row.cells.items()
+            if name not in widths and name in layout.details and cell not in {"-", "0"}
+        ]
+        details = Line("", " · ".join(gone), {"dim": True})
+        for line in (details, *row.below):
+            yield from _below_lines(line, columns)
 
 
-def _cells(instance: Mapping[str, Any]) -> list[Text]:
-    state = instance["state"]
-    ended = instance["last_exit"]
-    cells = [
-        str(instance["id"]),
-        instance["name"],
-        instance["environment"],
-        str(instance["port"]),
-        state,
-        str(instance["pid"] or "-"),
-        duration(instance["uptime_seconds"]),
-        str(instance["restarts"]),
-        ended["message"] if ended and not ended["expected"] else "",
-    ]
-    *short, reason = cells
-    shown = [Text(cell, style=COLOURS.get(state, "") if cell == state else "") for cell in short]
-    return [*shown, _cut(reason)]
+def _fit(rows: Sequence[Row], layout: Layout, columns: int) -> dict[str, int]:
+    """Return the columns that have room, with their widths."""
+    widths = {
+        name: max(width(name), *(width(row.cells[name]) for row in rows))
+        for name in rows[0].cells
+        if name == NAME or any(row.cells[name] not in {"", "-"} for row in rows)
+    }
+    natural = dict(widths)
+    widths |= {name: min(widths[name], most) for name, most in FOLDING.items() if name in widths}
+    for name in layout.spare:
+        if _total(widths) <= columns:
+            break
+        widths.pop(name, None)
+    for name in FOLDING:
+        if name in widths:
+            room = widths[name] + columns - _total(widths)
+            widths[name] = max(1, min(natural[name], room))
+    return widths
 
 
-def _environment_cells(environment: Mapping[str, Any]) -> list[Text]:
-    usable = environment["usable"]
-    versions = (environment[f"{part}_version"] or "-" for part in ("comfyui", "python", "torch"))
-    lacks = "; ".join((*environment["problems"], *environment["notes"]))
-    return [
-        Text(environment["name"]),
-        Text("usable" if usable else "unusable", style="green" if usable else "bold red"),
-        *map(Text, versions),
-        Text(str(len(environment["custom_nodes"]))),
-        _cut(lacks, "dim" if usable else ""),
-    ]
+def _total(widths: Mapping[str, int]) -> int:
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
-def _cut(text: str, style: str = "") -> Text:
-    """Return one line that ends with … where the terminal does."""
-    return Text(text.partition("\n")[0], style=style, no_wrap=True, overflow="ellipsis")
+def _row_lines(
+    cells: Mapping[str, str],
+    widths: Mapping[str, int],
+    layout: Layout,
+    style: Callable[[str, str], Mapping[str, object]],
+) -> Iterable[str]:
+    """Return the line of a row, and more of them where cells continue."""
+    parts = {
+        name: folded(cells[name], count) if name in FOLDING else [cells[name]]
+        for name, count in widths.items()
+    }
+    for number in range(max(map(len, parts.values()))):
+        shown = []
+        for name, count in widths.items():
+            cell = parts[name][number] if number < len(parts[name]) else ""
+            blanks = " " * (count - width(cell))
+            styled = click.style(cell, **style(name, cells[name])) if cell else ""  # type: ignore[arg-type]
+            shown.append(blanks + styled if name in layout.numbers else styled + blanks)
+        yield GAP.join(shown).rstrip()
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time in the two units that matter: `12 s`, `3 min 5 s`, `2 h 7 min`, `4 d 1 h`."""
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    for size, unit, smaller, name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // smaller} {name}"
-    return f"{whole} s"
+def _below_lines(line: Line, columns: int) -> Iterable[str]:
+    """Return a line below a row, wrapped behind its label."""
+    label = f"{line.label}: " if line.label else ""
+    room = max(10, columns - len(INDENT) - len(label))
+    for number, part in enumerate(wrapped(line.text, room)):
+        before = " " * len(label) if number else click.style(label, **line.style)  # type: ignore[arg-type]
+        yield INDENT + before + (part if label else click.style(part, **line.style))  # type: ignore[arg-type]
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Return a text in lines of at most that many columns, broken between words if possible."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if width(joined) <= columns:
+            lines[-1] = joined
+            continue
+        parts = folded(word, columns)
+        lines[-1:] = [lines[-1], *parts] if lines[-1] else parts
+    return [line for line in lines if line]
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """Return a text in parts of at most that many columns, broken anywhere."""
+    parts, used = [""], 0
+    for char in text:
+        if used and used + width(char) > columns:
+            parts.append("")
+            used = 0
+        parts[-1] += char
+        used += width(char)
+    return parts

@@ -31,7 +31,12 @@ async def held_memory(
             asyncio.timeout(PATIENCE),
             session.get(f"{url}/system_stats", allow_redirects=False, ssl=False) as response,
         ):
-            answer = json.loads(await response.content.read(MAX_BODY))
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    return None
+            answer = json.loads(body)
     except (aiohttp.ClientError, OSError, ValueError, RecursionError):
         return None
     return read_devices(answer, visible)

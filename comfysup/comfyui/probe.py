@@ -30,10 +30,11 @@ _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.
 """What this process lacks when it cannot even ask."""
 _CONNECTED = {0, errno.EISCONN, errno.EALREADY}
 
-OwnsPort: TypeAlias = Callable[[int, int], bool]
-"""Whether a listener on that port belongs to that pid or a descendant; may block, in a thread."""
+OwnsPort: TypeAlias = Callable[[int, int], Awaitable[bool]]
+"""Whether a listener on that port belongs to that pid or a descendant; raises OSError where /proc
+does not tell."""
 IsBusy: TypeAlias = Callable[[], Awaitable[bool]]
-"""Whether a prompt runs and the process tree has worked since the last call; raises nothing."""
+"""Whether the process tree has worked since the last call; raises nothing."""
 BusyOf: TypeAlias = Callable[[InstanceSpec, int], IsBusy]
 
 
@@ -71,9 +72,13 @@ class ComfyProber:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ComfyProbe:
-    """A `Probe` of one process; every question is a connection of its own."""
+    """A `Probe` of one process; every question is a connection of its own.
+
+    `is_busy` looks at /proc, so it is asked only where no answer comes: once beforehand, which is
+    what the next call goes by.
+    """
 
     session: aiohttp.ClientSession
     url: str
@@ -81,6 +86,7 @@ class ComfyProbe:
     pid: int
     owns_port: OwnsPort
     is_busy: IsBusy = never_busy
+    _answered: bool = True
 
     async def until_ready(self) -> None:
         # Nothing tells when a port of another process opens: it must be looked at.
@@ -92,18 +98,26 @@ class ComfyProbe:
 
         An answer that is none of ComfyUI's is none: SILENT. Where this process lacks the
         descriptors or memory to ask, nothing is known of the instance, and it must not be ended
-        for that: BUSY.
+        for that: BUSY. So is a silent process whose tree works: it may well hold the GIL.
         """
-        finding = await self._ask(patience)
-        # Asked each time, so that "since the last call" is "since the last probe" while it works.
-        busy = await self.is_busy()
-        return Finding.BUSY if busy and finding is Finding.SILENT else finding
+        asking = asyncio.create_task(self._ask(patience))
+        try:
+            await asyncio.wait([asking], timeout=patience / 2)
+            if self._answered and not asking.done():
+                await self.is_busy()
+            finding = await asking
+        finally:
+            asking.cancel()
+        self._answered = finding is not Finding.SILENT
+        if finding is Finding.SILENT and await self.is_busy():
+            return Finding.BUSY
+        return finding
 
     async def _is_ready(self) -> bool:
         if not _is_listening(self.port):
             return False
         with suppress(aiohttp.ClientError, OSError, ValueError):
-            if await asyncio.to_thread(self.owns_port, self.pid, self.port):
+            if await self.owns_port(self.pid, self.port):
                 async with asyncio.timeout(READY_PATIENCE):
                     return _is_system_stats(await self._get("/system_stats"))
         return False

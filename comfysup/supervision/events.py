@@ -5,38 +5,53 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
-from comfysup.supervision.life import Exit, Ladder
+from comfysup.supervision.life import Exit, StopEscalation
+from comfysup.supervision.spec import Rescue
 
 # What callers ask for.
 
 
 @dataclass(frozen=True, slots=True)
 class StartAsked:
-    """A caller wants it to run."""
+    """A caller wants it to run; `rescue` is which prompts it owes are handed in, None for all."""
+
+    rescue: Rescue | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """A caller wants it to run from a new process; `drain` as in `StopAsked`."""
+    """A caller wants it to run from a new process; `drain` and `rescue` as in `StopAsked`."""
 
-    ladder: Ladder
+    escalation: StopEscalation
     drain: float = 0.0
+    rescue: Rescue | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     """A caller wants it to end, once it has done what it works on.
 
-    For that it gets `drain` seconds at most.
+    For that it gets `drain` seconds at most. `rescue` is which of its prompts the next process is
+    given, None to leave that to the policy.
     """
 
-    ladder: Ladder
+    escalation: StopEscalation
     drain: float = 0.0
+    rescue: Rescue | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The deadline of its state has come."""
+    """The deadline of its state has come; `remnants` names what lives of a process being killed."""
+
+    remnants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLost:
+    """For so many seconds until now comfysup did not look at anything."""
+
+    seconds: float
 
 
 # What the process of one generation reports; a report of an earlier generation is void.
@@ -75,10 +90,14 @@ class WentSilent:
 
 @dataclass(frozen=True, slots=True)
 class Unresponsive:
-    """The process was ready and has not answered for too long; `message` says what was seen."""
+    """The process was ready and does its work no more; `message` says what was seen.
+
+    It has not answered for too long, or its `reason` is another.
+    """
 
     generation: int
     message: str
+    reason: str = "unresponsive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +107,28 @@ class Drained:
     generation: int
 
 
+class Blame(Enum):
+    """Whether a prompt, and so not the instance, is responsible for a crash."""
+
+    NONE = auto()
+    """No prompt is known that the process was working on."""
+    LIKELY = auto()
+    """It was working on one."""
+    CERTAIN = auto()
+    """It was working on one, and had done others before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process ended; `reboot` when ComfyUI asked to be started again."""
+    """The process ended; `reboot` when ComfyUI asked to be started again.
+
+    `blame` says whether a prompt is held responsible for a crash.
+    """
 
     generation: int
     exit: Exit
     reboot: bool = False
+    blame: Blame = Blame.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +142,7 @@ class TreeGone:
 Report: TypeAlias = (
     Launched | LaunchFailed | BecameReady | WentSilent | Unresponsive | Drained | Exited | TreeGone
 )
-Event: TypeAlias = StartAsked | RestartAsked | StopAsked | DeadlinePassed | Report
+Event: TypeAlias = StartAsked | RestartAsked | StopAsked | DeadlinePassed | TimeLost | Report
 
 
 # What is done.
@@ -140,6 +174,11 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class StrikePrompt:
+    """Count a strike against the prompt that runs: it did not end in the time for a drain."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Send a signal to the process and its group."""
 
@@ -151,7 +190,7 @@ class Sweep:
     """Kill whatever descends from the process until nothing is left; ends in `TreeGone`."""
 
 
-class Asker(Enum):
+class WaitFor(Enum):
     """What a caller waits for."""
 
     SPAWN = auto()
@@ -159,7 +198,7 @@ class Asker(Enum):
     STOP = auto()
 
 
-class Verdict(Enum):
+class WaitOutcome(Enum):
     """How a wait ended."""
 
     DONE = auto()
@@ -170,16 +209,16 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer everybody who waits for one of `askers`; `exit` where a failure was diagnosed."""
+class Resolve:
+    """Answer everybody who waits for one of `waits`; `exit` where a failure was diagnosed."""
 
-    askers: tuple[Asker, ...]
-    verdict: Verdict
+    waits: tuple[WaitFor, ...]
+    verdict: WaitOutcome
     message: str = ""
     exit: Exit | None = None
 
 
-class Notice(StrEnum):
+class LifecycleEvent(StrEnum):
     """The names under which the world hears of a life."""
 
     STARTING = "instance.starting"
@@ -197,12 +236,21 @@ class Notice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Emit:
     """Tell the world."""
 
-    notice: Notice
+    notice: LifecycleEvent
 
 
 Action: TypeAlias = (
-    Launch | CallOffLaunch | Watch | Unwatch | Drain | Signal | Sweep | Answer | Tell
+    Launch
+    | CallOffLaunch
+    | Watch
+    | Unwatch
+    | Drain
+    | StrikePrompt
+    | Signal
+    | Sweep
+    | Resolve
+    | Emit
 )

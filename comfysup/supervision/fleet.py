@@ -3,50 +3,34 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
-from comfysup.supervision.events import (
-    Asker,
-    Notice,
-    RestartAsked,
-    StartAsked,
-    StopAsked,
-    Verdict,
+from comfysup.model.printable import shortened
+from comfysup.supervision.admission import (
+    STOPPED_WHILE_STARTING,
+    Admission,
+    Look,
+    OverriddenError,
+    conflict,
+    shutting_down,
 )
-from comfysup.supervision.instance import Instance, Reply
-from comfysup.supervision.life import Exit, Ladder, Phase
+from comfysup.supervision.callers import Reply
+from comfysup.supervision.context import InstanceContext
+from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Phase, StopEscalation
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.records import InstanceRecord
-from comfysup.supervision.spec import InstanceSpec
-from comfysup.supervision.world import World
+from comfysup.supervision.results import Outcome, Result, result_of
+from comfysup.supervision.spec import InstanceSpec, Rescue
+from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks
 
 Request: TypeAlias = StartAsked | RestartAsked | StopAsked
 
-
-class Outcome(StrEnum):
-    """How a request for one instance ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
-    TIMEOUT = "timeout"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one request; `instance` is None where nothing entered the table.
-
-    `message` is a sentence for all but `DONE`; `code` stands with `REFUSED`, and `exit` where a
-    process ended.
-    """
-
-    outcome: Outcome
-    instance: Instance | None
-    message: str = ""
-    code: str = ""
-    exit: Exit | None = None
+RELEASE_PATIENCE = 5 * END_PATIENCE
+"""Seconds in which the task of an instance must have ended, the tasks of its process before it."""
+NAMED = 20
+"""Instances that an error names."""
 
 
 class Fleet:
@@ -56,12 +40,15 @@ class Fleet:
     callers at once see one order. `reserved_port` is the daemon's own.
     """
 
-    def __init__(self, world: World, reserved_port: int) -> None:
+    def __init__(self, world: InstanceContext, reserved_port: int) -> None:
         """Begin empty."""
         self._world = world
         self._reserved_port = reserved_port
         self._table: dict[int, Instance] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._admission = Admission(world.launcher)
+        self._beginnings = Owner()
+        self._removals: set[asyncio.Task[Result]] = set()
         self._closed = False
 
     def __iter__(self) -> Iterator[Instance]:
@@ -73,85 +60,156 @@ class Fleet:
         for instance in self._table.values():
             if ref in (str(instance.spec.id), instance.spec.name):
                 return instance
-        known = ", ".join(instance.spec.label for instance in self) or "none"
-        raise RefusedError("unknown_instance", f"no instance {ref!r}; there are: {known}")
+        raise RefusedError(
+            "unknown_instance", f"no instance '{shortened(ref)}'; there are: {self._labels()}"
+        )
 
     def restore(self, record: InstanceRecord) -> None:
         """Take an instance over from the daemon before this one, whatever it was in."""
         instance = self._add(Instance(record.spec, self._world, record))
         self._world.touched(instance)
+        if record.removing:  # whoever asked for that is gone
+            removal = asyncio.create_task(self.remove(instance))
+            self._removals.add(removal)
+            removal.add_done_callback(self._removals.discard)
+
+    def lose_time(self, seconds: float) -> None:
+        """Let every instance hear that nothing was looked at for so many seconds until now."""
+        for instance in self:
+            instance.lose_time(seconds)
 
     # ---- what callers ask for
 
-    async def start(self, spec: InstanceSpec, asker: Asker, patience: float) -> Result:
-        """Take `spec` into the table and start it; it succeeds at once when that already runs."""
+    async def start(
+        self, spec: InstanceSpec, wait_for: WaitFor, patience: float, rescue: Rescue | None = None
+    ) -> Result:
+        """Take `spec` into the table and start it; it succeeds at once when that already runs.
+
+        `rescue` chooses among the prompts that it owes from before.
+        """
         try:
-            instance = self._admit(spec)
+            self._check_rules(spec)
+            if self._is_bound(spec):
+                instance = self._admit(spec)
+                reply = instance.ask(StartAsked(rescue), wait_for)
+            else:
+                # Begun here and not in the task, whose turn may come after that of a stop.
+                look = self._admission.begin(spec, port=self._needs_port(spec))
+                # Goes on when the caller hangs up: what was asked for is carried out.
+                begin = self._begin(look, wait_for, patience, rescue)
+                instance, reply = await self._beginnings.finish(begin)
         except RefusedError as error:
             return Result(Outcome.REFUSED, None, str(error), error.code)
-        return await _reply(instance, StartAsked(), asker, patience)
+        except OverriddenError as error:
+            return Result(Outcome.FAILED, self._table.get(spec.id), str(error))
+        return await result_of(instance, reply, patience)
 
-    async def start_again(self, instance: Instance, asker: Asker, patience: float) -> Result:
-        """Start an instance of the table with the spec that it has."""
-        return await self.start(instance.spec, asker, patience)
+    async def _begin(
+        self, look: Look, wait_for: WaitFor, patience: float, rescue: Rescue | None
+    ) -> tuple[Instance, asyncio.Future[Reply]]:
+        """Admit an instance that does not run and ask it to start.
+
+        Raises `RefusedError`, and `OverriddenError` where a stop comes first.
+        """
+        try:
+            await self._admission.finish(look, patience)
+        except RefusedError as error:
+            # Another caller may have started it during the look: then the port is its own.
+            if error.code != "port_taken" or self._needs_port(look.spec):
+                raise
+        instance = self._admit(look.spec)
+        return instance, instance.ask(StartAsked(rescue), wait_for)
+
+    async def start_again(
+        self, instance: Instance, wait_for: WaitFor, patience: float, rescue: Rescue | None = None
+    ) -> Result:
+        """Start an instance of the table with the spec that it has; `rescue` as in `start`."""
+        return await self.start(instance.spec, wait_for, patience, rescue)
 
     async def restart(
-        self, instance: Instance, asker: Asker, patience: float, drain: float = 0.0
+        self,
+        instance: Instance,
+        wait_for: WaitFor,
+        patience: float,
+        drain: float = 0.0,
+        rescue: Rescue | None = None,
     ) -> Result:
         """Give an instance a new process; one that does not run is started.
 
-        The old one may finish what it works on for `drain` seconds.
+        The old one may finish what it works on for `drain` seconds. `rescue` is which of its
+        prompts the new one is given, None to leave that to the policy.
         """
         if instance.life.run is None:
-            return await self.start_again(instance, asker, patience)
+            return await self.start_again(instance, wait_for, patience, rescue)
         try:
             self._refuse_when_closed(instance.spec)
-            self._world.launcher.check_environment(instance.spec)
+            await self._admission.look(instance.spec, patience, port=False)
+            self._refuse_when_closed(instance.spec)
         except RefusedError as error:
             return Result(Outcome.REFUSED, instance, str(error), error.code)
-        ladder = Ladder.of(instance.spec.policy.stop_grace)
-        return await _reply(instance, RestartAsked(ladder, drain), asker, patience)
+        except OverriddenError as error:
+            return Result(Outcome.FAILED, instance, str(error))
+        if not self._has(instance):  # removed during the look: nothing would answer any more
+            return Result(Outcome.FAILED, instance, STOPPED_WHILE_STARTING)
+        escalation = StopEscalation.of(instance.spec.policy.stop_grace)
+        return await _reply(instance, RestartAsked(escalation, drain, rescue), wait_for, patience)
 
     async def stop(
         self,
         instance: Instance,
         patience: float | None = None,
-        ladder: Ladder | None = None,
+        escalation: StopEscalation | None = None,
         drain: float = 0.0,
+        rescue: Rescue | None = None,
     ) -> Result:
         """End an instance, by its own grace unless a ladder is given, and wait until it has.
 
-        It may finish what it works on for `drain` seconds.
+        It may finish what it works on for `drain` seconds; `rescue` as in `restart`.
         """
+        self._admission.call_off([instance.spec.id])
         if not self._has(instance):
             return Result(Outcome.DONE, instance)
-        asked = StopAsked(ladder or Ladder.of(instance.spec.policy.stop_grace), drain)
-        return await _reply(instance, asked, Asker.STOP, patience)
+        escalation = escalation or StopEscalation.of(instance.spec.policy.stop_grace)
+        asked = StopAsked(escalation, drain, rescue)
+        return await _reply(instance, asked, WaitFor.STOP, patience)
 
-    async def stop_all(self, longest: Ladder) -> list[Result]:
+    async def stop_all(self, longest: StopEscalation) -> list[Result]:
         """End all instances at once, each by the shorter of its own grace and `longest`."""
+        self._admission.call_off()
         return await asyncio.gather(
             *(
-                self.stop(each, ladder=Ladder.of(each.spec.policy.stop_grace).hurried(longest))
+                self.stop(
+                    each, escalation=StopEscalation.of(each.spec.policy.stop_grace).hurried(longest)
+                )
                 for each in self
             )
         )
 
     async def remove(self, instance: Instance) -> Result:
-        """End an instance and forget it, unless somebody starts it again meanwhile."""
-        result = await self.stop(instance)
-        if result.outcome is not Outcome.DONE or not self._has(instance):
-            return result
-        if isinstance(instance.asked, StopAsked):
-            return await self.remove(instance)  # who stops it at this moment is answered first
-        if not instance.idle:
+        """End an instance and forget it, unless somebody starts it again meanwhile.
+
+        It stays then, also where it is stopped after that. A daemon that dies in the middle of a
+        removal leaves it to the next one.
+        """
+        instance.removing = True
+        while True:
+            result = await self.stop(instance)
+            if not self._has(instance):
+                return result
+            if result.outcome is not Outcome.DONE:
+                if result.outcome is Outcome.FAILED:
+                    instance.removing = False
+                return result
+            if not isinstance(instance.asked, StopAsked):
+                break  # whoever stops it at this moment is answered first
+        if not (instance.removing and instance.idle):
             message = f"instance {instance.spec.label} was started again while it was removed"
             return Result(Outcome.FAILED, instance, message)
         del self._table[instance.spec.id]
         task = self._tasks.pop(instance.spec.id)
         task.cancel()
-        self._world.observer(instance, Notice.REMOVED)
-        await asyncio.wait([task])
+        self._world.observer(instance, LifecycleEvent.REMOVED)
+        await end_tasks([task], RELEASE_PATIENCE)
         return result
 
     def amend(self, specs: Iterable[InstanceSpec]) -> dict[int, RefusedError]:
@@ -161,7 +219,7 @@ class Fleet:
         """
         new = {spec.id: spec for spec in specs}
         refused = {
-            spec.id: _conflict(present.spec, spec, "change")
+            spec.id: conflict(present.spec, spec, "change")
             for spec in new.values()
             if _is_bound(present := self._table[spec.id]) and present.spec.essence != spec.essence
         }
@@ -180,33 +238,47 @@ class Fleet:
         self._closed = True
 
     def dismiss(self) -> None:
-        """Answer whoever waits that the wait is over; what was asked for goes on."""
+        """Answer whoever waits that the wait is over; what was asked for goes on.
+
+        What was only being looked at is not: it is refused, as by a fleet that is closed.
+        """
+        self._admission.close()
         for instance in self:
             instance.dismiss()
 
     async def release(self) -> None:
         """End the instances' tasks, but not their processes."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._beginnings.close()
+        await end_tasks(self._removals)
+        await end_tasks(self._tasks.values(), RELEASE_PATIENCE)
 
     # ---- rules
 
-    def _admit(self, spec: InstanceSpec) -> Instance:
+    def _check_rules(self, spec: InstanceSpec) -> None:
+        """Raise `RefusedError` where the table forbids to start that."""
         self._refuse_when_closed(spec)
         self._check_name(spec)
         self._check_port(spec)
         present = self._table.get(spec.id)
-        bound = present is not None and _is_bound(present)
-        if present is not None and bound and present.spec.essence != spec.essence:
-            raise _conflict(present.spec, spec, "start")
-        if not bound:
-            self._world.launcher.check_environment(spec)
-            if present is None or present.life.run is None or present.spec.port != spec.port:
-                self._world.launcher.check_port(spec)
+        if present and _is_bound(present) and present.spec.essence != spec.essence:
+            raise conflict(present.spec, spec, "start")
+
+    def _is_bound(self, spec: InstanceSpec) -> bool:
+        present = self._table.get(spec.id)
+        return present is not None and _is_bound(present)
+
+    def _needs_port(self, spec: InstanceSpec) -> bool:
+        """Whether the port must be free now: nothing of the instance has it or is about to."""
+        present = self._table.get(spec.id)
+        return present is None or present.held_port != spec.port
+
+    def _admit(self, spec: InstanceSpec) -> Instance:
+        """Take a spec into the table; nothing else has its turn meanwhile."""
+        self._check_rules(spec)
+        present = self._table.get(spec.id)
         if present is None:
             present = self._add(Instance(spec, self._world))
+        self._world.admitted(spec)
         present.spec = spec
         return present
 
@@ -216,14 +288,18 @@ class Fleet:
         self._tasks[number] = asyncio.create_task(instance.run(), name=f"instance {number}")
         return instance
 
+    def _labels(self) -> str:
+        """Name the instances, the first `NAMED` of them."""
+        labels = [instance.spec.label for instance in self]
+        more = [f"and {len(labels) - NAMED} more"] if len(labels) > NAMED else []
+        return ", ".join((*labels[:NAMED], *more)) or "none"
+
     def _has(self, instance: Instance) -> bool:
         return self._table.get(instance.spec.id) is instance
 
     def _refuse_when_closed(self, spec: InstanceSpec) -> None:
         if self._closed:
-            raise RefusedError(
-                "shutting_down", f"cannot start instance {spec.label}: comfysup is shutting down"
-            )
+            raise shutting_down(spec)
 
     def _check_name(self, spec: InstanceSpec) -> None:
         for other in self:
@@ -264,31 +340,7 @@ def _ports(instance: Instance) -> set[int | None]:
     return {instance.held_port, None if resting else instance.spec.port}
 
 
-def _conflict(present: InstanceSpec, spec: InstanceSpec, verb: str) -> RefusedError:
-    names = ("environment", "port", "extra_args", "gpu", "env")
-    what = ", ".join(name for name in names if getattr(present, name) != getattr(spec, name))
-    return RefusedError(
-        "spec_conflict",
-        f"cannot {verb} instance {spec.label}: it runs with another {what}; stop it first",
-    )
-
-
 async def _reply(
-    instance: Instance, request: Request, asker: Asker, patience: float | None
+    instance: Instance, request: Request, wait_for: WaitFor, patience: float | None
 ) -> Result:
-    try:
-        reply = await asyncio.wait_for(instance.ask(request, asker), patience)
-    except TimeoutError:
-        phase = instance.life.phase
-        return Result(Outcome.TIMEOUT, instance, f"still {phase} after {patience:g} s")
-    return _result(instance, reply)
-
-
-def _result(instance: Instance, reply: Reply) -> Result:
-    match reply.verdict:
-        case Verdict.DONE:
-            return Result(Outcome.DONE, instance)
-        case Verdict.DISMISSED:
-            return Result(Outcome.TIMEOUT, instance, reply.message)
-        case Verdict.FAILED | Verdict.OVERRIDDEN | Verdict.STUCK:
-            return Result(Outcome.FAILED, instance, reply.message, exit=reply.exit)
+    return await result_of(instance, instance.ask(request, wait_for), patience)

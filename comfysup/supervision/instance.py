@@ -1,79 +1,67 @@
 """One instance: one inbox, one deadline, one task that alone assigns its life."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from signal import Signals
+from dataclasses import replace
 from typing import TypeAlias
 
 import structlog
 
+from comfysup.supervision.callers import Callers, PendingRequest, Reply, Request, ends_process
+from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import (
     Action,
-    Answer,
-    Asker,
     CallOffLaunch,
     DeadlinePassed,
     Drain,
+    Emit,
     Event,
     Launch,
-    Notice,
-    RestartAsked,
+    LifecycleEvent,
+    Resolve,
     Signal,
-    StartAsked,
     StopAsked,
+    StrikePrompt,
     Sweep,
-    Tell,
+    TimeLost,
     Unwatch,
-    Verdict,
+    WaitFor,
+    WaitOutcome,
     Watch,
 )
 from comfysup.supervision.generation import Generation
 from comfysup.supervision.life import (
-    Aborting,
     Backoff,
-    Draining,
     Exit,
     Failed,
-    Launching,
+    GiveUp,
     Life,
-    Rung,
-    Running,
-    Starting,
+    Run,
     Stopped,
     Stopping,
+    StopStage,
     Stuck,
     Sweeping,
 )
 from comfysup.supervision.lifecycle import step
 from comfysup.supervision.monitor import Health
-from comfysup.supervision.protocols import ProcessRecord
+from comfysup.supervision.protocols import Condition
 from comfysup.supervision.records import InstanceRecord
+from comfysup.supervision.resumption import resume
 from comfysup.supervision.spec import InstanceSpec
-from comfysup.supervision.world import World
+from comfysup.supervision.transitions import cannot_kill
 
 log = structlog.get_logger()
 
-Request: TypeAlias = StartAsked | RestartAsked | StopAsked
+STUCK_HINT = (
+    "the port stays taken and no other process is started until all of it has ended; end what "
+    "belongs to another user as that user or as root; what waits in the kernel ends when its "
+    "driver or volume answers, or with the machine"
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a caller of an instance hears when the wait is over."""
-
-    verdict: Verdict
-    message: str = ""
-    exit: Exit | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller asks for, and the future through which the answer goes."""
-
-    event: Request
-    asker: Asker
-    reply: asyncio.Future[Reply]
+Message: TypeAlias = Event | PendingRequest | Exception | None
+"""What an instance hears: an event, a caller, a defect of one of its tasks, or a wake-up call."""
 
 
 class Instance:
@@ -83,21 +71,22 @@ class Instance:
     """
 
     def __init__(
-        self, spec: InstanceSpec, world: World, record: InstanceRecord | None = None
+        self, spec: InstanceSpec, world: InstanceContext, record: InstanceRecord | None = None
     ) -> None:
         """Begin as a stopped instance, or where `record` says that an earlier daemon left it."""
         self.life = record.life if record else Life()
         self._spec = spec
         self._world = world
-        self._inbox: asyncio.Queue[Event | Wish | Exception] = asyncio.Queue()
-        self._waiting: list[Wish] = []
-        self._unheard: Wish | None = None
-        self._generation = Generation(
-            self.life.generation, record.launched if record else spec, world, self._inbox.put_nowait
-        )
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._callers = Callers()
+        self._unheard: PendingRequest | None = None
+        self._lost = 0.0
+        self._removing = record.removing if record else False
+        self._generation = self._generate(record.launched if record else spec)
         if record:
             try:
-                self._resume(record.process)
+                if resume(self.life, self._generation, record.process, self._watch):
+                    self._world.observer(self, LifecycleEvent.ADOPTED)
             except Exception as defect:  # noqa: BLE001 - one instance's, and not the daemon's
                 self._inbox.put_nowait(defect)
 
@@ -116,7 +105,20 @@ class Instance:
     @property
     def record(self) -> InstanceRecord:
         """All that the next daemon needs to go on with it."""
-        return InstanceRecord(self._spec, self._generation.spec, self.life, self._generation.record)
+        generation = self._generation
+        return InstanceRecord(
+            self._spec, generation.spec, self.life, generation.record, self._removing
+        )
+
+    @property
+    def removing(self) -> bool:
+        """Whether it is to be forgotten once it has ended; a start or restart undoes that."""
+        return self._removing
+
+    @removing.setter
+    def removing(self, removing: bool) -> None:
+        self._removing = removing
+        self._world.touched(self)
 
     @property
     def held_port(self) -> int | None:
@@ -142,16 +144,35 @@ class Instance:
         """What the probes of its present process found."""
         return self._generation.health
 
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """What is wrong with its present process, though that runs."""
+        match self.life.state:
+            case Stuck(remnants=remnants):
+                return (Condition("stuck", cannot_kill(remnants), STUCK_HINT),)
+            case _:
+                return self._generation.conditions
+
+    def note(self, condition: Condition) -> None:
+        """Show a condition of its present process, until that has ended."""
+        self._generation.note(condition)
+
+    async def last_lines(self, count: int) -> Sequence[str]:
+        """Return the last lines of its present process's output."""
+        return await self._generation.last_lines(count)
+
     # ---- how it lives
 
-    def ask(self, event: Request, asker: Asker) -> asyncio.Future[Reply]:
+    def ask(self, event: Request, wait_for: WaitFor) -> asyncio.Future[Reply]:
         """Ask for something; the answer comes when it is done or cannot be any more.
 
         The caller begins to wait when its turn in the inbox comes, so that the answer to an
         earlier wish is never taken for the answer to this one.
         """
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._unheard = Wish(event, asker, reply)
+        self._unheard = PendingRequest(event, wait_for, reply)
+        if self._removing and not isinstance(event, StopAsked):
+            self.removing = False
         self._inbox.put_nowait(self._unheard)
         return reply
 
@@ -161,28 +182,57 @@ class Instance:
             while True:
                 event = await self._next_event()
                 try:
-                    self._live_through(event)
+                    self._live_on(event)
                 except Exception as defect:  # noqa: BLE001 - the root of this instance's task
                     await self._contain(defect)
         finally:
             await self._generation.release()
 
-    async def _next_event(self) -> Event | Wish | Exception:
+    def lose_time(self, seconds: float) -> None:
+        """Hear that nothing was looked at for so many seconds until now."""
+        self._lost += seconds
+        self._inbox.put_nowait(None)  # wakes its task
+
+    async def _next_event(self) -> Message:
+        """Return what has happened, or else that the deadline has passed: look before judging."""
         try:
             async with asyncio.timeout_at(self.life.deadline):
                 return await self._inbox.get()
         except TimeoutError:
-            return DeadlinePassed()
+            self._world.clock()  # shows a gap, if there was one
+            if self._lost or not self._inbox.empty():
+                return self._inbox.get_nowait()
+            return DeadlinePassed(self._remnants())
 
-    def _live_through(self, event: Event | Wish | Exception) -> None:
+    def _live_on(self, event: Message) -> None:
+        self._world.clock()
+        if self._lost:
+            lost, self._lost = self._lost, 0.0
+            self._live_through(TimeLost(lost))
+            if isinstance(event, DeadlinePassed):
+                return
+        if event is not None:
+            self._live_through(event)
+
+    def _remnants(self) -> tuple[str, ...]:
+        match self.life.state:
+            case Stopping(stop_stage=StopStage.KILLED) | Sweeping():
+                return self._generation.remnants
+            case _:
+                return ()
+
+    def _live_through(self, event: Event | PendingRequest | Exception) -> None:
         match event:
             case Exception():
                 raise event
-            case Wish():
-                self._waiting.append(event)
+            case PendingRequest():
+                self._callers.add(event)
                 if event is self._unheard:
                     self._unheard = None
                 event = event.event
+                if event.rescue is not None:
+                    at_end = ends_process(event, self.life.state)
+                    self._world.drainer.choose(self.spec, event.rescue, at_end=at_end)
             case _:
                 pass
         self.life, actions = step(self.life, event, self._world.clock(), self.spec.policy)
@@ -193,9 +243,7 @@ class Instance:
     def _perform(self, action: Action) -> None:
         match action:
             case Launch():
-                self._generation = Generation(
-                    self.life.generation, self.spec, self._world, self._inbox.put_nowait
-                )
+                self._generation = self._generate(self.spec)
                 self._generation.launch()
             case CallOffLaunch():
                 self._generation.call_off()
@@ -205,85 +253,76 @@ class Instance:
                 self._generation.unwatch()
             case Drain():
                 self._generation.drain()
+            case StrikePrompt():
+                self._generation.strike_prompt()
             case Signal(number):
                 self._generation.signal(number)
             case Sweep():
                 self._generation.sweep()
-            case Answer(askers, verdict, message, end):
-                self._answer(askers, Reply(verdict, message, end))
-            case Tell(notice):
+            case Resolve(waits, verdict, message, end):
+                self._callers.answer(waits, Reply(verdict, message, end))
+            case Emit(notice):
                 self._world.observer(self, notice)
 
-    def _watch(self, *, ready: bool) -> None:
+    def _generate(self, spec: InstanceSpec) -> Generation:
+        """Return the generation whose number the life has, without a process yet."""
+        return Generation(
+            self.life.generation,
+            spec,
+            self._world,
+            self._inbox.put_nowait,
+            lambda: self._world.touched(self),
+        )
+
+    def _watch(self, ready: bool) -> None:  # noqa: FBT001 - `resume` calls it
         if run := self.life.run:
             self._generation.watch(run.pid, lambda: self.spec.policy, ready=ready)
-
-    def _resume(self, process: ProcessRecord | None) -> None:
-        """Go on with what an earlier daemon was in the middle of."""
-        match self.life.state:
-            case Stopped() | Backoff() | Failed():
-                return
-            case Launching():
-                if not self._generation.resume_launch():
-                    self._generation.launch()
-                return
-            case Aborting():
-                if not self._generation.resume_launch():
-                    self._generation.fail_launch()
-                return
-            case Starting() | Running() | Draining() | Stopping() | Stuck() if process:
-                self._generation.adopt(process, ended=False)
-            case Sweeping() if process:
-                self._generation.adopt(process, ended=True)
-            case _:
-                pass
-        self._resume_watch()
-        self._world.observer(self, Notice.ADOPTED)
-
-    def _resume_watch(self) -> None:
-        match self.life.state:
-            case Starting() | Running():
-                self._watch(ready=isinstance(self.life.state, Running))
-            case Draining():
-                self._watch(ready=True)
-                self._generation.drain()
-            case Stopping(rung=(Rung.TERMINATED | Rung.KILLED) as rung):
-                # It was written down before it was sent. SIGINT must not be sent twice.
-                self._generation.signal(Signals[rung])
-            case Sweeping():
-                self._generation.sweep()
-            case _:
-                pass
 
     # ---- callers, and defects
 
     def dismiss(self) -> None:
         """Answer whoever waits that the daemon starts anew; what they asked for goes on."""
         message = f"still {self.life.phase} when comfysup started anew"
-        self._answer(tuple(Asker), Reply(Verdict.DISMISSED, message))
-
-    def _answer(self, askers: tuple[Asker, ...], reply: Reply) -> None:
-        waiting, self._waiting = self._waiting, []
-        for wish in waiting:
-            if wish.asker not in askers:
-                self._waiting.append(wish)
-            elif not wish.reply.done():
-                wish.reply.set_result(reply)
+        self._callers.answer(tuple(WaitFor), Reply(WaitOutcome.DISMISSED, message))
 
     async def _contain(self, defect: Exception) -> None:
-        """End what runs, tell whoever waits, and be `failed` until a caller starts it anew."""
+        """End what runs, tell whoever waits, and be `failed` until a caller starts it anew.
+
+        What does not end is `stuck` first: no second process may be made beside it.
+        """
         log.error("instance.broke", instance=self.spec.id, exc_info=defect)
-        await self._generation.release()
+        gone = False
         with self._whatever_breaks_too():
-            await self._generation.kill()
-        end = Exit(self._world.clock().wall, "internal_error", f"a defect of comfysup: {defect!r}")
-        self.life = replace(
-            self.life, state=Failed(), generation=self.life.generation + 1, last_exit=end
-        )
-        self._answer(tuple(Asker), Reply(Verdict.FAILED, end.message, end))
+            await self._generation.release()
+        with self._whatever_breaks_too():
+            gone = await self._generation.kill()
+        self._forget_reports()
+        now = self._world.clock()
+        end = Exit(now.wall, "internal_error", f"a defect of comfysup: {defect!r}")
+        if gone:
+            reply, notice = Reply(WaitOutcome.FAILED, end.message, end), LifecycleEvent.FAILED
+            broken = replace(self.life, state=Failed(), generation=self.life.generation + 1)
+        else:
+            remnants = self._generation.remnants
+            reply, notice = (
+                Reply(WaitOutcome.STUCK, cannot_kill(remnants), end),
+                LifecycleEvent.STUCK,
+            )
+            run = self.life.run or Run(self._generation.pid or 0, now)
+            ended = isinstance(self.life.state, Sweeping)
+            broken = replace(self.life, state=Stuck(run, GiveUp(), remnants, ended))
+        self.life = replace(broken, last_exit=end)
+        self._callers.answer(tuple(WaitFor), reply)
         with self._whatever_breaks_too():
             self._world.touched(self)
-            self._world.observer(self, Notice.FAILED)
+            self._world.observer(self, notice)
+
+    def _forget_reports(self) -> None:
+        """Drop what the process reported until now: its tasks have ended, and so has its story."""
+        messages = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        for each in messages:
+            if each is None or isinstance(each, PendingRequest):
+                self._inbox.put_nowait(each)
 
     @contextmanager
     def _whatever_breaks_too(self) -> Iterator[None]:

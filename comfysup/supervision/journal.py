@@ -49,6 +49,11 @@ class Journal:
         """The position of a reader who wants only what comes from now on."""
         return self._next_id - 1
 
+    @property
+    def beginning(self) -> int:
+        """The position of a reader who wants all of this life, as far as it is kept."""
+        return self._first_id - 1
+
     def append(self, write: Callable[[int], bytes]) -> None:
         """Keep one entry, which `write` makes for its id; once, whatever the number of readers."""
         entry = write(self._next_id)

@@ -39,6 +39,8 @@ class Exit:
 
     `reason` is a word for programs, `message` a sentence for people, `hint` says what to do.
     Both `exit_code` and `signal` are None where nothing was executed or the kernel no longer tells.
+    `permanent` says that the same command ends in the same way again.
+    `prompts` are the ids of those that the process was working on, as far as that is known.
     """
 
     at: float
@@ -49,19 +51,25 @@ class Exit:
     expected: bool = False
     hint: str = ""
     log_tail: tuple[str, ...] = ()
+    permanent: bool = False
+    prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The process of one generation."""
+    """The process of one generation.
+
+    `reloaded` is when it was last seen to load anew in place, as after an `exec` of its own.
+    """
 
     pid: int
     started: Moment
     ready: Moment | None = None
+    reloaded: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class StopEscalation:
     """How an instance is ended: SIGINT now, the rest after so many seconds each."""
 
     terminate: float
@@ -82,6 +90,10 @@ class Ladder:
         """Return the same ladder with times of the monotonic clock instead of distances."""
         return type(self)(now + self.terminate, now + self.kill, now + self.give_up)
 
+    def later(self, seconds: float) -> Self:
+        """Return the same ladder so many seconds later."""
+        return type(self)(self.terminate + seconds, self.kill + seconds, self.give_up + seconds)
+
     def hurried(self, other: Self) -> Self:
         """Return the earlier of both for each rung."""
         return type(self)(
@@ -95,12 +107,12 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class StayStopped:
     """It stays stopped: a caller wants it so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
+class StartAgain:
     """It is started again without a failure: a caller, or ComfyUI itself, asked for that."""
 
 
@@ -116,10 +128,15 @@ class Recover:
     verdict: tuple[str, str] | None = None
 
 
-Then: TypeAlias = Rest | Renew | Recover
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """It stays `failed` until a caller starts it: a defect of comfysup was met."""
 
 
-class Rung(StrEnum):
+AfterExit: TypeAlias = StayStopped | StartAgain | Recover | GiveUp
+
+
+class StopStage(StrEnum):
     """The hardest signal sent so far."""
 
     INTERRUPTED = "SIGINT"
@@ -141,8 +158,8 @@ class Launching:
 class Aborting:
     """A launch is being called off; it may still turn out to have made a process."""
 
-    then: Rest | Renew
-    ladder: Ladder
+    then: StayStopped | StartAgain
+    escalation: StopEscalation
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +182,23 @@ class Running:
 class Draining:
     """It gets no more work, and is ended when it has done what it has, or at the deadline.
 
-    `ladder` holds distances: how it is ended then.
+    `escalation` holds distances: how it is ended then.
     """
 
     run: Run
     deadline: float
-    ladder: Ladder
-    then: Rest | Renew
+    escalation: StopEscalation
+    then: StayStopped | StartAgain
 
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Its process is being ended; `ladder` holds times of the monotonic clock."""
+    """Its process is being ended; `escalation` holds times of the monotonic clock."""
 
     run: Run
-    ladder: Ladder
-    rung: Rung
-    then: Then
+    escalation: StopEscalation
+    stop_stage: StopStage
+    then: AfterExit
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +207,7 @@ class Sweeping:
 
     run: Run
     deadline: float
-    then: Then
+    then: AfterExit
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +224,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """SIGKILL did not end it. Its port stays taken; should it end after all, life goes on."""
+    """SIGKILL did not end it. Its port stays taken; should it end after all, life goes on.
+
+    `remnants` names what lives of it, `ended` says that the process itself does not.
+    """
 
     run: Run
-    then: Then
+    then: AfterExit
+    remnants: tuple[str, ...] = ()
+    ended: bool = False
 
 
 State: TypeAlias = (
@@ -281,9 +303,14 @@ class Life:
     def wanted(self) -> bool:
         """Whether it is meant to run, now or after what is going on."""
         match self.state:
-            case Stopped() | Aborting(Rest()) | Draining(then=Rest()) | Stopping(then=Rest()):
+            case (
+                Stopped()
+                | Aborting(StayStopped())
+                | Draining(then=StayStopped())
+                | Stopping(then=StayStopped())
+            ):
                 return False
-            case Sweeping(then=Rest()) | Stuck(then=Rest()):
+            case Sweeping(then=StayStopped()) | Stuck(then=StayStopped()):
                 return False
             case _:
                 return True
@@ -298,12 +325,12 @@ class Life:
                 return deadline
             case Running(stable_at=stable_at):
                 return stable_at
-            case Stopping(ladder=ladder, rung=rung):
+            case Stopping(escalation=escalation, stop_stage=stop_stage):
                 return {
-                    Rung.INTERRUPTED: ladder.terminate,
-                    Rung.TERMINATED: ladder.kill,
-                    Rung.KILLED: ladder.give_up,
-                }[rung]
+                    StopStage.INTERRUPTED: escalation.terminate,
+                    StopStage.TERMINATED: escalation.kill,
+                    StopStage.KILLED: escalation.give_up,
+                }[stop_stage]
             case Backoff(until):
                 return until.monotonic
             case Stopped() | Launching() | Aborting() | Failed() | Stuck():

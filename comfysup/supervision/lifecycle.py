@@ -8,53 +8,60 @@ What callers ask for is in `wishes`, what several transitions share in `moves`.
 import signal
 from dataclasses import replace
 
+from comfysup.supervision.caller_requests import asked
 from comfysup.supervision.events import (
-    Answer,
-    Asker,
     BecameReady,
     DeadlinePassed,
     Drained,
+    Emit,
     Event,
     Exited,
     Launched,
     LaunchFailed,
-    Notice,
+    LifecycleEvent,
+    Resolve,
     RestartAsked,
     Signal,
     StartAsked,
     StopAsked,
-    Tell,
+    StrikePrompt,
+    TimeLost,
     TreeGone,
     Unresponsive,
-    Verdict,
+    WaitFor,
+    WaitOutcome,
     Watch,
     WentSilent,
 )
 from comfysup.supervision.life import (
+    KILL_PATIENCE,
     Aborting,
     Backoff,
     Draining,
     Exit,
     Failed,
-    Ladder,
+    GiveUp,
     Launching,
     Life,
     Moment,
     Recover,
-    Renew,
     Run,
-    Rung,
     Running,
+    StartAgain,
     Starting,
+    StopEscalation,
     Stopped,
     Stopping,
+    StopStage,
     Stuck,
     Sweeping,
 )
-from comfysup.supervision.moves import (
-    CANNOT_KILL,
+from comfysup.supervision.spec import Policy
+from comfysup.supervision.transitions import (
+    LOOK_FIRST,
     STARTERS,
     Step,
+    cannot_kill,
     end_run,
     failed_once,
     go_on,
@@ -64,8 +71,6 @@ from comfysup.supervision.moves import (
     recover,
     sweep,
 )
-from comfysup.supervision.spec import Policy
-from comfysup.supervision.wishes import asked
 
 
 def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
@@ -73,8 +78,10 @@ def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
     match event:
         case StartAsked() | RestartAsked() | StopAsked():
             return asked(life, event, now)
-        case DeadlinePassed():
-            return _deadline_passed(life, now, policy)
+        case DeadlinePassed(remnants):
+            return _deadline_passed(life, now, policy, remnants)
+        case TimeLost(seconds):
+            return _time_lost(life, seconds, now, policy), ()
         case _ if event.generation != life.generation:
             return life, ()
         case Launched(pid=pid):
@@ -85,12 +92,12 @@ def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
             return _became_ready(life, event, now, policy)
         case WentSilent():
             return _went_silent(life, event, now, policy)
-        case Unresponsive(message=message):
-            return _unresponsive(life, event, message, now, policy)
+        case Unresponsive():
+            return _unresponsive(life, event, now, policy)
         case Drained():
             return _drained(life, event, now)
-        case Exited(exit=end, reboot=reboot):
-            return _exited(life, event, end, now, reboot=reboot)
+        case Exited(exit=end):
+            return _exited(life, event, end, now, policy)
         case TreeGone(chance=chance):
             return _tree_gone(life, event, now, policy, chance)
 
@@ -98,30 +105,57 @@ def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
 # ---- the clock
 
 
-def _deadline_passed(life: Life, now: Moment, policy: Policy) -> Step:
+def _deadline_passed(life: Life, now: Moment, policy: Policy, remnants: tuple[str, ...]) -> Step:
     match life.state:
         case Starting(run):
             message = f"not ready within {policy.startup_timeout:g} s"
             then = Recover(was_stable=False, verdict=("startup_timeout", message))
-            return end_run(life, run, then, Ladder.of(policy.stop_grace), now)
+            return end_run(life, run, then, StopEscalation.of(policy.stop_grace), now)
         case Running() as running:
             stable = replace(running, stable_at=None)
             return replace(life, state=stable, failures=0, backoffs=0), ()
-        case Draining(run, ladder=ladder, then=then):
-            return end_run(life, run, then, ladder, now)
-        case Stopping(rung=Rung.INTERRUPTED) as stopping:
-            harder = replace(stopping, rung=Rung.TERMINATED)
+        case Draining(run, escalation=escalation, then=then):
+            ending, actions = end_run(life, run, then, escalation, now)
+            return ending, (StrikePrompt(), *actions)
+        case Stopping(escalation=escalation, stop_stage=StopStage.INTERRUPTED) as stopping:
+            late = escalation.later(max(0.0, now.monotonic - escalation.terminate))
+            harder = replace(stopping, escalation=late, stop_stage=StopStage.TERMINATED)
             return replace(life, state=harder), (Signal(signal.SIGTERM),)
-        case Stopping(rung=Rung.TERMINATED) as stopping:
-            hardest = replace(stopping, rung=Rung.KILLED)
+        case Stopping(escalation=escalation, stop_stage=StopStage.TERMINATED) as stopping:
+            late = escalation.later(max(0.0, now.monotonic - escalation.kill))
+            hardest = replace(stopping, escalation=late, stop_stage=StopStage.KILLED)
             return replace(life, state=hardest), (Signal(signal.SIGKILL),)
-        case Stopping(run, then=then) | Sweeping(run, then=then):
-            told = Answer(tuple(Asker), Verdict.STUCK, CANNOT_KILL)
-            return replace(life, state=Stuck(run, then)), (told, Tell(Notice.STUCK))
+        case Stopping(run, then=then) | Sweeping(run, then=then) as ending:
+            stuck = Stuck(run, then, remnants, ended=isinstance(ending, Sweeping))
+            told = Resolve(tuple(WaitFor), WaitOutcome.STUCK, cannot_kill(remnants))
+            return replace(life, state=stuck), (told, Emit(LifecycleEvent.STUCK))
         case Backoff():
             return launch(replace(life, restarts=life.restarts + 1))
         case Stopped() | Launching() | Aborting() | Failed() | Stuck():
             return impossible(life, DeadlinePassed())
+
+
+def _time_lost(life: Life, seconds: float, now: Moment, policy: Policy) -> Life:
+    """Move what is judged by a deadline: time in which nobody looked counts for nothing.
+
+    A back-off is a wait that nobody has to look at, and ends when it was to end.
+    """
+    match life.state:
+        case Starting(deadline=deadline) as starting:
+            looked_at = now.monotonic + min(LOOK_FIRST, policy.startup_timeout)
+            moved = replace(starting, deadline=max(deadline + seconds, looked_at))
+            return replace(life, state=moved)
+        case Running(stable_at=float(stable_at)) as running:
+            return replace(life, state=replace(running, stable_at=stable_at + seconds))
+        case Draining(deadline=deadline) as draining:
+            return replace(life, state=replace(draining, deadline=deadline + seconds))
+        case Stopping(escalation=escalation) as stopping:
+            return replace(life, state=replace(stopping, escalation=escalation.later(seconds)))
+        case Sweeping() as sweeping:
+            fresh = replace(sweeping, deadline=now.monotonic + KILL_PATIENCE)
+            return replace(life, state=fresh)
+        case Stopped() | Launching() | Aborting() | Running() | Backoff() | Failed() | Stuck():
+            return life
 
 
 # ---- the process
@@ -131,10 +165,10 @@ def _launched(life: Life, event: Launched, run: Run, policy: Policy) -> Step:
     match life.state:
         case Launching():
             starting = Starting(run, deadline=run.started.monotonic + policy.startup_timeout)
-            spawned = Answer((Asker.SPAWN,), Verdict.DONE)
-            return replace(life, state=starting), (Watch(), spawned, Tell(Notice.STARTING))
-        case Aborting(then, ladder):
-            return end_run(life, run, then, ladder, run.started)
+            spawned = Resolve((WaitFor.SPAWN,), WaitOutcome.DONE)
+            return replace(life, state=starting), (Watch(), spawned, Emit(LifecycleEvent.STARTING))
+        case Aborting(then, escalation):
+            return end_run(life, run, then, escalation, run.started)
         case (
             Stopped()
             | Starting()
@@ -155,9 +189,9 @@ def _launch_failed(
     match life.state:
         case Launching():
             failed = replace(life, last_exit=end, failures=life.failures + 1)
-            told = Answer(STARTERS, Verdict.FAILED, end.message, end)
+            told = Resolve(STARTERS, WaitOutcome.FAILED, end.message, end)
             recovered, actions = recover(failed, Recover(was_stable=False), now, policy, chance)
-            return recovered, (told, Tell(Notice.EXITED), *actions)
+            return recovered, (told, Emit(LifecycleEvent.EXITED), *actions)
         case Aborting(then):
             return go_on(life, then, now, policy, chance)
         case (
@@ -178,8 +212,8 @@ def _became_ready(life: Life, event: BecameReady, now: Moment, policy: Policy) -
     match life.state:
         case Starting(run):
             running = Running(replace(run, ready=now), now.monotonic + policy.stable_after)
-            told = Answer(STARTERS, Verdict.DONE)
-            return replace(life, state=running), (told, Tell(Notice.READY))
+            told = Resolve(STARTERS, WaitOutcome.DONE)
+            return replace(life, state=running), (told, Emit(LifecycleEvent.READY))
         case Running() | Draining() | Stopping() | Sweeping() | Stuck():
             return life, ()
         case Stopped() | Launching() | Aborting() | Backoff() | Failed():
@@ -190,51 +224,57 @@ def _went_silent(life: Life, event: WentSilent, now: Moment, policy: Policy) -> 
     match life.state:
         case Running(run):
             deadline = now.monotonic + policy.startup_timeout
-            starting = Starting(replace(run, ready=None), deadline)
-            return replace(life, state=starting), (Tell(Notice.STARTING),)
-        case Draining(run, ladder=ladder, then=then):
-            return end_run(life, run, then, ladder, now)
+            starting = Starting(replace(run, ready=None, reloaded=now), deadline)
+            return replace(life, state=starting), (Emit(LifecycleEvent.STARTING),)
+        case Draining(run, escalation=escalation, then=then):
+            return end_run(life, run, then, escalation, now)
         case Starting() | Stopping() | Sweeping() | Stuck():
             return life, ()
         case Stopped() | Launching() | Aborting() | Backoff() | Failed():
             return impossible(life, event)
 
 
-def _unresponsive(
-    life: Life, event: Unresponsive, message: str, now: Moment, policy: Policy
-) -> Step:
+def _unresponsive(life: Life, event: Unresponsive, now: Moment, policy: Policy) -> Step:
     match life.state:
         case Running(run, stable_at):
-            then = Recover(stable_at is None, verdict=("unresponsive", message))
-            ending, actions = end_run(life, run, then, Ladder.of(policy.stop_grace), now)
-            return ending, (Tell(Notice.UNRESPONSIVE), *actions)
-        case Draining(run, ladder=ladder, then=then):
-            ending, actions = end_run(life, run, then, ladder, now)
-            return ending, (Tell(Notice.UNRESPONSIVE), *actions)
+            then = Recover(stable_at is None, verdict=(event.reason, event.message))
+            ending, actions = end_run(life, run, then, StopEscalation.of(policy.stop_grace), now)
+            return ending, (Emit(LifecycleEvent.UNRESPONSIVE), *actions)
+        case Draining(run, escalation=escalation, then=then):
+            ending, actions = end_run(life, run, then, escalation, now)
+            return ending, (Emit(LifecycleEvent.UNRESPONSIVE), *actions)
         case Starting() | Stopping() | Sweeping() | Stuck():
             return life, ()
         case Stopped() | Launching() | Aborting() | Backoff() | Failed():
             return impossible(life, event)
 
 
-def _exited(life: Life, event: Exited, end: Exit, now: Moment, *, reboot: bool) -> Step:
+def _exited(life: Life, event: Exited, end: Exit, now: Moment, policy: Policy) -> Step:
     match life.state:
-        case Starting(run) | Running(run) if reboot:
-            return sweep(replace(life, last_exit=rebooted(end)), run, Renew(), now)
+        case Starting(run) | Running(run) if event.reboot:
+            return sweep(replace(life, last_exit=rebooted(end)), run, StartAgain(), now)
         case Draining(run, then=then):
-            unasked = rebooted(end) if reboot else replace(end, expected=False)
+            unasked = rebooted(end) if event.reboot else replace(end, expected=False)
             return sweep(replace(life, last_exit=unasked), run, then, now)
         case Starting(run):
-            return sweep(failed_once(life, end), run, Recover(was_stable=False), now)
+            failed = failed_once(life, end, policy, event.blame)
+            return sweep(failed, run, Recover(was_stable=False), now)
         case Running(run, stable_at):
-            return sweep(failed_once(life, end), run, Recover(stable_at is None), now)
+            failed = failed_once(life, end, policy, event.blame)
+            return sweep(failed, run, Recover(stable_at is None), now)
         case Stopping(run, then=Recover(verdict=(reason, message)) as then) | Stuck(
             run, then=Recover(verdict=(reason, message)) as then
         ):
             judged = replace(end, reason=reason, message=message)
-            return sweep(failed_once(life, judged), run, then, now)
+            failed = failed_once(life, judged, policy, event.blame)
+            return sweep(failed, run, then, now)
+        case Stuck(run, GiveUp() as then):
+            return sweep(life, run, then, now)
         case Stopping(run, then=then) | Stuck(run, then):
-            asked = replace(end, expected=True, reason="stopped", message="it was asked to end")
+            # The hint is the diagnosis's guess at a signal or an exit that nobody asked for.
+            asked = replace(
+                end, expected=True, reason="stopped", message="it was asked to end", hint=""
+            )
             return sweep(replace(life, last_exit=asked), run, then, now)
         case Stopped() | Launching() | Aborting() | Sweeping() | Backoff() | Failed():
             return impossible(life, event)
@@ -242,8 +282,8 @@ def _exited(life: Life, event: Exited, end: Exit, now: Moment, *, reboot: bool) 
 
 def _drained(life: Life, event: Drained, now: Moment) -> Step:
     match life.state:
-        case Draining(run, ladder=ladder, then=then):
-            return end_run(life, run, then, ladder, now)
+        case Draining(run, escalation=escalation, then=then):
+            return end_run(life, run, then, escalation, now)
         case Stopping() | Sweeping() | Stuck():
             return life, ()
         case Stopped() | Launching() | Aborting() | Starting() | Running() | Backoff() | Failed():

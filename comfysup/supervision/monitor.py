@@ -10,8 +10,20 @@ from comfysup.supervision.life import Moment
 from comfysup.supervision.protocols import Finding, Probe
 from comfysup.supervision.spec import Policy
 
+HEARD = (Finding.ANSWERED, Finding.REFUSED)
+"""What is so whenever it was asked: unlike silence, it takes no listening."""
+
+CLOSING = 2.0
+"""Seconds after which a process that refuses connections is asked again: ComfyUI closes its port
+first when it ends, and that is no loading anew."""
+
+WORKER_DEAD = (
+    "ComfyUI answers, but the thread that executes its prompts has ended",
+    "worker_dead",
+)
+"""What is reported of a process whose worker is dead: the message, and the reason."""
 BUSY_FACTOR = 5
-"""How many times as many failed probes a process gets that works on a prompt meanwhile."""
+"""How many times as many failed probes a process gets that works meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +63,16 @@ class Monitor:
         policy: Callable[[], Policy],
         clock: Callable[[], Moment],
         report: Callable[[Report], None],
+        lost: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Watch nothing yet."""
+        """Watch nothing yet; `lost` as in `World`."""
         self.health = Health()
         self._generation = generation
         self._probe = probe
         self._policy = policy
         self._clock = clock
         self._report = report
+        self._lost = lost
 
     async def run(self, *, ready: bool = False) -> None:
         """Watch until cancelled, or until the process has been reported as unresponsive.
@@ -81,13 +95,26 @@ class Monitor:
         while True:
             policy = self._policy()
             await asyncio.sleep(policy.probe_period)
-            asked = self._clock()
-            finding = await self._probe.ask(policy.probe_timeout)
-            self.health = self.health.after(finding, asked, self._clock())
+            finding = await self._ask(policy)
+            if finding is Finding.REFUSED:
+                await asyncio.sleep(min(policy.probe_period, CLOSING))
+                finding = await self._ask(policy)
             if finding is Finding.REFUSED:
                 self._report(WentSilent(self._generation))
                 return True
+            if finding is Finding.WORKER_DEAD:
+                self._report(Unresponsive(self._generation, *WORKER_DEAD))
+                return False
             if self.health.hangs(finding, policy):
                 message = f"no answer to {self.health.failures} probes in a row"
                 self._report(Unresponsive(self._generation, message))
                 return False
+
+    async def _ask(self, policy: Policy) -> Finding:
+        """Ask once and count the finding; silence counts only where it was listened to."""
+        asked, lost = self._clock(), self._lost()
+        finding = await self._probe.ask(policy.probe_timeout)
+        answered = self._clock()
+        if self._lost() == lost or finding in HEARD:
+            self.health = self.health.after(finding, asked, answered)
+        return finding

@@ -5,13 +5,28 @@ SupervisionError
 └── LaunchError     starting was tried and failed; has a diagnosed `reason`
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from signal import Signals
 from typing import Protocol
 
+from comfysup.supervision.events import Blame
 from comfysup.supervision.life import Exit
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.supervision.spec import InstanceSpec, Rescue
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A lasting fault that a process survives; it belongs to that process and ends with it.
+
+    `code` is a word for programs, `message` a sentence for people, `hint` says what to do and is
+    empty where that is not known.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
 
 
 class SupervisionError(Exception):
@@ -49,10 +64,12 @@ class ProcessRecord:
     """By what the next daemon knows a process again.
 
     `start_time` is in clock ticks since boot, and with the pid names one process for good.
+    `log_began` is where its output begins in its log, empty where that is not known.
     """
 
     pid: int
     start_time: int
+    log_began: str = ""
 
 
 class Process(Protocol):
@@ -72,18 +89,37 @@ class Process(Protocol):
     async def ended(self) -> Ending:
         """Wait until it has ended, however long that takes; may be called once."""
 
+    async def recorded(self) -> None:
+        """Wait until `record` holds all that the next daemon needs, but for a bounded time."""
+
+    async def conditions(self) -> Sequence[Condition]:
+        """Return what is wrong with it though it is ready, as far as its output tells.
+
+        Takes a bounded time; nothing where its output cannot be read.
+        """
+
+    async def last_lines(self, count: int) -> Sequence[str]:
+        """Return the last lines of its output, in a bounded time; none where they stay away."""
+
     async def sweep(self) -> None:
-        """Kill what descends from it until a look finds nothing, and let go of it."""
+        """Kill what descends from it until nothing is left, and let go of it.
+
+        Does nothing when that has been done.
+        """
+
+    def remnants(self) -> Sequence[str]:
+        """Name what lives of it, as far as known; nothing after `sweep`."""
 
 
 class Launcher(Protocol):
     """Makes processes of specs."""
 
-    def check_environment(self, spec: InstanceSpec) -> None:
-        """Raise `RefusedError` unless the environment of that spec is there and usable."""
+    async def check(self, spec: InstanceSpec, *, port: bool) -> None:
+        """Raise `RefusedError` unless the environment of that spec is there and usable.
 
-    def check_port(self, spec: InstanceSpec) -> None:
-        """Raise `RefusedError`, naming who has it, unless the port of that spec is free."""
+        With `port` also, naming who has it, unless the port of that spec is free. It takes seconds
+        at most.
+        """
 
     async def launch(self, spec: InstanceSpec, generation: int) -> Process:
         """Make the process of that generation.
@@ -99,17 +135,47 @@ class Launcher(Protocol):
         that process and what descends from it is ever touched.
         """
 
-    def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
-        """Look for the process of a generation in whose launch a daemon died."""
+    async def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
+        """Look for the process of a generation in whose launch a daemon died.
+
+        It takes seconds at most.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrompts:
+    """What a process that ended was working on.
+
+    `blame` says whether a crash is counted against these prompts.
+    """
+
+    ids: tuple[str, ...] = ()
+    blame: Blame = Blame.NONE
 
 
 class Drainer(Protocol):
-    """Keeps work away from instances."""
+    """Knows the work of instances, and keeps work away from them."""
 
     async def drain(self, spec: InstanceSpec) -> None:
         """Give the process of that instance no more work; return when it has none left.
 
         Raises nothing. Cancelled when the process has ended, or is ended.
+        """
+
+    def strike(self, spec: InstanceSpec) -> None:
+        """Count a strike against the prompt that runs: it outlasted the time for a drain."""
+
+    def choose(self, spec: InstanceSpec, rescue: Rescue, *, at_end: bool) -> None:
+        """Hear which prompts a caller wants handed in to the next process of that instance.
+
+        Of those that it owes from before, and `at_end` of those that its process leaves.
+        """
+
+    async def last_prompts(self, spec: InstanceSpec, lines: Sequence[str]) -> LastPrompts:
+        """Return what the process of that instance, which has ended, was working on.
+
+        `lines` are the last of its output. Returns within two seconds: what the process had still
+        sent and written is read before. Raises nothing.
         """
 
 
@@ -118,6 +184,15 @@ class NothingToDrain:
 
     async def drain(self, spec: InstanceSpec) -> None:
         pass
+
+    def strike(self, spec: InstanceSpec) -> None:
+        pass
+
+    def choose(self, spec: InstanceSpec, rescue: Rescue, *, at_end: bool) -> None:
+        pass
+
+    async def last_prompts(self, spec: InstanceSpec, lines: Sequence[str]) -> LastPrompts:  # noqa: ARG002 - a Drainer's
+        return LastPrompts()
 
 
 class Finding(Enum):
@@ -129,8 +204,10 @@ class Finding(Enum):
     """Nobody listens: it re-executed itself, or is about to end."""
     SILENT = auto()
     """No answer in time."""
+    WORKER_DEAD = auto()
+    """It answers, and what it is given is not executed: its worker thread has ended."""
     BUSY = auto()
-    """No answer in time, but a prompt runs and the process tree has worked since the last look."""
+    """No answer in time, but the process tree has worked since the last look."""
 
 
 class Probe(Protocol):

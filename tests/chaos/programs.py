@@ -6,11 +6,18 @@ from pathlib import Path
 from tests.scenarios.programs import SERVE, Program
 
 _MAIN = r"""
-import os, random, signal, subprocess, sys, time
+import fcntl, os, random, signal, subprocess, sys, time
 port = sys.argv[sys.argv.index("--port") + 1]
 chance = random.Random(os.urandom(8))
 run = time.time_ns()
 written = 0
+# Held by all that this run starts, until the last of them is gone.
+alone = os.open("alone", os.O_RDWR | os.O_CREAT)
+os.set_inheritable(alone, True)
+try:
+    fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    os.close(os.open("doubled/%d" % run, os.O_WRONLY | os.O_CREAT))
 count = os.open("lines/%d" % run, os.O_RDWR | os.O_CREAT)
 
 def write(lines):
@@ -25,7 +32,7 @@ write(3)
 if kind < 0.15:
     sys.exit(chance.randrange(4))
 if chance.random() < 0.3:
-    subprocess.Popen(["setsid", "sleep", "3600"], stdin=subprocess.DEVNULL)
+    subprocess.Popen(["setsid", "sleep", "3600"], stdin=subprocess.DEVNULL, pass_fds=[alone])
 if kind < 0.25:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 if kind < 0.3:
@@ -45,11 +52,15 @@ exec(open("server.py").read())
 """
 
 
-def unruly(workspace: Path, name: str) -> Path:
-    """An environment whose ComfyUI crashes, hangs and floods; its `lines/` count each run's."""
-    program = Program(workspace, name, script=SERVE)
+def unruly(workspace: Path, number: int) -> Path:
+    """An environment whose ComfyUI crashes, hangs and floods; its `lines/` count each run's.
+
+    A run that begins while anything of another one lives leaves a file in `doubled/`.
+    """
+    program = Program(workspace, f"c{number}", script=SERVE)
     program.python.unlink()
     program.python.symlink_to(sys.executable)
     (program.directory / "main.py").write_text(_MAIN)
     (program.directory / "lines").mkdir()
+    (program.directory / "doubled").mkdir()
     return program.directory

@@ -1,26 +1,27 @@
-"""One daemon after another, killed at random while commands run, and what must hold after each.
+"""One daemon that suffers while it is asked for things, and what must hold afterwards.
 
-A seed decides the commands and the moments; the kernel's scheduling decides the rest, so a seed
-makes a finding likely again and not certain.
+A seed decides the commands, the blows and the moments; the kernel's scheduling decides the rest,
+so a seed makes a finding likely again and not certain.
 """
 
 import asyncio
 import os
+import shutil
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
-import aiohttp
-
-from tests.chaos.inspection import check_lines, check_owners, leaders, pids_of
-from tests.chaos.programs import unruly
+from tests.chaos.inspection import check_alone, check_lines, check_owners, leaders, pids_of
+from tests.chaos.prompts import NUMBER, Prompts
+from tests.chaos.subjects import File, Subject, Wishes, ask_on
+from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
-from tests.scenarios.waiting import until_async
-
-INSTANCES = 4
+from tests.scenarios.waiting import bounded, until, until_async
 
 POLICY: dict[str, Any] = {
     "stop_grace": 0.2,
@@ -32,93 +33,168 @@ POLICY: dict[str, Any] = {
     "log_keep": 100,
     "startup_timeout": 2,
 }
+LONGER = 2.5
+"""Seconds in which nobody looks: longer than each deadline in POLICY."""
 
-
-class Subject:
-    """One instance, and what its caller may believe of it: each of `wishes` may be true."""
-
-    def __init__(self, number: int, port: int) -> None:
-        self.number = number
-        self.port = port
-        self.wishes: set[bool | None] = {None}
-        """Wanted, not wanted, or not there."""
-
-    async def command(self, daemon: Daemon, chance: Random) -> None:
-        """Asks for one thing. Until that is acknowledged, it and what was before may be true."""
-        wait = {"wait": chance.choice(["spawn", "ready"]), "timeout": chance.choice([0, 0.3])}
-        verbs = ["start", "stop", "restart", "delete"]
-        verb = chance.choices(verbs, [4, 2, 2, 1])[0] if self.wishes != {None} else "start"
-        wish = {"start": True, "restart": True, "stop": False, "delete": None}[verb]
-        before = self.wishes
-        # A delete is a stop first, and who is new is not asked for at once.
-        between = {False} if wish is None or None in before else set()
-        self.wishes = before | {wish} | between
-        match verb:
-            case "delete":
-                answer = await daemon.api.ask("DELETE", f"{API}/instances/{self.number}")
-            case "start":
-                environment = f"c{self.number}"
-                answer = await daemon.api.start(
-                    self.number, self.port, environment=environment, wait=wait
-                )
-            case _:
-                query = {"timeout": wait["timeout"]}
-                answer = await daemon.api.act(self.number, verb, **query)
-        if answer.status == 404 and None in before:
-            self.wishes = {None}
-            return
-        assert answer.status in {200, 202, 500}, (verb, answer)
-        self.wishes = {wish} if answer.status != 500 or verb == "start" else before | {wish}
-
-    async def commands(self, daemon: Daemon, chance: Random) -> None:
-        """Asks for one thing after another until the daemon is gone."""
-        while True:
-            try:
-                await self.command(daemon, chance)
-            except (aiohttp.ClientError, OSError, RuntimeError):  # closed: aiohttp's RuntimeError
-                return
-            await asyncio.sleep(chance.random() / 20)
+NOT_WANTED = False
+ASKED, FROM_FILE = range(3), (3, 4)
 
 
 class Story:
-    """Several rounds in one run directory."""
+    """Several rounds in one run directory; `told` is what happened in them."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._chance = Random(seed)
+        self._began = time.monotonic()
         self._daemon = Daemon()
-        self._subjects = [Subject(each, self._daemon.ports.reserve()) for each in range(INSTANCES)]
-        self._gaps: list[tuple[float, float]] = []
-        for each in self._subjects:
-            unruly(self._daemon.workspace, f"c{each.number}")
+        self._subjects = [Subject(self._daemon, each) for each in ASKED]
+        self._file = File(self._daemon, FROM_FILE)
+        self._prompts = Prompts(self._daemon)
+        self._logless: set[int] = set()
+        self._asking: list[asyncio.Task[None]] = []
+        self.told: list[str] = []
 
     async def play(self, rounds: int) -> None:
         """Plays so many rounds, and a quiet end; raises AssertionError for what does not hold."""
         try:
             await self._daemon.start(**POLICY)
+            await self._prompts.begin()
             for _ in range(rounds):
                 await self._round()
             await self._quiet_end()
+        except BaseException as error:
+            self._explain(error, rounds)
+            raise
         finally:
             await self._daemon.close()
 
+    def _explain(self, error: BaseException, rounds: int) -> None:
+        """Adds what happened; a copy of all files goes where CHAOS_KEEP says."""
+        again = f"to play it again: make chaos ROUNDS={rounds} SEED={self._seed}"
+        error.add_note("\n".join(["what happened:", *self.told, again]))
+        if kept := os.environ.get("CHAOS_KEEP"):
+            no_pipes = shutil.ignore_patterns("api.sock", "fifo")
+            place = Path(kept, f"seed-{self._seed}")
+            with suppress(shutil.Error):  # raised in the end, for files that have gone meanwhile
+                shutil.copytree(self._daemon.root, place, ignore=no_pipes, symlinks=True)
+
+    # ---- a round
+
     async def _round(self) -> None:
-        chances = [Random(self._chance.random()) for _ in self._subjects]
-        commands = [
-            asyncio.create_task(subject.commands(self._daemon, chance))
-            for subject, chance in zip(self._subjects, chances, strict=True)
+        blow = self._chance.choice(self._blows)
+        over = asyncio.Event()
+        self._asking.clear()
+        async with asyncio.TaskGroup() as asking:
+            for name, command in self._callers.items():
+                chance = Random(self._chance.random())
+                tell = self._teller(name)
+                self._asking.append(asking.create_task(ask_on(command, chance, over, tell)))
+            await asyncio.sleep(self._chance.random() ** 2 * 1.5)
+            self._tell("story", blow.__name__.strip("_"))
+            try:
+                async with bounded():
+                    await blow(over)
+            finally:
+                over.set()
+        await self._check()
+
+    @property
+    def _callers(self) -> dict[str, Callable[[Random], Awaitable[str]]]:
+        callers = {f"instance {each.number}": each.command for each in self._subjects}
+        return {**callers, "file": self._file.command, "prompts": self._prompts.command}
+
+    @property
+    def _blows(self) -> list[Callable[[asyncio.Event], Awaitable[None]]]:
+        return [
+            self._kill,
+            self._kill,
+            self._kill_for_long,
+            self._hang_up,
+            self._restart,
+            self._freeze,
+            self._delete_files,
+            self._stop_all,
+            self._nothing,
         ]
-        await asyncio.sleep(self._chance.random() ** 2 * 1.5)
-        killed_at = time.time()
+
+    # ---- blows
+
+    async def _kill(self, over: asyncio.Event, gap: float = 0.0) -> None:
+        """Kills the daemon, and perhaps its successor while that begins."""
         self._daemon.signal(signal.SIGKILL)
         await self._daemon.ended()
-        await asyncio.gather(*commands)
-        await self._daemon.api.close()
+        over.set()
         self._harm()
+        await asyncio.sleep(gap)
         if self._chance.random() < 0.3:
             await self._die_early()
         await self._daemon.start(**POLICY)
-        self._gaps.append((killed_at - 0.05, time.time()))
-        await self._check()
+
+    async def _kill_for_long(self, over: asyncio.Event) -> None:
+        await self._kill(over, LONGER)
+
+    async def _hang_up(self, over: asyncio.Event) -> None:
+        """Restarts it in place, by the signal."""
+        before = self._starts()
+        self._daemon.signal(signal.SIGHUP)
+        await self._started_after(before)
+
+    async def _restart(self, over: asyncio.Event) -> None:
+        """Restarts it in place, over HTTP, again and again."""
+        for _ in range(self._chance.randint(1, 3)):
+            before = self._starts()
+            answer = await self._daemon.api.ask("POST", f"{API}/daemon/restart")
+            assert answer.status == 202, answer
+            await self._started_after(before)
+
+    async def _freeze(self, over: asyncio.Event) -> None:
+        """Lets it see nothing for longer than its deadlines; what answers must outlive that."""
+        self._daemon.signal(signal.SIGSTOP)
+        self._harm()
+        await asyncio.sleep(LONGER)
+        self._daemon.signal(signal.SIGCONT)
+
+    async def _delete_files(self, over: asyncio.Event) -> None:
+        """Deletes what somebody might who tidies up; the daemon must go on all the same."""
+        run_dir, log_dir = self._daemon.run_dir, self._daemon.log_dir
+        logs = [log_dir / f"comfyui_instance_{number}.log" for number in (*ASKED, *FROM_FILE)]
+        candidates = [
+            *logs,
+            *(run_dir / "queue").glob("*"),
+            *(run_dir / "session").glob("*"),
+            run_dir / "state.json",
+            self._daemon.root / "instances.json",
+        ]
+        for file in self._chance.sample(candidates, min(3, len(candidates))):
+            self._tell("story", f"deletes {file.name}")
+            if file in logs:
+                self._logless.add(logs.index(file))
+            if file.parent.name == "queue":
+                self._prompts.known.clear()  # until it is written anew
+            with suppress(OSError):
+                file.unlink()
+        assert (await self._daemon.api.ask("GET", "/livez")).status == 200
+
+    async def _stop_all(self, over: asyncio.Event) -> None:
+        """Stops all, once the callers have left off: it is the last wish then."""
+        over.set()
+        await asyncio.wait(self._asking)
+        everybody = [wishes for wishes in self._wishes if wishes.possible != {None}]
+        for wishes in everybody:
+            wishes.asked(NOT_WANTED)
+        answer = await self._daemon.api.ask("POST", f"{API}/stop-all")
+        assert answer.status in {200, 500, 503}, answer
+        await self._daemon.api.act(NUMBER, "start")
+
+    async def _nothing(self, over: asyncio.Event) -> None:
+        await asyncio.sleep(self._chance.random())
+
+    def _starts(self) -> int:
+        return len(self._daemon.events("daemon.started"))
+
+    async def _started_after(self, starts: int) -> None:
+        await until(lambda: self._starts() > starts)
 
     def _harm(self) -> None:
         """Kills an instance that nobody looks at."""
@@ -135,24 +211,66 @@ class Story:
             early.kill()
         await early.wait()
 
+    # ---- what must hold
+
+    @property
+    def _wishes(self) -> list[Wishes]:
+        return [*(each.wishes for each in self._subjects), *self._file.wishes]
+
     async def _check(self) -> None:
+        self._prompts.look()
         shown = {each["id"]: each for each in await self._daemon.api.show_all()}
+        for wishes in self._wishes:
+            wishes.check(shown.get(wishes.number))
+        assert shown[NUMBER]["wanted"], shown[NUMBER]
         for subject in self._subjects:
             found = shown.get(subject.number)
-            wanted = found["wanted"] if found else None
-            assert wanted in subject.wishes, (subject.number, subject.wishes, found)
             assert found is None or found["port"] == subject.port, found
-            subject.wishes = {wanted}
         await check_owners(self._daemon)
+        check_alone(self._daemon)
 
     async def _quiet_end(self) -> None:
         """Stops all; what they wrote must be in the logs then, whole and in order."""
+        self._tell("story", "the quiet end")
+        await self._prompts.finish()
+        self._prompts.check_ends()
+        await self._stopped()
+        for number in {*ASKED, *FROM_FILE} - self._logless:
+            check_lines(self._daemon, number)
+        check_alone(self._daemon)
+        await self._check_descriptors()
+
+    async def _stopped(self) -> None:
         answer = await self._daemon.api.ask("POST", f"{API}/stop-all")
         assert answer.status == 200, answer
 
         async def nothing_left() -> bool:
             return not pids_of(self._daemon)
 
-        await until_async(nothing_left, 10)
-        for subject in self._subjects:
-            check_lines(self._daemon, subject.number, self._gaps)
+        await until_async(nothing_left)
+
+    async def _check_descriptors(self) -> None:
+        """Two more lives of all and a restart in place leave as many as there were."""
+
+        async def cycle() -> None:
+            for subject in self._subjects:
+                environment = f"c{subject.number}"
+                await self._daemon.api.start(
+                    subject.number, subject.port, environment=environment, wait={"wait": "spawn"}
+                )
+            await self._stopped()
+
+        await self._hang_up(asyncio.Event())
+        await cycle()
+        before = kernel.descriptors(self._daemon.pid)
+        await self._hang_up(asyncio.Event())
+        await cycle()
+        await until(lambda: kernel.descriptors(self._daemon.pid) <= before)
+
+    # ---- what is told
+
+    def _teller(self, who: str) -> Callable[[str], None]:
+        return lambda what: self._tell(who, what)
+
+    def _tell(self, who: str, what: str) -> None:
+        self.told.append(f"{time.monotonic() - self._began:8.3f} {who}: {what}")

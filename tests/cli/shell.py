@@ -7,19 +7,19 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tests.scenarios.harness import Daemon
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import bounded, until
 
 COMFYSUP = (sys.executable, "-m", "comfysup")
-HANG = 45
-"""Seconds that no command takes; a start of the scripts waits 25."""
 
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -51,7 +51,27 @@ class Shell:
     async def run(self, *words: object, **variables: object) -> Said:
         """Runs a command to its end; its output goes into pipes."""
         process = await self.begin(*words, **variables)
-        out, err = await asyncio.wait_for(process.communicate(), HANG)
+        async with bounded():
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Said(process.returncode, out.decode(), err.decode())
+
+    async def script(self, text: str) -> Said:
+        """Runs a line of bash to its end, in which `comfysup` is this program."""
+        function = f'comfysup() {{ {shlex.join(COMFYSUP)} "$@"; }}'
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            f"{function}\n{text}",
+            env=self.environ({}),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._daemon.root,
+        )
+        self._processes.append(process)
+        async with bounded():
+            out, err = await process.communicate()
         assert process.returncode is not None
         return Said(process.returncode, out.decode(), err.decode())
 
@@ -73,11 +93,16 @@ class Shell:
         return await self.run("legacy", *words, **variables)
 
     async def on_terminal(
-        self, *words: object, columns: int = 120, until_seen: str = "", **variables: object
+        self,
+        *words: object,
+        columns: int = 120,
+        until_seen: str = "",
+        then: Callable[[asyncio.subprocess.Process], object] | None = None,
+        **variables: object,
     ) -> tuple[int, str]:
         """Runs a command on a terminal; returns its exit code and all that was shown.
 
-        With `until_seen` Ctrl-C is given once that is there.
+        With `until_seen` Ctrl-C is given once that is there, or `then` called with the process.
         """
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -96,8 +121,12 @@ class Shell:
         reading = asyncio.ensure_future(asyncio.to_thread(_read_all, ours, seen))
         if until_seen:
             await until(lambda: until_seen in seen.decode(errors="replace"))
-            process.send_signal(signal.SIGINT)
-        code = await asyncio.wait_for(process.wait(), HANG)
+            if then is None:
+                process.send_signal(signal.SIGINT)
+            else:
+                then(process)
+        async with bounded():
+            code = await process.wait()
         await reading
         os.close(ours)
         return code, seen.decode(errors="replace").replace("\r\n", "\n")

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.scenarios.waiting import HANG
 
 ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.sh"
 
@@ -26,6 +28,9 @@ class Entrypoint:
         count = f'calls=$(wc -l < "{self._calls}"); echo "$*" >> "{self._calls}"'
         program.write_text(f"#!/bin/sh\n{count}\n{comfysup}\n")
         program.chmod(0o755)
+        pause = self._directory / "sleep"
+        pause.write_text(f"#!/bin/sh\n{PAUSE.format(self._directory)}\n")
+        pause.chmod(0o755)
         self._calls.touch()
         with self._said.open("w") as said:
             self._process = subprocess.Popen(
@@ -47,11 +52,27 @@ class Entrypoint:
     def calls(self) -> list[str]:
         return self._calls.read_text().splitlines()
 
+    def delays(self) -> list[int]:
+        """The seconds that it slept between two daemons."""
+        file = self._directory / "delays"
+        return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+    def hold(self, seconds: int) -> None:
+        """Makes sleeps of so many seconds endless."""
+        (self._directory / "hold").write_text(f"{seconds}\n")
+
     def until_called(self, times: int) -> None:
-        give_up = time.monotonic() + 20
-        while len(self.calls()) < times:
-            assert time.monotonic() < give_up, self.calls()
-            time.sleep(0.01)
+        self.until(lambda: len(self.calls()) >= times)
+
+    def until_served(self) -> None:
+        """Waits until `SERVE` would hear a signal."""
+        self.until(lambda: self.calls()[-1:] == ["served"])
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + HANG
+        while not condition():
+            assert time.monotonic() < give_up, (self.calls(), self.delays())
+            time.sleep(0.003)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -59,7 +80,7 @@ class Entrypoint:
 
     def ended(self) -> tuple[int, str]:
         assert self._process is not None
-        return self._process.wait(20), self._said.read_text()
+        return self._process.wait(HANG), self._said.read_text()
 
     def close(self) -> None:
         if self._process is not None:
@@ -75,7 +96,15 @@ def entrypoint(tmp_path: Path) -> Iterator[Entrypoint]:
     one.close()
 
 
-SERVE = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done"
+PAUSE = """
+case $1 in *.*) exec /bin/sleep "$1" ;; esac
+echo "$1" >> '{0}/delays'
+read -r hold 2> /dev/null < '{0}/hold' || hold=none
+[ "$1" != "$hold" ] || exec /bin/sleep 3600
+"""
+"""A `sleep` that takes no time for whole seconds, but for those that are held."""
+
+SERVE = "trap 'echo bye; exit 0' TERM; echo served >> ${0%/*}/calls; while :; do sleep 0.05; done"
 DIE_ONCE = '[ "$calls" -gt 0 ] || exit 137'
 
 
@@ -84,18 +113,17 @@ def test_a_signal_ends_the_daemon_and_its_exit_code_is_returned(
     entrypoint: Entrypoint, number: signal.Signals
 ) -> None:
     entrypoint.start(SERVE)
-    entrypoint.until_called(1)
-    time.sleep(0.2)
+    entrypoint.until_served()
 
     entrypoint.signal(number)
 
     assert entrypoint.ended() == (0, "bye\n")
-    assert entrypoint.calls() == ["serve"]
+    assert entrypoint.calls() == ["serve", "served"]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.002, 0.004, 0.008, 0.016, 0.032])
 def test_a_signal_is_never_too_early(entrypoint: Entrypoint, delay: float) -> None:
-    entrypoint.start('[ "$2" = --end ] && exit 0; sleep 60')
+    entrypoint.start('[ "$2" = --end ] && exit 0; exec /bin/sleep 3600')
     time.sleep(delay)
 
     entrypoint.signal(signal.SIGTERM)
@@ -107,8 +135,7 @@ def test_a_signal_is_never_too_early(entrypoint: Entrypoint, delay: float) -> No
 
 def test_a_daemon_that_dies_is_started_again_at_once(entrypoint: Entrypoint) -> None:
     entrypoint.start(f"{DIE_ONCE}; {SERVE}")
-    entrypoint.until_called(2)
-    time.sleep(0.2)
+    entrypoint.until_served()
 
     entrypoint.signal(signal.SIGTERM)
 
@@ -118,35 +145,31 @@ def test_a_daemon_that_dies_is_started_again_at_once(entrypoint: Entrypoint) -> 
 
 
 def test_one_that_goes_on_dying_waits_longer(entrypoint: Entrypoint) -> None:
-    began = time.monotonic()
     entrypoint.start("exit 1")
 
-    entrypoint.until_called(4)
+    entrypoint.until_called(9)
 
-    assert 2.9 < time.monotonic() - began < 10  # 0, 1 and 2 seconds
+    assert entrypoint.delays()[:8] == [0, 1, 2, 4, 8, 16, 30, 30]
     entrypoint.signal(signal.SIGTERM)
     entrypoint.ended()
 
 
 def test_a_stop_between_two_lives_ends_what_the_last_one_left(entrypoint: Entrypoint) -> None:
+    entrypoint.hold(2)
     entrypoint.start('[ "$2" != --end ] || exit 0; exit 1')
-    entrypoint.until_called(3)
-    time.sleep(0.3)
-    began = time.monotonic()
+    entrypoint.until(lambda: 2 in entrypoint.delays())
 
     entrypoint.signal(signal.SIGTERM)
 
     assert entrypoint.ended()[0] == 0
-    assert time.monotonic() - began < 1
     assert entrypoint.calls()[-1] == "serve --end"
 
 
 def test_a_daemon_that_dies_of_the_stop_has_a_successor_that_ends_the_rest(
     entrypoint: Entrypoint,
 ) -> None:
-    entrypoint.start('[ "$2" != --end ] || exit 0; exec sleep 60')
+    entrypoint.start('[ "$2" != --end ] || exit 0; exec /bin/sleep 3600')
     entrypoint.until_called(1)
-    time.sleep(0.2)
 
     entrypoint.signal(signal.SIGTERM)
 
@@ -160,6 +183,18 @@ def test_an_end_that_was_meant_is_the_end(entrypoint: Entrypoint, code: int) -> 
 
     assert entrypoint.ended() == (code, "")
     assert entrypoint.calls() == ["serve"]
+
+
+def test_wrong_settings_do_not_end_a_container_in_which_a_daemon_has_run(
+    entrypoint: Entrypoint,
+) -> None:
+    """Its instances would end with it."""
+    entrypoint.start('[ "$calls" -gt 0 ] || exit 137; [ "$calls" -gt 2 ] || exit 2; ' + SERVE)
+
+    entrypoint.until_called(4)
+    entrypoint.signal(signal.SIGTERM)
+
+    assert entrypoint.ended()[0] == 0
 
 
 def test_a_given_command_is_run_instead(entrypoint: Entrypoint) -> None:

@@ -1,8 +1,9 @@
 """`comfysup env`, `config check`, `reload`, `daemon`, and the completion."""
 
 from tests.cli.conftest import WriteInstances
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, plain
 from tests.scenarios.harness import Daemon
+from tests.scenarios.programs import Program
 
 
 async def test_environments_are_listed_and_checked(daemon: Daemon, shell: Shell) -> None:
@@ -49,7 +50,7 @@ async def test_models_that_are_in_use_are_not_moved(daemon: Daemon, shell: Shell
     said = await shell.run("env", "link", "comm")
 
     assert said.code == 1
-    assert "instance 0 'instance_0' must be stopped" in said.err
+    assert "stop instance 0 'instance_0' first" in said.err
 
 
 async def test_a_workspace_without_environments_says_what_it_lacks(
@@ -60,6 +61,11 @@ async def test_a_workspace_without_environments_says_what_it_lacks(
     said = await shell.run("env", "list")
 
     assert said.out == f"No environments: there is no ComfyUI-<name> in {daemon.workspace}\n"
+    checked = await shell.run("env", "check")
+    assert (checked.code, checked.err) == (
+        1,
+        f"comfysup: there is no ComfyUI-<name> in {daemon.workspace}\n",
+    )
     assert (await shell.run("env", "list", "--json")).json == []
 
 
@@ -80,6 +86,15 @@ async def test_a_good_file_is_shown_as_it_was_understood(
     assert [each["enabled"] for each in default.json["instances"]] == [True, False]
 
 
+async def test_a_relative_file_in_a_removed_directory_is_told(shell: Shell) -> None:
+    said = await shell.script("mkdir gone && cd gone && rmdir ../gone && comfysup config check x")
+
+    assert said.code == 1
+    assert said.err == (
+        "comfysup: cannot find x: the current directory has been removed; name an absolute path\n"
+    )
+
+
 async def test_all_mistakes_of_a_file_are_told_with_their_places(
     daemon: Daemon, shell: Shell
 ) -> None:
@@ -97,13 +112,78 @@ async def test_all_mistakes_of_a_file_are_told_with_their_places(
     assert [each["line"] for each in report.json["mistakes"]] == [2, 3]
 
 
+async def test_a_wrong_variable_hides_no_mistake_of_the_file_that_another_names(
+    daemon: Daemon, shell: Shell
+) -> None:
+    file = daemon.root / "named.json"
+    file.write_text('{"instances": [\n{"id": 0, "port": 99999}]}')
+
+    said = await shell.run(
+        "config", "check", COMFYSUP_INSTANCES_FILE=file, COMFYSUP_STOP_GRACE="soon"
+    )
+
+    assert said.code == 1
+    assert "settings: COMFYSUP_STOP_GRACE must be" in said.err
+    assert f"{file}: line 2, instances[0].port: must be" in said.err
+    assert "there is no" not in said.err
+
+
+async def test_an_environment_that_cannot_be_used_is_a_mistake(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    file = daemon.root / "instances.json"
+    Program(daemon.workspace, "broken")
+    (daemon.workspace / "ComfyUI-broken" / "main.py").unlink()
+    write_instances(
+        {"id": 0},
+        {"id": 1, "environment": "nosuch"},
+        {"id": 2, "environment": "broken"},
+        {"id": 3, "environment": "later", "enabled": False},
+    )
+    workspace = {"COMFYSUP_WORKSPACE": daemon.workspace}
+
+    said = await shell.run("config", "check", file, **workspace)
+    report = await shell.run("config", "check", file, "--json", **workspace)
+    elsewhere = await shell.run("config", "check", file, COMFYSUP_WORKSPACE=daemon.root / "none")
+
+    assert (said.code, report.code) == (1, 1)
+    assert "instance 1 'instance_1': there is no environment 'nosuch'" in said.err
+    assert "instance 2 'instance_2': " in said.err
+    assert "instance_3" not in said.err
+    assert len(report.json["environments"]) == 2
+    assert elsewhere.code == 0
+    assert "no environment was checked; COMFYSUP_WORKSPACE names" in elsewhere.err
+
+
+async def test_a_dry_run_says_what_a_reload_would_do_and_why(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    ports = [daemon.ports.reserve() for _ in range(2)]
+    await daemon.api.start(0, ports[0], name="main", extra_args=["--lowvram"])
+    pid = (await daemon.api.show(0))["pid"]
+    write_instances({"id": 0, "port": ports[0], "name": "main"}, {"id": 1, "port": ports[1]})
+
+    said = await shell.run("reload", "--dry-run")
+
+    assert said.code == 0
+    replaced = "a caller started it with other settings than instances.json"
+    assert said.lines == [
+        "would start: 1 'instance_1': new in instances.json",
+        f"would restart: 0 'main': {replaced}: extra_args --lowvram → none",
+    ]
+    assert (await daemon.api.show(0))["pid"] == pid
+    plan = (await shell.run("reload", "--json")).json["plan"]
+    assert [(each["id"], each["action"]) for each in plan] == [(0, "restart"), (1, "start")]
+
+
 async def test_a_file_that_is_named_must_be_there(daemon: Daemon, shell: Shell) -> None:
     file = daemon.root / "none.json"
 
     named = await shell.run("config", "check", file)
     default = await shell.run("config", "check", COMFYSUP_INSTANCES_FILE=file)
 
-    assert (named.code, named.err) == (1, f"environment: there is no {file}\n")
+    assert f"there is no {file}" in default.out
+    assert (named.code, named.err) == (1, f"comfysup: there is no {file}\n")
     assert default.code == 0
 
 
@@ -129,6 +209,9 @@ async def test_the_daemon_tells_of_itself(daemon: Daemon, shell: Shell) -> None:
     assert said.code == 0
     assert said.lines[0].startswith(f"comfysup {facts['version']}, pid {daemon.pid}, up for ")
     assert f"  workspace = {daemon.workspace}" in said.lines
+    assert "  autolaunch = false" in said.lines
+    assert "  restart = always" in said.lines
+    assert "{" not in said.out
 
 
 async def test_the_daemon_starts_anew_in_place(daemon: Daemon, shell: Shell) -> None:
@@ -138,7 +221,7 @@ async def test_the_daemon_starts_anew_in_place(daemon: Daemon, shell: Shell) -> 
     said = await shell.run("daemon", "restart", "--json")
 
     assert said.code == 0, said
-    assert said.json["uptime_seconds"] < 20
+    assert len(daemon.events("daemon.started")) == 2
     after = await daemon.api.show(0)
     assert (after["pid"], after["generation"]) == (before["pid"], before["generation"])
 
@@ -163,3 +246,45 @@ async def test_shells_complete_commands_and_names(daemon: Daemon, shell: Shell) 
         assert said.code == 0
         assert f"_COMFYSUP_COMPLETE={kind}_complete" in said.out
     assert (await shell.run("completion", "tcsh")).code == 2
+
+
+async def test_what_an_environment_says_steers_no_terminal(daemon: Daemon, shell: Shell) -> None:
+    comm = daemon.workspace / "ComfyUI-comm"
+    (comm / "comfyui_version.py").write_text('__version__ = "1\x1b]0;x\x07\x9b2J\u202e\u2028"')
+    (daemon.workspace / "ComfyUI-\u202ebad\n\x9b").mkdir()
+    hostile = "\x1b\x07\x9b\u202e\u2028"
+
+    said = [
+        await shell.run("env", *words)
+        for words in (["list"], ["check"], ["list", "--json"], ["check", "--json"])
+    ]
+    _, shown = await shell.on_terminal("env", "list")
+    refused = await shell.run("start", "\u202e\x9b")
+    answer = await daemon.api.ask("GET", "/api/comfyui/environments")
+
+    texts = [each.out + each.err for each in (*said, refused)] + [plain(shown)]
+    assert [char for text in texts for char in text if char in hostile] == []
+    assert len(said[0].lines) == 2
+    assert {each["name"] for each in said[2].json} == {"comm", "\u202ebad\n\x9b"}
+    versions = {each["name"]: each["comfyui_version"] for each in answer.body["environments"]}
+    assert versions["comm"] == "1\x1b]0;x\x07\x9b2J\u202e\u2028"
+
+
+async def test_an_environment_that_instances_json_names_in_vain_is_a_mistake(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    write_instances(
+        {"id": 0},
+        {"id": 1, "environment": "gone"},
+        {"id": 2, "environment": "gone", "enabled": False},
+    )
+    file, here = daemon.root / "instances.json", {"COMFYSUP_WORKSPACE": daemon.workspace}
+    checked = await shell.run("config", "check", file, **here)
+    as_json = await shell.run("config", "check", file, "--json", **here)
+    elsewhere = await shell.run("config", "check", file, COMFYSUP_WORKSPACE=daemon.root / "no")
+
+    assert (checked.code, as_json.code, elsewhere.code) == (1, 1, 0)
+    assert f"{file}: line 1, instance 1 'instance_1': there is no environment 'gone'" in checked.err
+    assert "instance_0" not in checked.err
+    assert "instance_2" not in checked.err
+    assert len(as_json.json["environments"]) == 1

@@ -1,12 +1,16 @@
 """`comfysup start`, `stop`, `restart` and `status`."""
 
-import asyncio
 import signal
 
+from comfysup.demo.workspace import build_environment
 from tests.cli.conftest import WriteInstances
 from tests.cli.shell import Shell
+from tests.scenarios import kernel
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, Program
+from tests.scenarios.prompts import Comfy, sleep
+from tests.scenarios.test_rescue import known
+from tests.scenarios.waiting import until
 
 
 async def test_start_says_that_it_is_ready_and_where(daemon: Daemon, shell: Shell) -> None:
@@ -18,7 +22,7 @@ async def test_start_says_that_it_is_ready_and_where(daemon: Daemon, shell: Shel
 
     pid = (await daemon.api.show("main"))["pid"]
     assert said.code == 0
-    assert said.out.startswith(f"Instance 0 'main' is ready on port {port}, pid {pid}, after ")
+    assert said.out.startswith(f"Instance 0 'main' is ready on port {port}, pid {pid}, loaded in ")
 
 
 async def test_start_finds_in_the_file_what_the_table_lacks(
@@ -68,6 +72,7 @@ async def test_an_unknown_reference_is_answered_with_what_there_is(
 
     assert said.code == 1
     assert "no instance 'mian'; there are: 0 'main'" in said.err
+    assert "did you mean 'main'?" in said.err
     assert "instances.json has: 5 'other', and mistakes: see `comfysup config check`" in said.err
 
 
@@ -79,9 +84,13 @@ async def test_a_start_that_fails_tells_the_reason(daemon: Daemon, shell: Shell)
 
     said = await shell.run("start", "0")
 
+    as_json = await shell.run("start", "0", "--json")
+
     assert (said.code, said.out) == (1, "")
     assert "cannot start instance 0" in said.err
     assert "No module named torch" in said.err
+    assert (as_json.code, as_json.json["code"]) == (1, "start_failed")
+    assert "No module named torch" in as_json.json["detail"]
 
 
 async def test_a_start_that_takes_too_long_goes_on_and_is_no_success(
@@ -116,6 +125,24 @@ async def test_all_means_all(daemon: Daemon, shell: Shell, write_instances: Writ
     assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
 
 
+async def test_several_references_are_acted_on_at_once(daemon: Daemon, shell: Shell) -> None:
+    for number in range(3):
+        await daemon.api.start(number, daemon.ports.reserve(), name=f"n{number}")
+
+    stopped = await shell.run("stop", "n0", "1", "n0")
+    started = await shell.run("start", "n0", "nobody", "1", "--json")
+    removed = await shell.run("rm", "0", "n2")
+
+    assert stopped.out == "Instance 0 'n0' stopped\nInstance 1 'n1' stopped\n"
+    assert (started.code, [each.get("id") for each in started.json]) == (1, [0, None, 1])
+    assert (started.json[1]["ref"], started.json[1]["code"]) == ("nobody", "unknown_instance")
+    assert (removed.code, removed.lines) == (
+        0,
+        ["Instance 0 'n0' removed", "Instance 2 'n2' removed"],
+    )
+    assert [each["id"] for each in (await shell.run("status", "--json")).json] == [1]
+
+
 async def test_a_rolling_restart_ends_with_the_first_that_fails(
     daemon: Daemon, shell: Shell
 ) -> None:
@@ -133,8 +160,11 @@ async def test_a_rolling_restart_ends_with_the_first_that_fails(
 
 async def test_a_reference_and_all_together_are_wrong_usage(shell: Shell) -> None:
     for verb in ("start", "stop", "restart"):
-        assert (await shell.run(verb)).code == 2
-        assert (await shell.run(verb, "main", "--all")).code == 2
+        neither = await shell.run(verb)
+        both = await shell.run(verb, "main", "--all")
+        assert (neither.code, both.code) == (2, 2)
+        assert "or pass --all" in neither.err
+        assert "--all cannot be combined with" in both.err
     assert (await shell.run("restart", "main", "--rolling")).code == 2
 
 
@@ -148,13 +178,35 @@ async def test_a_drain_is_passed_on(daemon: Daemon, shell: Shell) -> None:
     assert (await shell.run("restart", "0", "--drain", "-1")).code == 2
 
 
+async def test_the_choice_of_prompts_is_passed_on(daemon: Daemon, shell: Shell) -> None:
+    build_environment(daemon.workspace, "standin")
+    port = daemon.ports.reserve()
+    await daemon.api.start(0, port, environment="standin")
+    comfy = Comfy(port)
+    await comfy.hand_in(sleep(600), "hangs")
+    await comfy.hand_in(sleep(600), "waits")
+    await comfy.runs("hangs")
+    await known(daemon, 1, 1)
+
+    restarted = await shell.run("restart", "0", "--drop-running")
+
+    assert restarted.code == 0, restarted
+    await comfy.runs("waits")
+    assert await comfy.queue() == (["waits"], [])
+    await known(daemon, 1, 0)
+    assert (await shell.run("stop", "0", "--rescue", "none")).code == 0
+    assert (await shell.run("start", "0")).code == 0
+    assert await comfy.queue() == ([], [])
+    assert (await shell.run("stop", "0", "--rescue", "some")).code == 2
+
+
 async def test_who_is_tired_of_waiting_leaves_and_the_instance_goes_on(
     daemon: Daemon, shell: Shell
 ) -> None:
     Program(daemon.workspace, "slow", NEVER_READY)
     await daemon.api.start(0, daemon.ports.reserve(), environment="slow", wait={"wait": "spawn"})
     waiting = await shell.begin("start", "0")
-    await asyncio.sleep(0.5)
+    await until(lambda: kernel.has_socket(waiting.pid))
 
     waiting.send_signal(signal.SIGINT)
 

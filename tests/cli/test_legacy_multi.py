@@ -6,7 +6,6 @@ from typing import Any
 from tests.cli.conftest import WriteInstances
 from tests.cli.shell import Shell
 from tests.scenarios.harness import Daemon
-from tests.scenarios.ports import refuses
 from tests.scenarios.programs import Program
 
 
@@ -130,8 +129,7 @@ async def test_one_is_started_and_stopped_by_its_name(
 async def test_an_instance_is_started_on_each_port(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
-    ports = (daemon.ports.reserve() for _ in range(100))
-    base = next(port for port in ports if refuses(port + 1) and refuses(port + 2))
+    base = daemon.ports.reserve_row(3)
     write_instances({"id": 9, "port": base + 1, "name": "filed", "enabled": False})
 
     said = await shell.legacy("multi", "start-ports", f"{base}-{base + 2}", COMFYUI_BASE_PORT=base)

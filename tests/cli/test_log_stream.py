@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 SCRIPT = """
-import sys, time
-from comfysup.cli.log_stream import LogStream
+import sys
+from comfysup.cli.log_format import LogStream
 stream = LogStream()
-began = time.monotonic()
 for number in range(3_000):
     stream.write(f"{number:099}\\n")
-print(time.monotonic() - began, flush=True)
+print("written", flush=True)
 sys.stdin.readline()
 stream.write("after\\n")
 """
@@ -30,14 +29,13 @@ def test_a_reader_that_stops_holds_up_nothing_and_is_told_what_it_missed() -> No
         os.close(writer)
         assert process.stdin is not None
         assert process.stdout is not None
-        took = float(process.stdout.readline())
+        process.stdout.readline()  # held up, it would never say so
         with os.fdopen(reader, encoding="ascii") as log:
             begun = [log.readline() for _ in range(100)]
             process.stdin.write("\n")
             process.stdin.flush()
             rest = log.readlines()
 
-    assert took < 5
     assert begun == [f"{number:099}\n" for number in range(100)]
     assert rest[-1] == "after\n"
     assert '"log.lost"' in rest[-2]

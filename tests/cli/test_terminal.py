@@ -1,27 +1,36 @@
 """What people see at a terminal."""
 
+import re
+
+import pytest
+
+from comfysup.api.views.overview import width
 from tests.cli.shell import Shell, plain
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
 
 
-async def test_the_table_is_coloured_and_keeps_to_the_terminal(
-    daemon: Daemon, shell: Shell
+@pytest.mark.parametrize("columns", [60, 80, 200])
+async def test_status_fits_the_terminal_and_cuts_nothing(
+    daemon: Daemon, shell: Shell, columns: int
 ) -> None:
-    Program(daemon.workspace, "broken", f"echo '{'long words ' * 20}'; exit 1")
-    await daemon.api.start(0, daemon.ports.reserve(), name="main")
-    await daemon.api.start(1, daemon.ports.reserve(), name="broken", environment="broken")
+    words = "word " * 30 + "end"
+    Program(daemon.workspace, "broken", f"echo '{words}'; exit 1")
+    ports = [daemon.ports.reserve() for _ in range(2)]
+    await daemon.api.start(0, ports[0], name="メイン" * 10)
+    await daemon.api.start(1, ports[1], name="broken", environment="broken")
 
-    code, shown = await shell.on_terminal("status", columns=100)
+    code, shown = await shell.on_terminal("status", columns=columns)
 
-    lines = plain(shown).splitlines()
+    text = plain(shown)
     assert code == 0
     assert "\x1b[32mrunning" in shown
-    assert lines[0].split()[:4] == ["ID", "NAME", "ENVIRONMENT", "PORT"]
-    assert lines[1].split()[:3] == ["0", "main", "comm"]
-    assert len(lines) == 3
-    assert max(map(len, lines)) <= 100
-    assert lines[2].rstrip().endswith("…")
+    assert max(map(width, text.splitlines())) <= columns
+    assert all(str(port) in text for port in ports)
+    assert "backoff" in text
+    assert "reason: " in text
+    assert text.split().count("word") + text.split().count("end") >= 31
+    assert "…" not in text
 
 
 async def test_no_instances_say_what_to_do(shell: Shell) -> None:
@@ -31,15 +40,19 @@ async def test_no_instances_say_what_to_do(shell: Shell) -> None:
 
 
 async def test_a_live_line_shows_what_loads(daemon: Daemon, shell: Shell) -> None:
-    Program(daemon.workspace, "slow", f"echo loading the nodes; sleep 1; {SERVE}")
+    gate = daemon.root / "gate"
+    loading = f"echo loading the nodes; while [ ! -e {gate} ]; do sleep 0.05; done; {SERVE}"
+    Program(daemon.workspace, "slow", loading)
     await daemon.api.start(
         0, daemon.ports.reserve(), name="main", environment="slow", wait={"wait": "spawn"}
     )
 
-    code, shown = await shell.on_terminal("start", "main")
+    code, shown = await shell.on_terminal(
+        "start", "main", until_seen="loading the nodes", then=lambda _process: gate.touch()
+    )
 
     assert code == 0
-    assert "main  starting  0 s  loading the nodes" in plain(shown)
+    assert re.search(r"main  starting  \d+ s  loading the nodes", plain(shown))
     assert plain(shown).splitlines()[-1].lstrip().startswith("Instance 0 'main' is ready on port")
 
 

@@ -17,26 +17,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/container/" in item.nodeid:
             item.add_marker(pytest.mark.container)
             # The first one waits for the image.
-            item.add_marker(pytest.mark.timeout(420))
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 @pytest.fixture(scope="session")
-def product() -> str:
+def product() -> Iterator[str]:
     """The image of this repository."""
     if reason := engine.obstacle():
         pytest.skip(reason)
     tag = "localhost/comfysup:tests"
-    engine.build(tag, ".")
-    return tag
+    engine.build(tag, str(engine.ROOT))
+    yield tag
+    engine.remove(tag)
 
 
 @pytest.fixture(scope="session")
-def image(product: str) -> str:
+def image(product: str) -> Iterator[str]:
     """The same with environments in it."""
     tag = "localhost/comfysup:standins"
     here = str(engine.HERE)
     engine.build(tag, "--build-arg", f"COMFYSUP={product}", "--file", f"{here}/Containerfile", here)
-    return tag
+    yield tag
+    engine.remove(tag)
 
 
 @pytest.fixture

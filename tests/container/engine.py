@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.scenarios.waiting import HANG
+
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
 PODMAN: Final = HERE / "podman"
@@ -24,7 +26,7 @@ headers = {"Content-Type": "application/json"} if body else {}
 url, data = "http://127.0.0.1:8001" + path, body.encode() or None
 request = urllib.request.Request(url, data, headers, method=method)
 try:
-    answer = urllib.request.urlopen(request, timeout=60)
+    answer = urllib.request.urlopen(request, timeout=120)
 except urllib.error.HTTPError as error:
     answer = error
 print(json.dumps([answer.status, json.load(answer)]))
@@ -45,16 +47,18 @@ class Said:
         return self.out.splitlines()
 
 
-def run(*command: object, within: float = 60, **variables: str) -> Said:
-    done = subprocess.run(
-        list(map(str, command)),
-        capture_output=True,
-        text=True,
-        timeout=within,
-        check=False,
-        env={**os.environ, **variables},
-        cwd=ROOT,
-    )
+def run(*command: object, within: float = 300, **variables: str) -> Said:
+    # Not in the repository: what watches a container writes a file `oom` where it was started.
+    with tempfile.TemporaryDirectory() as directory:
+        done = subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+            env={**os.environ, **variables},
+            cwd=directory,
+        )
     return Said(done.returncode, done.stdout, _without_noise(done.stderr))
 
 
@@ -74,8 +78,14 @@ def obstacle() -> str:
 
 
 def build(tag: str, *options: str) -> None:
-    built = run(PODMAN, "build", "--quiet", "--tag", tag, *options, within=300)
+    built = run(PODMAN, "build", "--quiet", "--tag", tag, *options, within=600)
     assert built.code == 0, built.err[-3000:]
+
+
+def remove(*tags: str) -> None:
+    """Removes images; the base image stays, as one that was pulled would."""
+    for tag in tags:
+        run(PODMAN, "rmi", "--force", tag)
 
 
 class Container:
@@ -178,11 +188,11 @@ class Container:
         run(PODMAN, "rm", "--force", "--time", "0", "--volumes", self.id)
 
 
-def until(condition: Callable[[], object], within: float = 30) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Waits for a condition; each look takes the time of a process."""
-    give_up = time.monotonic() + within
+    give_up = time.monotonic() + HANG
     while not condition():
-        assert time.monotonic() < give_up, f"not so after {within:g} s"
+        assert time.monotonic() < give_up, f"not so after {HANG:g} s"
         time.sleep(0.05)
 
 

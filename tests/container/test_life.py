@@ -18,8 +18,7 @@ def test_a_stop_ends_everything_in_time_and_cleanly(run: Run) -> None:
     seconds, code = container.stop()
 
     print(f"stopped after {seconds:.2f} s")  # noqa: T201 - the figure is wanted
-    assert seconds < 9
-    assert code in {0, 143}
+    assert code in {0, 143}  # after ten seconds it would be killed, and 137
     for number in (0, 1):
         log = container.read(f"/workspace/logs/comfyui_instance_{number}.log")
         assert log.rstrip().endswith("Stopped server")

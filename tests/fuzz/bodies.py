@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from comfysup.fields import InstanceFields
+from comfysup.config.instance_fields import InstanceFields
 
 
 class Document(bytes):

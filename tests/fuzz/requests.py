@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from comfysup.web.routes import ROUTES
+from comfysup.api.routes.table import ROUTES
 from tests.fuzz.bodies import ENVIRONMENTS, INJECTIONS, Document, bodies
 
 REFS = [

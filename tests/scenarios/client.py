@@ -31,7 +31,7 @@ class Client:
 
     def __init__(self, socket: Path, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
-        timeout = aiohttp.ClientTimeout(total=60)
+        timeout = aiohttp.ClientTimeout(total=HANG)
         self._local = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(socket), limit=0), timeout=timeout
         )

@@ -7,18 +7,19 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from tests.scenarios import kernel
 from tests.scenarios.client import Client
 from tests.scenarios.ports import Ports
-from tests.scenarios.waiting import until, until_async
+from tests.scenarios.waiting import bounded, until, until_async
 
 SERVE = (sys.executable, "-m", "comfysup", "serve")
 
 POLICY = {
-    "startup_timeout": 60,
+    "startup_timeout": 600,
     "stop_grace": 20,
     "shutdown_grace": 8,
     "backoff_initial": 0.05,
@@ -27,6 +28,9 @@ POLICY = {
 }
 """What a test does not say itself: quick where it waits for time to pass, patient where that
 would be a failure on a loaded machine."""
+
+ZOMBIE = 30.0
+"""Seconds after which a zombie is one that nobody reaps. It ends only tests that fail."""
 
 DEFECTS = (
     "Traceback",
@@ -100,10 +104,11 @@ class Daemon:
         assert self._process is not None, "not started"
         self._process.send_signal(number)
 
-    async def ended(self, within: float = 30) -> int:
+    async def ended(self) -> int:
         """Waits for its end, and returns its exit code."""
         assert self._process is not None, "not started"
-        return await asyncio.wait_for(self._process.wait(), within)
+        async with bounded():
+            return await self._process.wait()
 
     async def kill(self) -> None:
         """Ends it with no time to say or do anything; `start` starts the next one."""
@@ -140,20 +145,34 @@ class Daemon:
             if self._process is None or pid != self._process.pid
         }
 
+    def open_outputs(self) -> list[str]:
+        """The outputs of instances that it has open: a thread closes them after the answer."""
+        opened = []
+        for each in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                opened.append(str(each.readlink()))
+        return [each for each in opened if each.startswith(str(self.run_dir / "fifo"))]
+
     async def close(self) -> None:
         """Ends it as `docker stop` does, and checks that nothing is left and nothing broke."""
         try:
-            zombies = await self._end()
-            left = self.processes()
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-            print("\n".join(self._log_text().splitlines()[-60:]))  # noqa: T201 - shown on failure
+            try:
+                zombies = await self._end()
+            finally:
+                left = self.processes()
+                for pid in left:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                log = self._log_text().splitlines()[-200:]
+                print("\n".join(log))  # noqa: T201 - shown on failure
             assert not zombies, f"zombies of the daemon: {zombies}"
             assert not left, f"left alive: {left}"
             self._check_log()
         finally:
             self.ports.close()
             shutil.rmtree(self.root, ignore_errors=True)
+            rest = sorted(map(str, self.root.rglob("*")))
+            assert not self.root.exists(), f"written while it was removed: {rest}"
 
     async def _end(self) -> list[int]:
         if self._client is not None:
@@ -164,12 +183,13 @@ class Daemon:
         if self._process.returncode is None:
             # One may be about to be reaped; none stays.
             try:
-                await until(lambda: not kernel.zombies_of(self.pid), 5)
+                await until(lambda: not kernel.zombies_of(self.pid), ZOMBIE)
             except AssertionError:
                 zombies = kernel.zombies_of(self.pid)
             self.signal(signal.SIGTERM)
         try:
-            assert self.exit_code == await self.ended()
+            code = await self.ended()
+            assert self.exit_code == code, f"it ended with {code}"
         finally:
             if self._process.returncode is None:
                 self._process.kill()

@@ -54,6 +54,14 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a number is all
 
 
+def has_socket(pid: int) -> bool:
+    """Whether a process has a socket open: a command that has one asks its daemon."""
+    directory = Path(f"/proc/{pid}/fd")
+    with suppress(OSError):
+        return any(each.readlink().name.startswith("socket:") for each in directory.iterdir())
+    return False
+
+
 def limit_for(pid: int, free: int) -> int:
     """The RLIMIT_NOFILE under which a process can open so many descriptors more."""
     used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208 - likewise

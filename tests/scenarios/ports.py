@@ -1,6 +1,7 @@
 """Ports that nobody else gets while a test uses them."""
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 
@@ -16,8 +17,24 @@ class Ports:
     _held: list[socket.socket] = field(default_factory=list)
 
     def reserve(self) -> int:
+        return self._bind(0)
+
+    def reserve_row(self, count: int) -> int:
+        """Reserves so many ports in a row, and returns the first."""
+        while True:
+            first = self.reserve()
+            with suppress(OSError, OverflowError):  # somebody has one of them, or there is none
+                for port in range(first + 1, first + count):
+                    self._bind(port)
+                return first
+
+    def _bind(self, wanted: int) -> int:
         holder = socket.socket()
-        holder.bind(("0.0.0.0", 0))  # noqa: S104 - what ComfyUI binds to
+        try:
+            holder.bind(("0.0.0.0", wanted))  # noqa: S104 - what ComfyUI binds to
+        except (OSError, OverflowError):
+            holder.close()
+            raise
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._held.append(holder)
         port: int = holder.getsockname()[1]

@@ -6,13 +6,11 @@ import signal
 import subprocess
 from typing import Any
 
-import pytest
-
 from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import HANG, until
 
 DEAF = "trap '' INT TERM; say deaf; while :; do sleep 3600; done"
 GATED = "while [ ! -e '<directory>/go' ]; do sleep 0.02; done; " + SERVE
@@ -74,12 +72,11 @@ async def test_every_state_outlives_the_daemon(daemon: Daemon) -> None:
     after = await daemon.api.show_all()
 
     assert [shown(each) for each in before] == [shown(each) for each in after]
-    assert alive == daemon.processes()
+    assert set(alive) == set(daemon.processes())  # a shell may not have become its command yet
     pid = after[0]["pid"]
     assert after[0]["uptime_seconds"] >= before[0]["uptime_seconds"]
-    assert after[0]["uptime_seconds"] == pytest.approx(
-        kernel.since_boot() - kernel.started_at(pid), abs=2
-    )
+    lived = kernel.since_boot() - kernel.started_at(pid)
+    assert lived - HANG <= after[0]["uptime_seconds"] <= lived
     assert len(daemon.events("instance.adopted")) == 3
 
 

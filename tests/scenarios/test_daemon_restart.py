@@ -3,18 +3,74 @@
 import asyncio
 import os
 import signal
+import sys
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import aiohttp
+import pytest
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
+from tests.scenarios import kernel
 from tests.scenarios.client import API
+from tests.scenarios.harness import SERVE as SERVE_COMMAND
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
 from tests.scenarios.waiting import until, until_async
 
-RESTARTS = 20
+RESTARTS = 8
+
+SIGNALLED = """
+import os, runpy, signal, sys, threading, time
+from comfysup.app import daemon
+from comfysup.api.server.listening import Listening
+
+heard = threading.Event()
+install = signal.signal
+
+def install_observed(number, handler):
+    def observed(*args):
+        handler(*args)
+        heard.set()
+    return install(number, observed if number == signal.SIGTERM and callable(handler) else handler)
+
+def receive():
+    other = threading.Thread(target=threading.Event().wait, daemon=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    other.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.pthread_kill(other.ident, signal.SIGTERM)
+    while not heard.is_set():
+        time.sleep(0.001)
+
+signal.signal = install_observed
+pass_on, run = Listening.pass_on, daemon.run
+"""
+"""Defines `receive`: another thread receives SIGTERM, and the main thread handles it at once."""
+
+WHEN_CALLERS_ARE_PASSED_ON = """
+async def pass_on_late(*args):
+    try:
+        return await pass_on(*args)
+    finally:
+        receive()
+
+Listening.pass_on = pass_on_late
+"""
+WHEN_THE_LOOP_HAS_ENDED = """
+def run_to_the_end(main):
+    try:
+        return run(main)
+    finally:
+        receive()
+
+daemon.run = run_to_the_end
+"""
+SERVE_COMFYSUP = """
+sys.argv[1:] = ["serve"]
+runpy.run_module("comfysup", run_name="__main__", alter_sys=True)
+"""
 
 
 async def test_no_request_is_refused_or_fails_while_the_daemon_starts_anew(daemon: Daemon) -> None:
@@ -65,6 +121,25 @@ async def test_kept_connections_go_on(daemon: Daemon) -> None:
         writer.close()
 
 
+async def test_no_kept_connection_is_reset_at_any_moment(daemon: Daemon) -> None:
+    """Scenario 31: 24 clients that never ask twice, each at its own pace."""
+    await daemon.start()
+    clients = [await asyncio.open_connection("127.0.0.1", daemon.port) for _ in range(24)]
+    ended = asyncio.Event()
+    asking = [
+        asyncio.create_task(ask_on(*each, pause=0.001 * number, ended=ended))
+        for number, each in enumerate(clients)
+    ]
+
+    await restart(daemon, 3)
+    ended.set()
+    answers = await asyncio.gather(*asking)
+
+    assert all(answers)
+    for _, writer in clients:
+        writer.close()
+
+
 async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -> None:
     """Scenario 31."""
     build_environment(daemon.workspace, "comm")
@@ -92,6 +167,19 @@ async def test_an_order_to_end_is_not_lost_while_it_starts_anew(daemon: Daemon) 
         assert await daemon.ended() == 0
 
 
+@pytest.mark.parametrize("moment", [WHEN_CALLERS_ARE_PASSED_ON, WHEN_THE_LOOP_HAS_ENDED])
+async def test_an_order_to_end_is_heard_whichever_thread_receives_it(
+    daemon: Daemon, moment: str
+) -> None:
+    """A library may start threads that do not block signals."""
+    await daemon.start(sys.executable, "-c", f"{SIGNALLED}{moment}{SERVE_COMFYSUP}")
+
+    daemon.signal(signal.SIGHUP)
+
+    assert await daemon.ended() == 0
+    assert len(daemon.events("daemon.started")) == 2
+
+
 async def test_who_ends_meanwhile_is_told_in_full(daemon: Daemon) -> None:
     """Scenario 31: it is a child of the new program, which must not reap it unseen."""
     Program(daemon.workspace, script=f"{SERVE} & read wait < '<directory>/go'; exit 7")
@@ -102,12 +190,33 @@ async def test_who_ends_meanwhile_is_told_in_full(daemon: Daemon) -> None:
     await daemon.api.until(0, consecutive_failures=0)
 
     daemon.signal(signal.SIGHUP)
-    await until(lambda: bool(daemon.events("daemon.restarting")))
-    await asyncio.sleep(0.2)  # the old program is gone by then, or about to be
+    # Between the two programs no thread of the first is there any more, and none of the second yet.
+    await until(lambda: kernel.threads(daemon.pid) == 1 or len(daemon.events("daemon.started")) > 1)
     await asyncio.to_thread(go.write_text, "go\n")
     shown = await daemon.api.until(0, generation=2)
 
     assert shown["last_exit"]["exit_code"] == 7
+
+
+async def test_no_line_is_lost_that_is_the_last_while_the_daemon_starts_anew(
+    daemon: Daemon,
+) -> None:
+    """What has ended holds its output no more, and the next program does not read it yet."""
+    script = f"{SERVE} & read wait < '<directory>/go'; kill -9 $!; seq 1000; say over; exit 7"
+    program = Program(daemon.workspace, script=script)
+    await daemon.start()
+    os.mkfifo(program.directory / "go")
+    await daemon.api.start(0, daemon.ports.reserve())
+
+    daemon.signal(signal.SIGHUP)
+    # Between the two programs no thread of the first is there any more, and none of the second yet.
+    await until(lambda: kernel.threads(daemon.pid) == 1 or len(daemon.events("daemon.started")) > 1)
+    await asyncio.to_thread((program.directory / "go").write_text, "go\n")
+    await until(lambda: program.said("over"))
+    await daemon.api.until(0, generation=2)
+
+    lines = daemon.instance_log(0).splitlines()
+    assert lines[1:1001] == [str(number) for number in range(1, 1001)]
 
 
 async def test_whoever_asks_while_it_starts_anew_is_answered(daemon: Daemon) -> None:
@@ -124,6 +233,87 @@ async def test_whoever_asks_while_it_starts_anew_is_answered(daemon: Daemon) -> 
     answers = await asyncio.gather(*asked)
 
     assert {answer.status for answer in answers} == {202}
+
+
+def remove_the_token(daemon: Daemon) -> None:
+    (daemon.root / "token").unlink()
+
+
+def break_the_instances_file(daemon: Daemon) -> None:
+    (daemon.root / "instances.json").write_text("{ broken")
+
+
+def break_the_program(daemon: Daemon) -> None:
+    (daemon.root / "modules" / "aiohttp.py").write_text("raise ImportError('half an upgrade')")
+
+
+SPOILERS = {
+    "COMFYSUP_TOKEN_FILE cannot be read": remove_the_token,
+    "instances.json": break_the_instances_file,
+    "half an upgrade": break_the_program,
+}
+
+
+@pytest.mark.parametrize(("reason", "spoil"), SPOILERS.items(), ids=SPOILERS)
+async def test_a_restart_that_would_fail_is_refused_and_changes_nothing(
+    daemon: Daemon, reason: str, spoil: Callable[[Daemon], None]
+) -> None:
+    """Over HTTP, by SIGHUP, and on the command line; every reason is named."""
+    (daemon.root / "modules").mkdir()
+    (daemon.root / "token").write_text("hunter2")
+    await daemon.start(
+        variables={
+            "COMFYSUP_TOKEN_FILE": str(daemon.root / "token"),
+            "PYTHONPATH": str(daemon.root / "modules"),
+        }
+    )
+    spoil(daemon)
+
+    refused = await daemon.api.ask("POST", f"{API}/daemon/restart")
+    daemon.signal(signal.SIGHUP)
+    await until(lambda: len(daemon.events("daemon.restart_refused")) == 2)
+    environ = {**os.environ, "COMFYSUP_RUN_DIR": str(daemon.run_dir)}
+    command = await asyncio.create_subprocess_exec(
+        *SERVE_COMMAND[:-1], "daemon", "restart", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await command.communicate()
+
+    assert (refused.status, refused.body["code"]) == (409, "restart_refused")
+    assert reason in refused.body["detail"]
+    assert reason in said.decode()
+    assert command.returncode == 1
+    assert len(daemon.events("daemon.started")) == 1
+    assert (await daemon.api.ask("GET", "/livez")).status == 200
+
+
+async def test_sigterm_is_heard_while_a_restart_is_checked(daemon: Daemon) -> None:
+    modules = daemon.root / "modules"
+    modules.mkdir()
+    await daemon.start(variables={"PYTHONPATH": str(modules)})
+    (modules / "aiohttp.py").write_text("import time; time.sleep(3600)")
+    asking = asyncio.create_task(daemon.api.ask("POST", f"{API}/daemon/restart"))
+    await until(lambda: bool(kernel.children(daemon.pid)))
+
+    daemon.signal(signal.SIGTERM)
+
+    assert await daemon.ended() == 0
+    answer = await asking
+    assert (answer.status, answer.body["code"]) == (503, "shutting_down")
+
+
+async def test_closed_and_full_outputs_are_no_hindrance(daemon: Daemon) -> None:
+    for number, output in enumerate(('exec "$@" >&-', 'exec "$@" > /dev/full')):
+        await daemon.start("sh", "-c", output, "sh")
+        before = len(daemon.events("daemon.started"))
+        daemon.signal(signal.SIGHUP)
+        await until(partial(has_started, daemon, before + 1))
+        assert before == 2 * number + 1
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.ended() == 0
+
+
+def has_started(daemon: Daemon, times: int) -> bool:
+    return len(daemon.events("daemon.started")) >= times
 
 
 async def restart(daemon: Daemon, times: int) -> None:
@@ -143,6 +333,21 @@ async def live(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bo
         and b"connection: close" not in head.lower()
         and bool(body)
     )
+
+
+async def ask_on(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    pause: float,
+    ended: asyncio.Event,
+) -> int:
+    """Asks on one connection until `ended`; returns how often. A reset raises."""
+    answers = 0
+    while not ended.is_set():
+        assert await live(reader, writer)
+        answers += 1
+        await asyncio.sleep(pause)
+    return answers
 
 
 async def ask(session: aiohttp.ClientSession, port: int, answers: Counter[str]) -> None:

@@ -4,19 +4,16 @@ import asyncio
 import functools
 import os
 import signal
-import statistics
-import time
 from collections.abc import Sequence
-from datetime import datetime
 
 import pytest
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios import kernel
 from tests.scenarios.harness import Daemon
 from tests.scenarios.ports import refuses
 from tests.scenarios.programs import SERVE, Program
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import NEVER, until
 
 # Each says the pid of something that outlives its parent and ignores whatever can be ignored.
 DEAF = "trap '' INT TERM HUP;"
@@ -163,25 +160,21 @@ async def test_relatives_of_others_are_left_alone(daemon: Daemon) -> None:
     assert [pid for pid in of_b if kernel.alive(pid)] == of_b
 
 
-async def test_the_death_of_a_leader_is_seen_within_100_ms(daemon: Daemon) -> None:
-    """Scenario 14: the median of nine, since a loaded machine may delay single ones; by the time
-    that stands in the log of the daemon."""
+async def test_the_death_of_a_leader_is_told_by_the_kernel(daemon: Daemon) -> None:
+    """Scenario 14: nothing that looks from time to time could see it so soon."""
     program = Program(daemon.workspace, script=RELATIVES["own session"] + SERVE)
-    await daemon.start()
+    await daemon.start(probe_period=NEVER)
     await daemon.api.start(0, daemon.ports.reserve(), max_failures=100, backoff_initial=0.01)
-    took = []
 
     for generation in range(1, 10):
         shown = await daemon.api.until(0, state="running", generation=generation)
         await left_by(program, generation)
-        killed = time.time()
         os.kill(shown["pid"], signal.SIGKILL)
         [seen] = await until(
             functools.partial(daemon.events, "instance.exited", generation=generation)
         )
-        took.append(datetime.fromisoformat(seen["timestamp"]).timestamp() - killed)
 
-    assert statistics.median(took) < 0.1, took
+        assert seen["signal"] == "SIGKILL"
 
 
 async def test_a_relative_that_floods_the_log_does_not_hold_the_daemon(daemon: Daemon) -> None:
@@ -193,7 +186,6 @@ async def test_a_relative_that_floods_the_log_does_not_hold_the_daemon(daemon: D
     left = await left_by(program, 3)
 
     os.kill(started.body["instance"]["pid"], signal.SIGKILL)
-    async with asyncio.timeout(10):
-        await daemon.api.until(0, state="failed")
+    await daemon.api.until(0, state="failed")
 
     assert not [pid for pid in left if kernel.alive(pid)]

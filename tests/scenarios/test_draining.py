@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.prompts import Comfy, sleep, text

@@ -6,20 +6,24 @@ import time
 
 import pytest
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import Answer
 from tests.scenarios.harness import Daemon
-from tests.scenarios.prompts import Comfy, Graph, node, sleep
+from tests.scenarios.prompts import Comfy, Graph, node, sleep, text
 from tests.scenarios.test_rescue import known
 from tests.scenarios.waiting import until_async
 
-THRESHOLD = 3 * (0.1 + 0.2)
-"""Seconds until a process that does not answer is ended."""
+PERIOD, TIMEOUT, FAILURES = 0.1, 1.0, 3
+THRESHOLD = FAILURES * (PERIOD + TIMEOUT)
+"""Seconds until a process that does not answer is ended. A busy machine must not bring a process
+that does nothing wrong near it."""
 
 
 async def begin(daemon: Daemon, **env: str) -> tuple[Comfy, Answer]:
     build_environment(daemon.workspace, "comm")
-    await daemon.start(probe_period=0.1, probe_timeout=0.2, probe_failures=3, stop_grace=0.2)
+    await daemon.start(
+        probe_period=PERIOD, probe_timeout=TIMEOUT, probe_failures=FAILURES, stop_grace=0.2
+    )
     port = daemon.ports.reserve()
     variables = {f"STANDIN_{name.upper()}": value for name, value in env.items()}
     answer = await daemon.api.start(0, port, env=variables)
@@ -61,7 +65,7 @@ async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) 
 
 
 async def test_one_slow_answer_is_nothing(daemon: Daemon) -> None:
-    await begin(daemon, block_loop=f"{THRESHOLD / 2}@0.2")
+    await begin(daemon, block_loop=f"{1.5 * TIMEOUT}@0.2")
 
     async def failed() -> bool:
         return bool((await daemon.api.show(0))["health"]["failures"])
@@ -81,7 +85,7 @@ async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
     daemon: Daemon, *, burn: bool
 ) -> None:
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(block(THRESHOLD / 2, burn=burn), "blocks")
+    await comfy.hand_in(block(1.5 * TIMEOUT, burn=burn), "blocks")
 
     assert (await comfy.has_run("blocks"))["status"]["completed"]
     assert (await daemon.api.show(0))["generation"] == 1
@@ -90,6 +94,17 @@ async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
 async def test_one_that_works_on_a_prompt_gets_five_times_as_long(daemon: Daemon) -> None:
     comfy, _ = await begin(daemon)
     await comfy.hand_in(block(2.5 * THRESHOLD, burn=True), "blocks")
+
+    assert (await comfy.has_run("blocks"))["status"]["completed"]
+    assert (await daemon.api.show(0))["generation"] == 1
+
+
+async def test_one_that_takes_the_gil_before_its_prompt_is_seen_gets_as_long(
+    daemon: Daemon,
+) -> None:
+    """Nothing tells that it has a prompt; that it works is enough."""
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(node("StandInBlock", seconds=2.5 * THRESHOLD, burn=True), "blocks")
 
     assert (await comfy.has_run("blocks"))["status"]["completed"]
     assert (await daemon.api.show(0))["generation"] == 1
@@ -114,6 +129,44 @@ async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
     shown = await daemon.api.until(0, generation=2)
 
     assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+
+
+@pytest.mark.parametrize("how", ["after", "loud"])
+async def test_one_whose_worker_has_ended_is_restarted_and_given_what_waits(
+    daemon: Daemon, how: str
+) -> None:
+    """It answers all the while, and takes prompts that nobody executes.
+
+    The worker ends between two prompts, or in one, with a traceback in the log.
+    """
+    comfy, _ = await begin(daemon)
+    await comfy.hand_in(node("StandInEndWorker", **{how: True}), "ends it")
+    await comfy.hand_in(text("waits"), "waits")
+
+    shown = await daemon.api.until(0, generation=2, state="running", within=60)
+
+    assert shown["last_exit"]["reason"] == "worker_dead"
+    assert not shown["last_exit"]["expected"]
+    if how == "loud":  # it does the same once more, and is given up
+        assert shown["last_exit"]["prompts"] == ["ends it"]
+        await daemon.api.until(0, generation=3, state="running", within=60)
+    assert (await comfy.has_run("waits"))["status"]["completed"]
+
+
+async def test_an_error_of_the_gpu_by_which_every_prompt_fails_is_shown(daemon: Daemon) -> None:
+    """It answers, and runs what it is given: nothing else tells."""
+    comfy, _ = await begin(daemon)
+    message = "CUDA error: an illegal memory access was encountered"
+    for number in range(3):
+        await comfy.hand_in(node("StandInFail", message=message), f"p{number}")
+    await comfy.has_run("p2")
+
+    async def shown() -> bool:
+        conditions = (await daemon.api.show(0))["conditions"]
+        return [each["code"] for each in conditions] == ["gpu_fault"]
+
+    await until_async(shown)
+    assert message in (await daemon.api.show(0))["conditions"][0]["message"]
 
 
 async def test_one_that_blocks_without_a_prompt_gets_no_more_time(daemon: Daemon) -> None:

@@ -1,6 +1,6 @@
 """The shared models of a real workspace."""
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 

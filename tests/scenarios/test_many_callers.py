@@ -10,6 +10,7 @@ import pytest
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
+from tests.scenarios.waiting import bounded
 
 # The lock is held by the shell and all that it starts, until the last of them is gone.
 ALONE = 'exec 9>>"$said.lock"; flock -n 9 || say two; say one $$; '
@@ -59,7 +60,8 @@ async def test_twenty_wishes_at_once_make_one_process_and_the_last_one_holds(
         caller.send("POST", f"{API}/instances/0/{wish}")
         if chance.random() < 0.3:
             await asyncio.sleep(chance.random() / 50)
-    answers = await asyncio.wait_for(asyncio.gather(*(each.answer() for each in callers)), 40)
+    async with bounded():
+        answers = await asyncio.gather(*(each.answer() for each in callers))
     shown = await daemon.api.show(0)
 
     assert not program.said("two")

@@ -14,8 +14,8 @@ import pytest
 from tests.scenarios.client import API, Answer
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
-from tests.scenarios.waiting import until_async
-from tests.web.streams import Event, following
+from tests.scenarios.waiting import until, until_async
+from tests.unit.api.streams import Event, following
 
 
 class File:
@@ -166,7 +166,9 @@ async def test_a_half_written_file_stops_nothing(daemon: Daemon, file: File) -> 
     file.path.unlink()
     missing = await reload(daemon)
     assert missing.status == 422
-    assert missing.body["detail"][0]["msg"] == f"cannot read {file.path}: there is no such file"
+    assert missing.body["detail"][0]["msg"] == (
+        f"cannot read {file.path}: there is no such file; COMFYSUP_INSTANCES_FILE names another"
+    )
     assert set(daemon.processes()) == pids
     file.path.write_text(text)
     assert ids(await reload(daemon)) == {"left_alone": [0, 1]}
@@ -244,8 +246,36 @@ async def test_what_could_not_be_started_is_said_until_a_reload_can(daemon: Daem
         return [each for each in await daemon.api.troubles() if "'gone'" in each]
 
     (said,) = await until_async(is_said)
+    unready = await daemon.api.ask("GET", "/readyz")
     file.write({"id": 0, "port": port})
     await daemon.api.ask("POST", f"{API}/reload")
 
     assert said.startswith(f"did not start all of {file.path}: 1 mistake, see ")
+    assert unready.status == 503
+    assert unready.body["waiting_for"] == [
+        "instances[2] (id 2): mistaken",
+        "1 'instance_1': unknown_environment",
+    ]
     await daemon.api.until_well()
+    assert (await daemon.api.ask("GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize("end", ["kill", "restart"])
+async def test_the_next_daemon_knows_what_the_last_reload_took_on(daemon: Daemon, end: str) -> None:
+    """An entry that the file gave up and has again is started: nobody removed it by hand."""
+    Program(daemon.workspace)
+    await daemon.start()
+    file = File(daemon)
+    entry = {"id": 0, "port": daemon.ports.reserve()}
+    await file.reload(entry)
+    await file.reload()
+
+    if end == "kill":
+        await daemon.kill()
+        await daemon.start()
+    else:
+        await daemon.api.ask("POST", f"{API}/daemon/restart")
+        await until(lambda: len(daemon.events("daemon.started")) == 2)
+
+    assert await file.reload(entry) == {"started": [0]}
+    assert (await daemon.api.until(0, state="running"))["wanted"]

@@ -1,13 +1,14 @@
 """Prompts whose ComfyUI ends: scenario 40."""
 
 import os
+import re
 import signal
 from contextlib import suppress
 
 import aiohttp
 import pytest
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.prompts import Comfy, Graph, node, sleep, text
@@ -32,6 +33,12 @@ async def known(daemon: Daemon, running: int, pending: int) -> None:
         return (queue.get("running"), queue.get("pending")) == (running, pending)
 
     await until_async(is_so)
+
+
+async def marked(daemon: Daemon) -> None:
+    """Waits until it is written down where the output ended while the running prompt ran."""
+    file = daemon.run_dir / "queue" / "0.json"
+    await until(lambda: file.exists() and re.search(rb'"mark":"[^"]', file.read_bytes()))
 
 
 def written(daemon: Daemon, name: str) -> int:
@@ -102,7 +109,8 @@ async def test_a_poisonous_prompt_is_given_up_and_the_others_run(
         "crashed_twice"
     ]
     assert (written(daemon, "one"), written(daemon, "two")) == (1, 1)
-    await daemon.api.until(0, restarts=2, state="running")
+    shown = await daemon.api.until(0, restarts=2, state="running")
+    assert shown["last_exit"]["prompts"] == ["poison"]
 
 
 @pytest.mark.parametrize("seconds", [0, 0.02])
@@ -121,6 +129,54 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
     assert daemon.events("prompt.given_up", prompt="poison")
     assert not daemon.events("prompt.given_up", prompt="after")
     assert written(daemon, "after") == 1
+
+
+async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
+    """Each ends the process as soon as it is handed in; more of them than `max_failures` allows.
+
+    The innocent ones before each finish in every process.
+    """
+    build_environment(daemon.workspace, "comm")
+    await daemon.start(max_failures=2)
+    port = daemon.ports.reserve()
+    comfy = Comfy(port)
+    await daemon.api.start(0, port)
+    await comfy.hand_in(sleep(0.5), "first")
+    await comfy.runs("first")
+    for number in range(3):
+        await comfy.hand_in(text(f"innocent{number}"), f"innocent{number}")
+        await comfy.hand_in(poison("SIGKILL", 0), f"poison{number}")
+    await comfy.hand_in(text("last"), "last")
+    await known(daemon, 1, 7)
+
+    await until(lambda: written(daemon, "last"), within=60)
+
+    given_up = daemon.events("prompt.given_up")
+    assert sorted(line["prompt"] for line in given_up) == ["poison0", "poison1", "poison2"]
+    assert all(written(daemon, f"innocent{number}") for number in range(3))
+    shown = await daemon.api.until(0, state="running")
+    assert shown["consecutive_failures"] == 0
+    assert not daemon.events("instance.failed")
+
+
+async def test_a_queue_is_shown_as_not_known_while_a_node_holds_the_gil(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    await known(daemon, 0, 0)
+    await comfy.hand_in(
+        {**sleep(0.2), "2": node("StandInBlock", seconds=30)["1"]}, "blocks", client_id="me"
+    )
+    await known(daemon, 1, 0)
+    pid = (await daemon.api.show(0))["pid"]
+
+    async def unknown() -> bool:
+        return (await daemon.api.show(0))["queue"] is None
+
+    await until_async(unknown)
+    os.kill(pid, signal.SIGKILL)
+
+    shown = await daemon.api.until(0, state="running", generation=2)
+    assert shown["last_exit"]["prompts"] == ["blocks"]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +201,93 @@ async def test_the_policy_chooses(
     assert await comfy.queue() == (runs, waits)
     given_up = {line["prompt"] for line in daemon.events("prompt.given_up")}
     assert given_up == {"r", "w"} - {*runs, *waits}
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "start"])
+@pytest.mark.parametrize(
+    ("rescue", "runs", "waits"), [("all", ["r"], ["w"]), ("waiting", ["w"], []), ("none", [], [])]
+)
+async def test_a_caller_chooses(
+    daemon: Daemon, comfy: Comfy, verb: str, rescue: str, runs: list[str], waits: list[str]
+) -> None:
+    """With the stop or restart that ends the process, or later, with the start after it."""
+    await comfy.hand_in(sleep(60), "r")
+    await comfy.runs("r")
+    await comfy.hand_in(sleep(60), "w")
+    await known(daemon, 1, 1)
+
+    if verb == "start":
+        await daemon.api.act(0, "stop")
+    assert (await daemon.api.act(0, verb, rescue=rescue)).status == 200
+    if verb == "stop":
+        await daemon.api.act(0, "start")
+
+    await known(daemon, len(runs), len(waits))
+    assert await comfy.queue() == (runs, waits)
+    given_up = daemon.events("prompt.given_up")
+    assert {line["prompt"] for line in given_up} == {"r", "w"} - {*runs, *waits}
+    assert {line["reason"] for line in given_up} <= {"unwanted"}
+
+
+async def test_a_prompt_that_hangs_does_not_come_back_for_ever(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    """It outlasts the time for a drain twice."""
+    await comfy.hand_in(node("StandInStubborn", seconds=600), "hangs")
+    await comfy.runs("hangs")
+    for _ in range(2):
+        await known(daemon, 1, 0)
+        assert (await daemon.api.act(0, "restart", drain=0.3)).status == 200
+
+    assert await comfy.queue() == ([], [])
+    [given_up] = daemon.events("prompt.given_up")
+    assert (given_up["prompt"], given_up["reason"]) == ("hangs", "crashed_twice")
+
+
+async def test_a_prompt_that_hangs_is_dropped_although_nothing_told_that_it_began(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    """The one before it had ended a moment earlier: only the log tells that, and it stays done."""
+    finish = daemon.root / "finish"
+    await comfy.hand_in({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
+    await comfy.hand_in(node("StandInStubborn", seconds=600), "hangs")
+    await comfy.hand_in(text("after"), "after")
+    await known(daemon, 1, 2)
+    await marked(daemon)
+
+    finish.touch()
+    await until(lambda: "Prompt executed" in daemon.instance_log(0))
+    assert (await daemon.api.act(0, "restart", rescue="waiting")).status == 200
+
+    await comfy.has_run("after")
+    assert (written(daemon, "before"), written(daemon, "after")) == (1, 1)
+    assert (await daemon.api.show(0))["last_exit"]["prompts"] == ["hangs"]
+    given_up = daemon.events("prompt.given_up")
+    assert [(line["prompt"], line["reason"]) for line in given_up] == [("hangs", "unwanted")]
+
+
+async def test_what_ended_while_no_daemon_ran_is_not_run_again(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    """The instance tells the next daemon nothing before it dies; its output does."""
+    finish = daemon.root / "finish"
+    await comfy.hand_in({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
+    await comfy.hand_in({**text("begun"), "2": sleep(600)["1"]}, "runs")
+    await known(daemon, 1, 1)
+    await marked(daemon)
+    file = daemon.run_dir / "queue" / "0.json"
+    await until(lambda: b'"id":"runs"' in file.read_bytes())
+    pid = (await daemon.api.show(0))["pid"]
+
+    await dies(daemon)
+    finish.touch()
+    await until(lambda: written(daemon, "begun"))
+    await daemon.start()
+    os.kill(pid, signal.SIGKILL)
+    await daemon.api.until(0, state="running", generation=2)
+
+    await comfy.runs("runs")
+    assert (written(daemon, "before"), written(daemon, "begun")) == (1, 2)
 
 
 async def test_a_restart_hands_in_before_its_caller_hears_of_it(
@@ -225,6 +368,8 @@ async def test_the_next_daemon_knows_the_queue_of_what_it_adopts(
     await comfy.hand_in(sleep(60), "w")
     await known(daemon, 1, 1)
     since = (await daemon.api.show(0))["queue"]["running_prompts"]
+    file = daemon.run_dir / "queue" / "0.json"
+    await until(lambda: file.exists() and '"w"' in file.read_text())
 
     await dies(daemon)
     await comfy.hand_in(sleep(60), "unseen")

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.harness import Daemon
 
 PREVIEW = {
@@ -55,6 +55,35 @@ async def test_the_end_of_one_leaves_the_others_previews_and_database(daemon: Da
     assert len(databases) == 2
     assert all(database.exists() for database in databases)
     assert (await daemon.api.show(0))["generation"] == 1
+
+
+async def test_two_daemons_on_one_workspace_share_neither(daemon: Daemon) -> None:
+    """The same id in two containers with one volume."""
+    environment = build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    other = Daemon()
+    other.workspace = daemon.workspace
+    try:
+        await other.start(variables={"COMFYSUP_LOG_DIR": str(other.root / "logs")})
+        names = []
+        for each in (daemon, other):
+            port = each.ports.reserve()
+            assert (await each.api.start(0, port)).status == 200
+            names.append(await preview(port))
+        kept, lost = [next(environment.rglob(f"temp/{name}")) for name in names]
+        databases = sorted(environment.joinpath("user").glob("*.db"))
+        (trouble,) = await other.api.troubles()
+
+        assert (await other.api.act(0, "restart")).status == 200
+        assert kept.exists()
+        assert not lost.exists()
+        assert len(databases) == 2
+        assert "share environments" in trouble
+        assert await daemon.api.troubles() == []
+        for each in (daemon, other):  # `close` counts the whole workspace
+            await each.api.ask("POST", "/api/comfyui/stop-all")
+    finally:
+        await other.close()
 
 
 async def test_an_environment_that_knows_no_flags_for_it_still_runs(daemon: Daemon) -> None:

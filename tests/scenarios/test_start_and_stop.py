@@ -5,13 +5,13 @@ import json
 import os
 import signal
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.ports import refuses
 from tests.scenarios.programs import NEVER_READY, Program
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import until, until_async
 
 
 async def test_an_instance_is_ready_when_its_start_is_answered_and_gone_after_its_stop(
@@ -152,7 +152,12 @@ async def test_an_instance_goes_on_when_its_caller_has_waited_long_enough(daemon
 
     assert (answer.status, answer.body["status"]) == (202, "starting")
     assert (shown["state"], shown["generation"], shown["wanted"]) == ("starting", 1, True)
-    assert kernel.alive(shown["pid"])
+    pid = await until_async(lambda: pid_of(daemon))
+    assert kernel.alive(pid)
+
+
+async def pid_of(daemon: Daemon) -> int:
+    return int((await daemon.api.show(0))["pid"] or 0)
 
 
 async def test_instances_of_a_daemon_that_was_started_deaf_hear_sigint(daemon: Daemon) -> None:
@@ -171,3 +176,13 @@ async def test_instances_of_a_daemon_that_was_started_deaf_hear_sigint(daemon: D
     assert blocked == 0
     assert (end["exit_code"], end["signal"], end["expected"]) == (0, None, True)
     assert "Stopped server" in daemon.instance_log(0)
+
+
+async def test_the_url_of_an_instance_with_key_and_certificate_is_https(daemon: Daemon) -> None:
+    Program(daemon.workspace, script=NEVER_READY)
+    await daemon.start()
+    port = daemon.ports.reserve()
+    words = "--tls-keyfile /k --tls-cert=/c"
+    await daemon.api.start(0, port, extra_args=words, wait={"wait": "spawn"})
+
+    assert (await daemon.api.show(0))["url"] == f"https://127.0.0.1:{port}"

@@ -13,14 +13,26 @@ from tests.scenarios.programs import NEVER_READY, SERVE, Program
 from tests.scenarios.waiting import until
 
 BACKOFF = 0.1
-ENOUGH = 5 * BACKOFF
-"""That nothing comes back cannot be waited for as a condition. Seconds in which it would have
-come back several times."""
+LIVES = 5
+WITNESS = 99
+"""An instance that crashes all the time, by whose lives it is counted how often another one would
+have come back."""
+
+
+async def let_time_pass(daemon: Daemon) -> None:
+    """Returns when an instance that had been in a back-off would have come back several times."""
+    Program(daemon.workspace, "witness", script="exit 1")
+    policy = {"backoff_initial": BACKOFF, "backoff_max": BACKOFF, "max_failures": 1000}
+    wait = {"wait": "spawn"}
+    port = daemon.ports.reserve()
+    await daemon.api.start(WITNESS, port, environment="witness", wait=wait, **policy)
+    await until(lambda: len(daemon.events("instance.exited", instance=WITNESS)) >= LIVES)
+    await daemon.api.ask("DELETE", f"{API}/instances/{WITNESS}")
 
 
 async def stays_stopped(daemon: Daemon, ref: int = 0) -> None:
     before = await daemon.api.show(ref)
-    await asyncio.sleep(ENOUGH)
+    await let_time_pass(daemon)
     after = await daemon.api.show(ref)
 
     assert (after["state"], after["wanted"], after["pid"]) == ("stopped", False, None)
@@ -104,7 +116,7 @@ async def test_a_stop_while_an_unhealthy_one_is_killed_holds(daemon: Daemon) -> 
         daemon.ports.reserve(),
         stop_grace=1,
         probe_period=0.02,
-        probe_timeout=0.1,
+        probe_timeout=1,
         probe_failures=2,
     )
     os.kill(started.body["instance"]["pid"], signal.SIGSTOP)
@@ -164,7 +176,7 @@ async def test_a_deleted_instance_is_gone_with_its_process(daemon: Daemon) -> No
     await daemon.api.start(0, daemon.ports.reserve())
 
     answer = await daemon.api.ask("DELETE", f"{API}/instances/0")
-    await asyncio.sleep(ENOUGH)
+    await let_time_pass(daemon)
 
     assert answer.status == 200
     assert await daemon.api.show_all() == []

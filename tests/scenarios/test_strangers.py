@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from comfysup.web.routes import ROUTES
-from comfysup.web.security import Access
+from comfysup.api.routes.table import ROUTES
+from comfysup.api.server.security import Access
 from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
@@ -169,3 +169,47 @@ async def test_arguments_arrive_word_by_word(daemon: Daemon, written: str) -> No
 
     assert words[-len(expected) :] == expected
     assert list(daemon.root.rglob("canary")) == []
+
+
+OPTIONS = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--lowvram", action="store_true")
+parser.add_argument("--temp-directory", type=str)
+"""
+
+
+async def test_a_stranger_passes_no_path_on_a_public_address(daemon: Daemon) -> None:
+    """The operator's own ways stay open: the socket, instances.json and EXTRA_ARGS."""
+    program = Program(daemon.workspace)
+    (program.directory / "comfy").mkdir()
+    (program.directory / "comfy" / "cli_args.py").write_text(OPTIONS)
+    public = {"COMFYSUP_HOST": "0.0.0.0", "EXTRA_ARGS": "--temp-dir /mine"}  # noqa: S104 - the rule's
+    await daemon.start(variables=public)
+    body = {"id": 0, "port": daemon.ports.reserve()}
+    start = f"{API}/start-single"
+    refused = [
+        await daemon.api.ask("POST", start, {**body, "extra_args": words}, tcp=True)
+        for words in ("--temp-directory /x", "--temp=x", "--new-path /x", "stray")
+    ]
+    several = {"instances": [{**body, "extra_args": "--lowvram --temp-d x"}]}
+    refused.append(await daemon.api.ask("POST", f"{API}/start-instances", several, tcp=True))
+    none = await daemon.api.show_all()
+    usual = await daemon.api.ask("POST", start, {**body, "extra_args": "--lowvram"}, tcp=True)
+    other = {"id": 1, "port": daemon.ports.reserve(), "extra_args": "--temp-directory /x"}
+    local = await daemon.api.ask("POST", start, other)
+
+    assert [each.status for each in refused] == [403] * 5
+    assert "--temp-directory" in refused[0].detail
+    assert all("COMFYSUP_TOKEN" in each.detail for each in refused)
+    assert none == []
+    assert (usual.status, local.status) == (200, 200)
+
+
+async def test_on_an_address_of_this_machine_alone_any_argument_is_taken(daemon: Daemon) -> None:
+    Program(daemon.workspace)
+    await daemon.start()
+    body = {"id": 0, "port": daemon.ports.reserve(), "extra_args": "--temp-directory /x"}
+    answer = await daemon.api.ask("POST", f"{API}/start-single", body, tcp=True)
+
+    assert answer.status == 200

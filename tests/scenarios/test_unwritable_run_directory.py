@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.scenarios import kernel
+from tests.scenarios.client import API
 from tests.scenarios.events import events_of
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
 from tests.scenarios.waiting import until
-from tests.web.streams import Event
+from tests.unit.api.streams import Event
 
 
 @pytest.fixture
@@ -152,13 +153,16 @@ async def test_a_daemon_whose_state_is_behind_does_not_start_anew(
     mend = make_read_only(disk)
     await daemon.api.act(0, "stop")
 
+    refused = await daemon.api.ask("POST", f"{API}/daemon/restart")
     daemon.signal(signal.SIGHUP)
-    await until(lambda: bool(daemon.events("daemon.restart_refused")))
+    await until(lambda: len(daemon.events("daemon.restart_refused")) == 2)
     shown = await daemon.api.show(0)
     mend()
     await daemon.api.until_well()
     daemon.signal(signal.SIGHUP)
     await until(lambda: len(daemon.events("daemon.started")) == 2)
 
+    assert (refused.status, refused.body["code"]) == (409, "restart_refused")
+    assert "the state file cannot be written" in refused.body["detail"]
     assert shown["state"] == "stopped"
     assert (await daemon.api.show(0))["state"] == "stopped"

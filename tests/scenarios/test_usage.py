@@ -1,6 +1,6 @@
 """What an instance uses, as the API shows it."""
 
-from comfysup.standin.workspace import build_environment
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.harness import Daemon
 from tests.scenarios.prompts import Comfy, node
 from tests.scenarios.waiting import until_async

@@ -15,10 +15,11 @@ from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
 from tests.scenarios.waiting import until, until_async
 
-WAIT = 1.5
-LATE = 1.0
-"""Seconds that a timer may be late on a loaded machine. One that believed the time of day would
-be an hour early, or an hour late."""
+WAIT = 4.0
+"""Seconds of each timer. One that believed the time of day would be an hour early, or an hour late,
+and that is longer than anything is waited for."""
+
+JUMP = 36_000
 
 DEAF_TO_SIGINT = "trap '' INT; say deaf; exec sleep 3600"
 
@@ -69,7 +70,7 @@ async def timed(happening: Awaitable[object], asked: float) -> float:
     return time.monotonic() - asked
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("seconds", [JUMP, -JUMP], ids=["forwards", "backwards"])
 async def test_no_timer_moves_when_the_wall_clock_jumps(  # noqa: PLR0915 - four timers at once
     daemon: Daemon, seconds: int
 ) -> None:
@@ -107,8 +108,8 @@ async def test_no_timer_moves_when_the_wall_clock_jumps(  # noqa: PLR0915 - four
     shown = await api.show(3)
     log = daemon.log()[-1]
 
-    assert all(WAIT - 0.1 <= each <= WAIT * 1.1 + LATE for each in took), took
-    assert 0 < shown["uptime_seconds"] < 60
+    assert all(each >= WAIT - 0.1 for each in took), took
+    assert 0 < shown["uptime_seconds"] < JUMP / 2
     assert has_jumped(shown_again := await restarted(daemon), seconds), shown_again
     assert has_jumped(log["timestamp"], seconds)
 
@@ -122,4 +123,6 @@ async def restarted(daemon: Daemon) -> str:
 
 def has_jumped(date: str, seconds: int) -> bool:
     """Whether the daemon knew that date by the clock that jumped: the jump was a real one."""
-    return abs((datetime.fromisoformat(date) - datetime.now(UTC)).total_seconds() - seconds) < 60
+    return (
+        abs((datetime.fromisoformat(date) - datetime.now(UTC)).total_seconds() - seconds) < JUMP / 2
+    )

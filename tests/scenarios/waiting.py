@@ -5,11 +5,21 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-HANG = 20.0
-"""Seconds after which a condition will not come any more. No rule is in it: those that promise a
-time are measured, not waited for."""
+HANG = 120.0
+"""Seconds after which a condition will not come any more, on any machine. No rule is in it: a rule
+that promises a time is shown by order or by counting, or by the contrast with a policy that is
+longer than this."""
+
+NEVER = 3600.0
+"""Seconds for a policy whose end a test must not see: what happens before HANG did not wait for
+it."""
 
 T = TypeVar("T")
+
+
+def bounded() -> asyncio.Timeout:
+    """Ends a wait that has no condition of its own: `async with bounded(): await reply()`."""
+    return asyncio.timeout(HANG)
 
 
 async def until(condition: Callable[[], T], within: float = HANG) -> T:
@@ -22,6 +32,7 @@ async def until(condition: Callable[[], T], within: float = HANG) -> T:
 
 
 async def until_async(condition: Callable[[], Awaitable[T]], within: float = HANG) -> T:
+    """Awaits and returns what the condition says, once that is true."""
     give_up = time.monotonic() + within
     while not (found := await condition()):
         if time.monotonic() > give_up:

@@ -1,6 +1,6 @@
 import pytest
 
-from comfysup.comfyui.allocator import find_tcmalloc, preloaded, tcmalloc_in
+from comfysup.comfyui.command import find_tcmalloc, preloaded, tcmalloc_in
 
 # As ldconfig of Debian 12 prints it, with the libraries of a second architecture.
 LISTING = """\

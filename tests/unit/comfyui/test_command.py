@@ -3,8 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from comfysup.comfyui.command import LISTEN, Command, Surroundings, base_url, build_command
-from comfysup.comfyui.environment import Environment, Environments
+from comfysup.comfyui.command import (
+    LINE_BUFFERED,
+    LISTEN,
+    Command,
+    InheritedEnv,
+    base_url,
+    build_command,
+)
+from comfysup.comfyui.environment.workspace import Environment, Environments
 from comfysup.supervision.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
@@ -19,10 +26,10 @@ def environment(workspace: Path) -> Environment:
 def build(
     environment: Environment,
     spec: InstanceSpec = SPEC,
-    surroundings: Surroundings | None = None,
+    surroundings: InheritedEnv | None = None,
     gpu: str | None = None,
 ) -> Command:
-    around = surroundings or Surroundings({"PATH": "/usr/bin:/bin"})
+    around = surroundings or InheritedEnv({"PATH": "/usr/bin:/bin"})
     return build_command(environment, spec, around, session=SESSION, gpu=gpu)
 
 
@@ -62,6 +69,14 @@ def test_two_instances_of_one_environment_share_neither_temp_nor_database(
     shared = [word for word in first & second if "temp-instances" in word or "sqlite" in word]
 
     assert shared == []
+
+
+def test_beside_another_daemon_both_are_named_by_their_owner(environment: Environment) -> None:
+    around = InheritedEnv({"PATH": "/bin"}, owner="host-8001")
+    argv = build(environment, surroundings=around).argv
+
+    assert f"{environment.path}/temp-instances/3-host-8001" in argv
+    assert f"sqlite:///{environment.path}/user/comfyui_instance_3-host-8001.db" in argv
 
 
 def test_the_own_temp_directory_lies_outside_the_one_that_a_comfyui_by_hand_deletes(
@@ -130,22 +145,29 @@ def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> Non
         "COMFYSUP_PORT": "8001",
         "PYTHONHOME": "/daemon",
         "PYTHONPATH": "/daemon",
+        "PYTHONUNBUFFERED": "1",
         "VIRTUAL_ENV": "/daemon",
         "PATH": "/daemon/bin:/bin",
     }
-    env = build(environment, surroundings=Surroundings(environ)).env
+    env = build(environment, surroundings=InheritedEnv(environ)).env
 
     assert env == {
         "HOME": "/root",
         "PATH": f"{environment.path}/venv/bin:/daemon/bin:/bin",
         "VIRTUAL_ENV": f"{environment.path}/venv",
-        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(LINE_BUFFERED),
         "__COMFY_CLI_SESSION__": "/run/comfysup/reboot-3",
     }
 
 
+def test_a_python_path_of_the_spec_comes_after_the_own_directory(environment: Environment) -> None:
+    spec = replace(SPEC, env=(("PYTHONPATH", "/a:/b"),))
+
+    assert build(environment, spec).env["PYTHONPATH"] == f"{LINE_BUFFERED}:/a:/b"
+
+
 def test_secrets_are_in_no_representation(environment: Environment) -> None:
-    around = Surroundings({"HF_TOKEN": "hf_secret"})
+    around = InheritedEnv({"HF_TOKEN": "hf_secret"})
     command = build(environment, surroundings=around)
 
     assert "hf_secret" not in repr(command) + repr(around)
@@ -154,7 +176,7 @@ def test_secrets_are_in_no_representation(environment: Environment) -> None:
 def test_a_spec_overrides_what_is_inherited_but_not_the_session(environment: Environment) -> None:
     variables = {"HOME": "/mine", "PYTHONUNBUFFERED": "", "__COMFY_CLI_SESSION__": "/mine"}
     spec = replace(SPEC, env=tuple(variables.items()))
-    env = build(environment, spec, Surroundings({"HOME": "/root"})).env
+    env = build(environment, spec, InheritedEnv({"HOME": "/root"})).env
 
     assert env["HOME"] == "/mine"
     assert env["PYTHONUNBUFFERED"] == ""
@@ -166,7 +188,7 @@ def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
     environment: Environment, gpu: str
 ) -> None:
     inherited = {"CUDA_VISIBLE_DEVICES": "7", "ROCR_VISIBLE_DEVICES": "4,5"}
-    env = build(environment, surroundings=Surroundings(inherited), gpu=gpu).env
+    env = build(environment, surroundings=InheritedEnv(inherited), gpu=gpu).env
 
     assert env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert env["CUDA_VISIBLE_DEVICES"] == env["HIP_VISIBLE_DEVICES"] == gpu
@@ -174,14 +196,14 @@ def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
 
 
 def test_without_a_gpu_what_is_visible_to_the_daemon_is_visible(environment: Environment) -> None:
-    env = build(environment, surroundings=Surroundings({"CUDA_VISIBLE_DEVICES": "7"})).env
+    env = build(environment, surroundings=InheritedEnv({"CUDA_VISIBLE_DEVICES": "7"})).env
 
     assert env["CUDA_VISIBLE_DEVICES"] == "7"
     assert "CUDA_DEVICE_ORDER" not in env
 
 
 def test_tcmalloc_is_preloaded_unless_the_spec_decides(environment: Environment) -> None:
-    around = Surroundings({}, preload="/lib/libtcmalloc.so.4")
+    around = InheritedEnv({}, preload="/lib/libtcmalloc.so.4")
     without = replace(SPEC, env=(("LD_PRELOAD", ""),))
 
     assert build(environment, surroundings=around).env["LD_PRELOAD"] == "/lib/libtcmalloc.so.4"

@@ -1,12 +1,20 @@
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from comfysup.comfyui.environment import Environments
+from comfysup.comfyui.environment.workspace import Environments, Survey
 from comfysup.supervision.protocols import RefusedError
 from tests.unit.comfyui.conftest import CLI_ARGS, make_environment
+
+
+def survey_all(workspace: Path) -> list[Survey]:
+    """What callers are shown of each environment."""
+    environments = Environments(workspace)
+    return [each for name in environments.names() if (each := environments.survey_any(name))]
 
 
 def test_a_whole_environment_is_usable_and_told_by_its_files(workspace: Path) -> None:
@@ -222,13 +230,102 @@ def test_a_name_that_could_leave_the_workspace_never_touches_a_path(
     assert len(str(refused.value)) < 200
 
 
+def test_a_comfyui_without_a_name_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "ComfyUI").mkdir()
+    (tmp_path / "ComfyUI" / "main.py").touch()
+
+    with pytest.raises(RefusedError, match=r"has no name: `ln -s ComfyUI .*/ComfyUI-comm` gives"):
+        Environments(tmp_path).find("comm")
+
+
+def test_a_link_to_nowhere_is_an_unusable_environment(workspace: Path) -> None:
+    (workspace / "ComfyUI-moved").symlink_to("/gone/ComfyUI")
+    found = survey_all(workspace)[1]
+    with pytest.raises(RefusedError) as refused:
+        Environments(workspace).find("moved")
+
+    reason = f"{workspace}/ComfyUI-moved points to /gone/ComfyUI, which does not exist"
+    assert (found.name, found.usable, found.problems) == ("moved", False, (reason,))
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.EACCES])
+def test_a_mount_that_is_gone_says_why(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    gone = workspace / "ComfyUI-gone"
+    gone.mkdir()
+    stat = Path.stat
+
+    def fails(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == gone:
+            raise OSError(number, os.strerror(number))
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", fails)
+    found = survey_all(workspace)[1]
+    with pytest.raises(RefusedError) as refused:
+        Environments(workspace).find("gone")
+
+    reason = f"{gone} cannot be read: {os.strerror(number)}"
+    assert (found.name, found.problems) == ("gone", (reason,))
+    assert reason in str(refused.value)
+
+
+def test_a_venv_that_was_made_for_another_python_is_a_problem(workspace: Path) -> None:
+    venv = workspace / "ComfyUI-comm" / "venv"
+    shutil.rmtree(venv / "lib", ignore_errors=True)
+    (venv / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
+    python = workspace / "python3.12"
+    python.touch(mode=0o755)
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(python)
+    found = Environments(workspace).survey("comm")
+    (venv / "lib" / "python3.12" / "site-packages").mkdir(parents=True)
+
+    (problem,) = found.problems
+    assert problem.startswith(f"{venv} was made for another Python: ")
+    assert problem.endswith(f" are for 3.9, {venv}/bin/python is {python}")
+    assert Environments(workspace).survey("comm").usable
+
+
+@pytest.mark.parametrize("name", [".venv", "env"])
+def test_a_virtual_environment_of_another_name_is_pointed_out(workspace: Path, name: str) -> None:
+    comm = workspace / "ComfyUI-comm"
+    (comm / "venv").rename(comm / name)
+
+    (problem,) = Environments(workspace).survey("comm").problems
+
+    assert problem.endswith(f"; there is {comm / name}: `ln -s {name} {comm}/venv`")
+
+
+def test_conda_tells_its_python(workspace: Path) -> None:
+    venv = workspace / "ComfyUI-comm" / "venv"
+    (venv / "pyvenv.cfg").unlink(missing_ok=True)
+    (venv / "conda-meta").mkdir()
+    (venv / "conda-meta" / "python-3.11.9-h955ad1f_0_cpython.json").touch()
+
+    assert Environments(workspace).survey("comm").python_version == "3.11.9"
+
+
+def test_an_environment_that_cannot_be_written_to_is_noted(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    found = Environments(workspace).survey("comm")
+
+    assert found.usable
+    assert any(note.startswith(f"cannot write to {found.path}: ") for note in found.notes)
+
+
 def test_all_are_listed_by_name_usable_or_not(workspace: Path) -> None:
     make_environment(workspace, "aua-sp")
     (workspace / "ComfyUI-empty").mkdir()
     (workspace / "ComfyUI-a file").touch()
     (workspace / "ComfyUI-odd name").mkdir()
     (workspace / "other").mkdir()
-    found = Environments(workspace).all()
+    found = survey_all(workspace)
 
     assert [(each.name, each.usable) for each in found] == [
         ("aua-sp", True),
@@ -240,7 +337,7 @@ def test_all_are_listed_by_name_usable_or_not(workspace: Path) -> None:
 
 
 def test_a_workspace_that_is_not_there_has_no_environments(tmp_path: Path) -> None:
-    assert Environments(tmp_path / "gone").all() == ()
+    assert Environments(tmp_path / "gone").names() == []
 
 
 def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comfysup.comfyui.flags import flags_in, meant_by, parse_flags, value_of
+from comfysup.comfyui.environment.flags import flags_in, meant_by, parse_options, value_of
 
 # The three shapes in which the real file writes them: parser, group, and over several lines.
 CLI_ARGS = """
@@ -26,12 +26,12 @@ KNOWN = frozenset({"--temp-directory", "--tls-keyfile", "--lowvram", "--preview-
 def test_the_flags_of_every_add_argument_are_found_without_importing_the_file() -> None:
     expected = {"--listen", "--lowvram", "--database-url", "-d", "--temp-directory"}
 
-    assert expected == parse_flags(CLI_ARGS)
+    assert expected == parse_options(CLI_ARGS).known
 
 
 def test_a_file_that_is_no_python_is_an_error_of_the_parser() -> None:
     with pytest.raises(SyntaxError):
-        parse_flags("def (:")
+        parse_options("def (:")
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_the_reader_finds_what_argparse_itself_offers(tmp_path: Path) -> None:
         ["python3", str(script)], capture_output=True, text=True, check=True
     ).stdout.split()
 
-    assert set(shown) - {"-h", "--help"} == parse_flags(CLI_ARGS)
+    assert set(shown) - {"-h", "--help"} == parse_options(CLI_ARGS).known

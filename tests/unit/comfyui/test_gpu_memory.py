@@ -1,12 +1,13 @@
 """What an instance is said to hold of each GPU."""
 
+import asyncio
 import json
 
 import pytest
 
 from comfysup.comfyui.gpu_memory import HeldMemory, held_memory, read_devices
 from comfysup.comfyui.probe import new_session
-from tests.unit.comfyui.servers import FixedServer, answer
+from tests.unit.comfyui.servers import ComfyServer, FixedServer, answer
 
 CARD = {
     "name": "cuda:0 NVIDIA H200 : cudaMallocAsync",
@@ -65,3 +66,19 @@ async def test_nothing_is_known_of_one_that_does_not_answer() -> None:
     async with new_session() as session:
         assert await held_memory(session, f"http://127.0.0.1:{server.port}", ()) is None
     await server.close()
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
+    async def in_pieces(_path: str, writer: asyncio.StreamWriter) -> None:
+        whole = answer(json.dumps({"devices": [CARD]}).encode())
+        for piece in (whole[:-50], whole[-50:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # a packet of its own
+
+    server = await ComfyServer(in_pieces).listen()
+    async with new_session() as session:
+        found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
+    await server.close()
+
+    assert found == (HeldMemory(0, 7_000_000_000),)

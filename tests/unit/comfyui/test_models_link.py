@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from comfysup.comfyui import moving
-from comfysup.comfyui.models_link import FOLDERS, LinkReport, link_models
+from comfysup.comfyui.environment import moving
+from comfysup.comfyui.environment.models_link import FOLDERS, LinkReport, link_models
 
 
 @dataclass

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from comfysup.comfyui.command import Surroundings, build_command
-from comfysup.comfyui.environment import Environment, Environments
-from comfysup.comfyui.recognition import Recognised, recognise
+from comfysup.comfyui.command import InheritedEnv, Recognised, build_command, recognise
+from comfysup.comfyui.environment.workspace import Environment, Environments
 from comfysup.supervision.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
@@ -23,7 +22,7 @@ def environment(workspace: Path) -> Environment:
 
 def seen(environment: Environment, spec: InstanceSpec, gpu: str | None) -> Recognised | None:
     """What is recognised of the process that a spec was made into."""
-    around = Surroundings({"PATH": "/bin"})
+    around = InheritedEnv({"PATH": "/bin"})
     command = build_command(environment, spec, around, session=Path("/run/s/3"), gpu=gpu)
     return recognise(command.argv, command.cwd, command.env)
 
@@ -51,7 +50,7 @@ def test_an_old_environment_that_knows_few_options_is_recognised_too(workspace: 
 
 
 def test_a_gpu_that_the_daemon_itself_was_given_is_not_the_specs(environment: Environment) -> None:
-    around = Surroundings({"CUDA_VISIBLE_DEVICES": "1"})
+    around = InheritedEnv({"CUDA_VISIBLE_DEVICES": "1"})
     command = build_command(environment, SPEC, around, session=Path("/s"), gpu=None)
     found = recognise(command.argv, command.cwd, command.env)
 

@@ -1,0 +1,88 @@
+"""Writing into the journal what happens, each event once, as every reader will get it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from comfysup.api.routes.reload import present_reload
+from comfysup.api.server.responses import encode
+from comfysup.api.services import DaemonFacts, PromptNews, Reloaded
+from comfysup.api.views.events import (
+    DaemonEventView,
+    InstanceEventView,
+    MissedView,
+    PromptEventView,
+    ReloadEventView,
+)
+from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.serializers import timestamp
+from comfysup.supervision.context import Clock
+from comfysup.supervision.events import LifecycleEvent
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.journal import Journal
+from comfysup.supervision.life import Life, Recover, Stopping, Stuck
+from comfysup.supervision.transitions import cannot_kill
+
+ENDINGS = (LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED)
+"""What is told of an instance because its process ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventPublisher:
+    """Tells all readers of the journal; `show` gives an instance as it is at that moment."""
+
+    journal: Journal
+    clock: Clock
+    show: Callable[[Instance], InstanceView]
+
+    def instance(self, instance: Instance, notice: LifecycleEvent) -> None:
+        reason, message = _why(instance.life, notice)
+        view = InstanceEventView(self._at(), self.show(instance), reason, message)
+        self._announce(notice, view)
+
+    def prompt(self, instance: Instance, news: PromptNews) -> None:
+        view = PromptEventView(
+            self._at(), self.show(instance), news.prompt_id, news.reason, news.message, news.count
+        )
+        self._announce(news.notice, view)
+
+    def daemon(self, name: str, facts: DaemonFacts) -> None:
+        self._announce(f"daemon.{name}", DaemonEventView(self._at(), facts.version, facts.pid))
+
+    def troubles(self, facts: DaemonFacts, sentences: Sequence[str]) -> None:
+        """Tell what the daemon cannot write at present; nothing is the end of it."""
+        name = "daemon.impaired" if sentences else "daemon.recovered"
+        view = DaemonEventView(self._at(), facts.version, facts.pid, sentences)
+        self._announce(name, view)
+
+    def reloaded(self, outcome: Reloaded) -> None:
+        self._announce("config.reloaded", ReloadEventView(self._at(), present_reload(outcome)))
+
+    def _announce(self, name: str, view: object) -> None:
+        data = encode(view)
+        self.journal.append(lambda number: frame(name, number, data))
+
+    def _at(self) -> str:
+        return timestamp(self.clock().wall)
+
+
+def frame(name: str, number: int, data: bytes) -> bytes:
+    """Return an event as it stands in a stream; JSON has no line end of its own."""
+    return b"event: %s\nid: %d\ndata: %s\n\n" % (name.encode(), number, data)
+
+
+def missed(number: int | None, position: int) -> bytes:
+    """Return the event that a reader gets in the place of those that are gone."""
+    return frame("events.missed", position, encode(MissedView(number)))
+
+
+def _why(life: Life, notice: LifecycleEvent) -> tuple[str | None, str | None]:
+    """Return the reason of what is told, with its sentence, where it has one."""
+    match life.state:
+        case Stopping(then=Recover(verdict=(reason, message))):
+            return reason, message
+        case Stuck(remnants=remnants) if notice is LifecycleEvent.STUCK:
+            return "stuck", cannot_kill(remnants)
+        case _ if notice in ENDINGS and life.last_exit:
+            return life.last_exit.reason, life.last_exit.message
+        case _:
+            return None, None

@@ -1,0 +1,130 @@
+"""The log of an instance: its last lines, and what comes then, as text or as server-sent events.
+
+As events, `message` brings one or more whole lines (`data` has a line for each), with an id to go
+on from; `progress` brings what stands so far of a line that is not finished, each replacing the
+one before; `removed` says that the instance was removed, and is the last. Whoever listens to
+messages alone gets every line once.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TypeVar
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp_sse import EventSourceResponse
+
+from comfysup.api.routes.events import LAST_EVENT_ID, PING_SECONDS, bound_send_buffer
+from comfysup.api.schemas import LogsQuery
+from comfysup.api.server.errors import ApiError
+from comfysup.api.server.request import Call
+from comfysup.api.services import LogNews, Services
+from comfysup.api.stream_limit import StreamSlot, drop
+from comfysup.supervision.instance import Instance
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+LONGEST_PROGRESS = 4_096
+"""Characters of an unfinished line that are shown; what is longer is no progress bar."""
+
+EVENTS = "text/event-stream"
+TEXT = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", "X-Accel-Buffering": "no"}
+
+
+async def get_logs(services: Services, call: Call[LogsQuery, None]) -> web.StreamResponse:
+    """Answer the last lines; follow where that is asked for, and as events unless it is not."""
+    instance = services.fleet.find(call.ref)
+    log_file = services.log_file(instance.spec.id)
+    as_events = EVENTS in call.request.headers.get(hdrs.ACCEPT, "")
+    lines = call.query.lines
+    follows = as_events if call.query.follow is None else call.query.follow
+    stream_limit = services.follower_limit if follows else services.log_reader_limit
+    async with AsyncExitStack() as stack:
+        seat = stack.enter_context(stream_limit.seat(call))
+        bound_send_buffer(call.request)
+        if not follows:
+            history = await _open(stack, services.logs.history(log_file, lines), instance)
+            return await _send_text(call.request, history, seat)
+
+        def farewell() -> str:
+            gone = all(each is not instance for each in services.fleet)
+            return f"instance {instance.spec.label} was removed" if gone else ""
+
+        if not as_events:
+            text = await _open(stack, services.logs.follow(log_file, lines), instance)
+            return await _send_text(call.request, text, seat, farewell)
+        after = call.request.headers.get(LAST_EVENT_ID, "").strip()
+        news = await _open(stack, services.logs.news(log_file, lines, after), instance)
+        sending = EventSourceResponse(
+            sep="\n", ping_interval=PING_SECONDS, send_timeout=stream_limit.patience
+        )
+        return await _send_news(call.request, news, seat, sending, farewell)
+
+
+async def _open(
+    stack: AsyncExitStack,
+    reading: AbstractAsyncContextManager[AsyncIterator[T]],
+    instance: Instance,
+) -> AsyncIterator[T]:
+    try:
+        return await stack.enter_async_context(reading)
+    except OSError as error:
+        detail = f"cannot read the log of instance {instance.spec.label}: {error.strerror}"
+        raise ApiError(500, "log_unreadable", detail) from error
+
+
+async def _send_text(
+    request: web.Request,
+    pieces: AsyncIterator[str],
+    seat: StreamSlot,
+    farewell: Callable[[], str] = lambda: "",
+) -> web.StreamResponse:
+    """Send all pieces, and then a line of our own where the `farewell` has words."""
+    response = web.StreamResponse(headers=TEXT)
+    try:
+        await response.prepare(request)
+        async for text in pieces:
+            async with seat.writing():
+                await response.write(text.encode())
+        words = farewell()
+        async with seat.writing():
+            await response.write_eof(f"[comfysup: {words}]\n".encode() if words else b"")
+    except ConnectionError:
+        pass  # gone: there is nobody to tell
+    except OSError as error:
+        _drop(request, error)
+    return response
+
+
+async def _send_news(
+    request: web.Request,
+    pieces: AsyncIterator[LogNews],
+    seat: StreamSlot,
+    stream: EventSourceResponse,
+    farewell: Callable[[], str],
+) -> web.StreamResponse:
+    try:
+        await stream.prepare(request)
+        async with stream:
+            async for news in pieces:
+                async with seat.writing():
+                    if news.text:
+                        await stream.send(news.text.removesuffix("\n"), id=news.place or None)
+                    if 0 < len(news.unfinished) <= LONGEST_PROGRESS:
+                        await stream.send(news.unfinished, event="progress")
+            if words := farewell():
+                async with seat.writing():
+                    await stream.send(words, event="removed")
+    except ConnectionError:
+        pass  # gone: there is nobody to tell
+    except OSError as error:
+        _drop(request, error)
+    return stream
+
+
+def _drop(request: web.Request, error: OSError) -> None:
+    """Let go of a reader that takes nothing, or whose log cannot be read on."""
+    log.info("logs.follower_dropped", path=request.path, error=repr(error))
+    drop(request)

@@ -1,0 +1,125 @@
+"""What callers may write, in the query and in the body."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from comfysup.api.server.limits import MAX_INSTANCES, MAX_LINES, MAX_WAIT
+from comfysup.config.instance_fields import EnvironmentName, InstanceFields
+from comfysup.supervision.events import WaitFor
+from comfysup.supervision.spec import Rescue
+
+
+class Wait(StrEnum):
+    """What a start waits for: that the instance answers, or that its process exists."""
+
+    READY = "ready"
+    SPAWN = "spawn"
+
+    @property
+    def wait_for(self) -> WaitFor:
+        """The same for supervision."""
+        return WaitFor.READY if self is Wait.READY else WaitFor.SPAWN
+
+
+Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT, allow_inf_nan=False)]
+
+
+class NoQuery(BaseModel):
+    """A route that takes nothing in its query."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class StartQuery(NoQuery):
+    """How a start waits."""
+
+    wait: Wait = Wait.READY
+    timeout: Seconds = Field(default=50.0, description="seconds to wait; it goes on afterwards")
+
+
+class RescueQuery(NoQuery):
+    """Which prompts the next process is given."""
+
+    rescue: Rescue | None = Field(
+        default=None,
+        description="which prompts are handed in again: all, those that waited, or none; "
+        "else as the policy says",
+    )
+
+
+class StartAgainQuery(StartQuery, RescueQuery):
+    """How the start of an instance of the table waits, and which prompts it is given."""
+
+
+class StartSingleQuery(NoQuery):
+    """How the start of a single instance waits, and where it is started from."""
+
+    environment: EnvironmentName = Field(default=None, description="if the body names none")
+    wait: Wait = Wait.READY
+    timeout: Seconds = Field(default=25.0, description="seconds to wait; it goes on afterwards")
+
+
+class DrainQuery(RescueQuery):
+    """How long what runs may finish its work before it is ended."""
+
+    drain: Seconds = Field(
+        default=0.0, description="seconds for the running prompt; what waits is kept meanwhile"
+    )
+
+
+class StopQuery(DrainQuery):
+    """How a stop waits."""
+
+    timeout: Seconds | None = Field(default=None, description="seconds to wait; else to the end")
+
+
+class RestartQuery(DrainQuery):
+    """How a restart waits."""
+
+    wait: Wait = Wait.READY
+    timeout: Seconds | None = Field(
+        default=None, description="seconds to wait, else 50 beside the drain; it goes on afterwards"
+    )
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait."""
+        return self.drain + 50.0 if self.timeout is None else self.timeout
+
+
+class ReloadQuery(NoQuery):
+    """Whether a reload is carried out."""
+
+    dry_run: bool = Field(default=False, description="only tell what would be done, and why")
+
+
+EVENT_ID_DIGITS = 18
+"""How long the id of an event may be."""
+
+
+class EventsQuery(NoQuery):
+    """Where a stream of events is taken up; the header `Last-Event-ID` goes before it."""
+
+    last_event_id: int | None = Field(
+        default=None, ge=0, lt=10**EVENT_ID_DIGITS, description="the last event that is known"
+    )
+
+
+class LogsQuery(NoQuery):
+    """How much of a log is wanted."""
+
+    lines: int = Field(default=200, ge=0, le=MAX_LINES, description="from the end of the log")
+    follow: bool | None = Field(
+        default=None, description="go on with what comes; as events that is so unless it is false"
+    )
+
+
+class StartInstancesBody(BaseModel):
+    """Several instances to start at once; the environment is for those that name none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    environment: EnvironmentName = None
+    instances: list[InstanceFields] = Field(max_length=MAX_INSTANCES)

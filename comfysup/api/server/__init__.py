@@ -1,0 +1,1 @@
+"""How requests are served: connections, admission, parsing, limits and errors."""

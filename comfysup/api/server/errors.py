@@ -1,0 +1,134 @@
+"""What callers read when something is wrong.
+
+ApiError               an answer with a status, a code and a text
+└── InvalidRequestError    422, with a list of what is wrong and where
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from comfysup.api.server.limits import MAX_MISTAKES
+from comfysup.api.server.responses import json_answer
+from comfysup.model.printable import printable, shortened
+from comfysup.supervision.protocols import RefusedError
+
+log = structlog.get_logger()
+
+REFUSALS: Mapping[str, HTTPStatus] = {
+    "unknown_instance": HTTPStatus.NOT_FOUND,
+    "unknown_environment": HTTPStatus.NOT_FOUND,
+    "port_taken": HTTPStatus.CONFLICT,
+    "spec_conflict": HTTPStatus.CONFLICT,
+    "name_taken": HTTPStatus.CONFLICT,
+    "environment_unresponsive": HTTPStatus.SERVICE_UNAVAILABLE,
+    "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
+    "restart_refused": HTTPStatus.CONFLICT,
+}
+"""The status that goes with the code of a `RefusedError`; any other is a conflict."""
+
+LONGEST_PATH = 200
+"""Characters of a path or a key that an answer repeats."""
+
+_SERVER_ERRORS = {
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+}
+
+
+SIGNPOST = (
+    "; this is the API of comfysup: see GET /api/comfyui/status, /api/comfyui/instances, "
+    "/api/comfyui/environments, /api/comfyui/events, /api/comfyui/daemon, /livez and /readyz"
+)
+"""Where somebody who opens the address in a browser can go on."""
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing that is wrong in a request: `loc` leads to it, `type` is a word for programs."""
+
+    loc: Sequence[str | int]
+    msg: str
+    type: str
+
+
+@dataclass(frozen=True)
+class ErrorView:
+    """How an error is answered."""
+
+    detail: str | Sequence[FieldError]
+    code: str
+
+
+class ApiError(Exception):
+    """A request that is answered with an error; the text is a whole sentence."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep what the answer is made of."""
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+        self.view = ErrorView(printable(detail), code)
+
+
+class InvalidRequestError(ApiError):
+    """A request that says something wrong in its body or its query; nothing was started."""
+
+    def __init__(self, mistakes: Sequence[FieldError]) -> None:
+        """Name the mistakes, but not endlessly many."""
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "invalid request")
+        shown = [replace(each, loc=_bounded(each.loc)) for each in mistakes[:MAX_MISTAKES]]
+        if rest := len(mistakes) - len(shown):
+            shown.append(FieldError((), f"and {rest} more", "more_mistakes"))
+        self.view = ErrorView(shown, "invalid_request")
+
+
+def _bounded(loc: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Return a place whose keys, which the caller may have chosen, are cut."""
+    return tuple(shortened(part, LONGEST_PATH) if isinstance(part, str) else part for part in loc)
+
+
+def refusal(code: str, message: str) -> ApiError:
+    """Return the error for what supervision refused."""
+    return ApiError(REFUSALS.get(code, HTTPStatus.CONFLICT), code, message)
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer whatever went wrong as DESIGN 2.3 says; what nobody foresaw is logged, here alone."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return _answer(error)
+    except RefusedError as error:
+        return _answer(refusal(error.code, str(error)))
+    except web.HTTPException as error:
+        return _answer(_from_server(request, error))
+    except ConnectionError:
+        raise  # the caller is gone: there is nobody to answer
+    except Exception:
+        log.exception("request.broke", method=request.method, path=request.path)
+        return _answer(ApiError(500, "internal_error", "a defect of comfysup; its log says more"))
+
+
+def _answer(error: ApiError) -> web.Response:
+    return json_answer(error.view, error.status, error.headers)
+
+
+def _from_server(request: web.Request, error: web.HTTPException) -> ApiError:
+    """Translate an error of aiohttp itself, most often that there is no such route."""
+    status = HTTPStatus(error.status)
+    code = _SERVER_ERRORS.get(status, status.phrase.lower().replace(" ", "_"))
+    allow = error.headers.get(hdrs.ALLOW)
+    what = f"{shortened(request.method)} {shortened(request.path, LONGEST_PATH)}"
+    detail = f"cannot {what}: {status.phrase.lower()}"
+    if request.path == "/":
+        detail += SIGNPOST
+    return ApiError(status, code, detail, {hdrs.ALLOW: allow} if allow else None)

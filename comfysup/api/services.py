@@ -1,0 +1,297 @@
+"""What the routes are given: everything that they do not know themselves.
+
+The protocols are read-only views: any object with these attributes will do.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from comfysup.api.stream_limit import StreamLimit
+from comfysup.config.instance_fields import Defaults
+from comfysup.supervision.context import Clock
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.journal import Journal
+from comfysup.supervision.life import Moment
+from comfysup.supervision.spec import InstanceSpec
+from comfysup.supervision.tasks import Owner
+
+MAX_AGE = 0.25
+"""Seconds after which what grows by itself (uptime, usage, health) is shown anew."""
+
+
+class StatusBoard:
+    """Keeps the last answer until something is touched, or it is too old."""
+
+    def __init__(self, max_age: float = MAX_AGE) -> None:
+        """Keep nothing yet."""
+        self._max_age = max_age
+        self._body: bytes | None = None
+        self._drawn_at = 0.0
+
+    def invalidate(self) -> None:
+        """Forget the answer: something that it shows has changed."""
+        self._body = None
+
+    def body(self, draw: Callable[[], bytes]) -> bytes:
+        """Return the answer, drawn anew where that is needed."""
+        now = time.monotonic()
+        if self._body is None or now - self._drawn_at > self._max_age:
+            self._body = draw()
+            self._drawn_at = now
+        return self._body
+
+
+class EnvironmentFacts(Protocol):
+    """An environment as its files show it; a version is None where no file tells it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def usable(self) -> bool: ...
+    @property
+    def problems(self) -> Sequence[str]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+    @property
+    def comfyui_version(self) -> str | None: ...
+    @property
+    def python_version(self) -> str | None: ...
+    @property
+    def torch_version(self) -> str | None: ...
+    @property
+    def custom_nodes(self) -> Sequence[str]: ...
+    @property
+    def models_link(self) -> str | None: ...
+
+
+class LeftBehind(Protocol):
+    """Something that was not moved into the shared models, and why."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Linked(Protocol):
+    """What was done to share the models of an environment; `linked` when all of it is done."""
+
+    @property
+    def linked(self) -> bool: ...
+    @property
+    def done(self) -> Sequence[str]: ...
+    @property
+    def moved(self) -> Sequence[str]: ...
+    @property
+    def aside(self) -> Sequence[str]: ...
+    @property
+    def left(self) -> Sequence[LeftBehind]: ...
+
+
+class GpuUsage(Protocol):
+    """What a process tree holds of one GPU."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
+class Usage(Protocol):
+    """What a process tree uses; 100 per cent are one core."""
+
+    @property
+    def cpu_percent(self) -> float: ...
+    @property
+    def rss_bytes(self) -> int: ...
+    @property
+    def processes(self) -> int: ...
+    @property
+    def gpus(self) -> Sequence[GpuUsage]: ...
+
+
+class RunningPrompt(Protocol):
+    """A prompt that is being worked on; `since` is wall-clock seconds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def since(self) -> float: ...
+
+
+class Queue(Protocol):
+    """The queue of one instance."""
+
+    @property
+    def pending(self) -> int: ...
+    @property
+    def running_prompts(self) -> Sequence[RunningPrompt]: ...
+
+
+class PromptNews(Protocol):
+    """What became of prompts whose process has ended; `notice` is the name of the event."""
+
+    @property
+    def notice(self) -> str: ...
+    @property
+    def prompt_id(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def message(self) -> str | None: ...
+    @property
+    def count(self) -> int: ...
+
+
+class FileMistake(Protocol):
+    """A mistake in instances.json; `line` is 0 where the file could not be read at all."""
+
+    @property
+    def place(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+
+
+class FailedReload(Protocol):
+    """An instance that could not be made what the file says; `code` is one that callers see."""
+
+    @property
+    def spec(self) -> InstanceSpec: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+class PlannedStep(Protocol):
+    """What a reload does about an instance, as a word, and why."""
+
+    @property
+    def spec(self) -> InstanceSpec: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Reloaded(Protocol):
+    """What came of a reload of instances.json; nothing at all unless the file was `legible`."""
+
+    @property
+    def legible(self) -> bool: ...
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def plan(self) -> Sequence[PlannedStep]: ...
+    @property
+    def started(self) -> Sequence[InstanceSpec]: ...
+    @property
+    def stopped(self) -> Sequence[InstanceSpec]: ...
+    @property
+    def restarted(self) -> Sequence[InstanceSpec]: ...
+    @property
+    def updated(self) -> Sequence[InstanceSpec]: ...
+    @property
+    def left_alone(self) -> Sequence[InstanceSpec]: ...
+    @property
+    def failed(self) -> Sequence[FailedReload]: ...
+    @property
+    def mistakes(self) -> Sequence[FileMistake]: ...
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+
+class LogNews(Protocol):
+    """What has come in a log: whole lines with their line ends, and what stands of the next one.
+
+    `place` is where to go on from after these lines, empty where that cannot be told.
+    """
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def unfinished(self) -> str: ...
+    @property
+    def place(self) -> str: ...
+
+
+class Logs(Protocol):
+    """Reads logs. Each method gives text that is harmless; entering raises OSError."""
+
+    def history(
+        self, log_file: Path, lines: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """The last lines."""
+
+    def follow(self, log_file: Path, lines: int) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """The last lines and all that comes, with the carriage returns of progress bars."""
+
+    def news(
+        self, log_file: Path, lines: int, after: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[LogNews]]:
+        """The same as whole lines; those after the place `after`, where it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """What the daemon says of itself; `settings` is JSON and holds no secret."""
+
+    version: str
+    pid: int
+    started: Moment
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the routes work with.
+
+    `usage` and `queue` answer at once, with what was last seen; None where nothing was.
+    `restart` raises `RefusedError` where the next program could not take over.
+    `troubles` say what the daemon cannot do at present, `shortfall` which enabled entries of
+    instances.json are not in the table.
+    `guarded` says of an environment and the arguments of a caller that has proved nothing why such
+    a caller may not pass them; None where it may.
+    `environments` may block on a disk, so it is awaited; `link` shares the models of one, for as
+    long as copying takes, and raises `RefusedError` where there is none of that name.
+    `stream_limit` bounds the readers of the `journal`, `follower_limit` those that follow logs,
+    `log_reader_limit` those that read what is in them.
+    `unhurried` owns what is done to its end also when the caller hangs up.
+    """
+
+    fleet: Fleet
+    status_board: StatusBoard
+    clock: Clock
+    defaults: Callable[[], Defaults]
+    guarded: Callable[[str, Sequence[str]], Awaitable[str | None]]
+    environments: Callable[[], Awaitable[Sequence[EnvironmentFacts]]]
+    link: Callable[[str], Awaitable[Linked]]
+    restart: Callable[[], Awaitable[None]]
+    daemon: Callable[[], DaemonFacts]
+    troubles: Callable[[], Sequence[str]]
+    shortfall: Callable[[], Sequence[str]]
+    log_file: Callable[[int], Path]
+    url: Callable[[InstanceSpec], str]
+    usage: Callable[[Instance], Usage | None]
+    queue: Callable[[Instance], Queue | None]
+    journal: Journal
+    stream_limit: StreamLimit
+    reload: Callable[[], Awaitable[Reloaded]]
+    plan_reload: Callable[[], Awaitable[Reloaded]]
+    logs: Logs
+    follower_limit: StreamLimit
+    log_reader_limit: StreamLimit
+    unhurried: Owner = field(default_factory=Owner)

@@ -1,0 +1,98 @@
+"""Who reads a stream: how many may, since each keeps a connection, and how patiently."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from comfysup.api.server.errors import ApiError
+from comfysup.api.server.request import Call
+
+CROWDED_PATIENCE = 5.0
+"""Seconds for which a reader may take nothing while another one waits for a seat."""
+
+
+class StreamSlot:
+    """The place of one reader. `evict` ends its stream."""
+
+    def __init__(self, patience: float, evict: Callable[[], None]) -> None:
+        self.evict = evict
+        self._patience = patience
+        self._blocked_since: float | None = None
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Bound a write; raises `TimeoutError` when the reader took nothing for `patience`."""
+        self._blocked_since = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        finally:
+            self._blocked_since = None
+
+    @property
+    def blocked_seconds(self) -> float:
+        """How long the write under way has waited for the reader; 0 where there is none."""
+        if self._blocked_since is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._blocked_since
+
+
+class StreamLimit:
+    """A number of seats at each of the two doors, the port and the socket.
+
+    Each is taken for as long as its reader likes. Strangers at the port take none of the socket.
+    `patience` is the seconds after which a reader that takes nothing must go. When all seats of a
+    door are taken, a newcomer gets that of the reader that has taken nothing for longest, if that
+    is longer than `crowded_patience`.
+    """
+
+    def __init__(
+        self,
+        seats: int,
+        patience: float,
+        code: str = "too_many_readers",
+        crowded_patience: float = CROWDED_PATIENCE,
+    ) -> None:
+        """Begin with every seat free."""
+        self.patience = patience
+        self._number = seats
+        self._code = code
+        self._crowded_patience = crowded_patience
+        self._doors: dict[bool, set[StreamSlot]] = {True: set(), False: set()}
+
+    @property
+    def taken(self) -> int:
+        """How many seats have a reader."""
+        return sum(map(len, self._doors.values()))
+
+    @contextmanager
+    def seat(self, call: Call[Any, Any]) -> Iterator[StreamSlot]:
+        """Take a seat meanwhile; refuse by an `ApiError` where none can be had."""
+        seats = self._doors[call.caller.local]
+        if len(seats) >= self._number:
+            self._make_room(seats)
+        seat = StreamSlot(self.patience, partial(drop, call.request))
+        seats.add(seat)
+        try:
+            yield seat
+        finally:
+            seats.discard(seat)
+
+    def _make_room(self, seats: set[StreamSlot]) -> None:
+        slowest = max(seats, key=lambda seat: seat.blocked_seconds)
+        if slowest.blocked_seconds < self._crowded_patience:
+            detail = f"cannot read: {self._number} readers do so already; try again later"
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, self._code, detail)
+        seats.discard(slowest)
+        slowest.evict()
+
+
+def drop(request: web.Request) -> None:
+    """Let go of a reader at once, whatever is still to be sent."""
+    if request.transport is not None:
+        request.transport.abort()

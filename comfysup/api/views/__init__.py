@@ -1,0 +1,1 @@
+"""The shapes of answers, and how the facts of the daemon become them."""

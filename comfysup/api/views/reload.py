@@ -1,0 +1,77 @@
+"""The shapes of what a reload and a rolling restart did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NamedView:
+    """An instance, by what people call it."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class FailedReloadView:
+    """An instance that could not be made what it should be."""
+
+    id: int
+    name: str
+    error: str
+    code: str
+
+
+@dataclass(frozen=True)
+class FileMistakeView:
+    """A mistake in instances.json, at a place such as `instances[0].port`."""
+
+    place: str
+    line: int
+    column: int
+    text: str
+
+
+@dataclass(frozen=True)
+class PlannedView:
+    """What a reload does about an instance, and why.
+
+    `action` is `start`, `restart`, `update`, `stop` or `leave_alone`.
+    """
+
+    id: int
+    name: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReloadView:
+    """What a reload did; an instance stands in one of the lists, or in none of them.
+
+    In a `dry_run` nothing was done, and the lists tell what would be. `plan` has every instance
+    with the reason, by id.
+    """
+
+    dry_run: bool
+    plan: Sequence[PlannedView]
+    started: Sequence[NamedView]
+    stopped: Sequence[NamedView]
+    restarted: Sequence[NamedView]
+    updated: Sequence[NamedView]
+    left_alone: Sequence[NamedView]
+    failed: Sequence[FailedReloadView]
+    mistakes: Sequence[FileMistakeView]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RollingRestartView:
+    """What became of the instances of an environment, one after the other.
+
+    Where one is `failed`, those after it were `left_alone`.
+    """
+
+    restarted: Sequence[NamedView]
+    failed: Sequence[FailedReloadView]
+    left_alone: Sequence[NamedView]

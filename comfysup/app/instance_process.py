@@ -1,0 +1,156 @@
+"""The process of one generation: a Linux process with its log, its other traces and its end."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from comfysup.comfyui.diagnosis.circumstances import Circumstances
+from comfysup.comfyui.diagnosis.diagnosis import diagnose, shown_tail
+from comfysup.comfyui.diagnosis.evidence import circumstances_of, conditions_of
+from comfysup.comfyui.environment.workspace import Environments
+from comfysup.comfyui.reboot import RebootRequest
+from comfysup.linux.executor import Executor
+from comfysup.linux.host.memory_kills import OomKills
+from comfysup.linux.process import process as linux
+from comfysup.linux.rundir.pid_file import PATIENCE, PidFileAside
+from comfysup.logs.pipe import PATIENCE as PIPE_PATIENCE
+from comfysup.logs.pipe import LogPipe
+from comfysup.supervision.life import Exit
+from comfysup.supervision.protocols import Condition, Ending, ProcessRecord, RefusedError
+from comfysup.supervision.tasks import bounded
+
+T = TypeVar("T")
+
+TAIL_LINES = 20
+"""How many of the last log lines stand in an exit; the diagnosis looks at ten times as many."""
+
+FILES_PATIENCE = 1.0
+"""Seconds that the files of an environment are waited for; a hint is worth no more."""
+
+UNREAD = "its last lines could not be read in time"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFiles:
+    """Looks up, in a thread, what the files of one environment tell of a process.
+
+    `known` is what is known without them, and must do where they do not answer in time.
+    """
+
+    environments: Environments
+    name: str
+    known: Circumstances
+    executor: Executor
+
+    async def circumstances(self, lines: Sequence[str]) -> Circumstances:
+        """Return what is known of a process that has ended with these lines."""
+        look = partial(circumstances_of, self.environments, self.name, self.known, lines)
+        return await self._ask(look, self.known)
+
+    async def conditions(self, lines: Sequence[str]) -> Sequence[Condition]:
+        """Return the conditions of a process that is ready and has begun with these lines."""
+        return await self._ask(partial(conditions_of, lines), ())
+
+    async def _ask(self, look: Callable[[], T], otherwise: T) -> T:
+        resource = str(self.environments.path(self.name))
+        try:
+            return await self.executor.ask(look, resource, FILES_PATIENCE)
+        except (OSError, RefusedError):
+            return otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class RunArtifacts:
+    """What a process leaves behind, and how to read it.
+
+    `earlier_kills` is the `count` of `oom_kills` at its beginning.
+    """
+
+    pid_file: PidFileAside
+    reboot: RebootRequest
+    files: EnvironmentFiles
+    oom_kills: OomKills
+    earlier_kills: int
+
+    def killed_for_memory(self, signal_name: str | None) -> bool:
+        """Say whether the kernel ended it for want of memory."""
+        return signal_name == "SIGKILL" and self.oom_kills.claim(self.earlier_kills)
+
+
+class InstanceProcess:
+    """The process of one generation with its log and its other traces."""
+
+    def __init__(self, process: linux.Process, pipe: LogPipe, traces: RunArtifacts) -> None:
+        self._process = process
+        self._pipe = pipe
+        self._traces = traces
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def record(self) -> ProcessRecord:
+        return ProcessRecord(self._process.pid, self._process.start_time, self._pipe.began)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        self._process.signal_group(number)
+
+    async def ended(self) -> Ending:
+        status = await self._process.ended()
+        at = time.time()
+        lines = await self._pipe.last_lines(10 * TAIL_LINES)
+        name = _signal_name(status.signal)
+        files = self._traces.files
+        told = name in {None, "SIGABRT"} and status.code != 0  # else the ending says it all
+        circumstances = await files.circumstances(lines or ()) if told else files.known
+        found = diagnose(
+            exit_code=status.code,
+            signal=name,
+            log_tail=lines or (),
+            oom_killed=self._traces.killed_for_memory(name),
+            circumstances=circumstances,
+        )
+        end = Exit(
+            at,
+            found.reason,
+            found.message if lines is not None else f"{found.message}; {UNREAD}",
+            exit_code=status.code,
+            signal=name,
+            hint=found.hint,
+            log_tail=tuple(shown_tail(lines or (), TAIL_LINES)),
+            permanent=found.permanent,
+        )
+        return Ending(end, reboot=status.code == 0 and self._traces.reboot.take())
+
+    async def recorded(self) -> None:
+        await self._pipe.begun()
+
+    async def conditions(self) -> Sequence[Condition]:
+        return await self._traces.files.conditions(await self._pipe.first_lines())
+
+    async def last_lines(self, count: int) -> Sequence[str]:
+        return await self._pipe.last_lines(count) or ()
+
+    async def sweep(self) -> None:
+        removed = self._traces.pid_file.remove()
+        await self._process.sweep()
+        await bounded(self._pipe.close, 2 * PIPE_PATIENCE)
+        await asyncio.wait([removed], timeout=PATIENCE)
+
+    def remnants(self) -> Sequence[str]:
+        return self._process.remnants()
+
+
+def _signal_name(number: signal.Signals | int | None) -> str | None:
+    match number:
+        case signal.Signals():
+            return number.name
+        case int():
+            return f"signal {number}"
+        case None:
+            return None

@@ -1,0 +1,328 @@
+"""How an instance comes to be: a ComfyUI command, run as a Linux process, logged and diagnosed."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Container
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from comfysup.app.instance_process import EnvironmentFiles, InstanceProcess, RunArtifacts
+from comfysup.comfyui.command import InheritedEnv, build_command
+from comfysup.comfyui.diagnosis.circumstances import known_at_start
+from comfysup.comfyui.environment.workspace import Environment, Environments
+from comfysup.comfyui.reboot import RebootRequest
+from comfysup.linux.executor import Executors, UnresponsiveError
+from comfysup.linux.host.gpu import GpuAllocator
+from comfysup.linux.host.memory_kills import OomKills
+from comfysup.linux.host.ports import holder_of, port_is_free
+from comfysup.linux.process import process as linux
+from comfysup.linux.process.census import census
+from comfysup.linux.process.proc import Command, output_of, read_command, read_marker
+from comfysup.linux.process.reaper import Reaper
+from comfysup.linux.process.spawn import Attempt
+from comfysup.linux.process.tree import (
+    Found,
+    find_generation,
+    has_for_stdout,
+    identity_of,
+    oldest_of,
+)
+from comfysup.linux.rundir.pid_file import PidFile, PidFileAside
+from comfysup.linux.rundir.run_directory import RunDirectory
+from comfysup.logs.pipe import LogPipe, hold, make_fifo, open_for_instance
+from comfysup.logs.pump import LogPump
+from comfysup.supervision.protocols import LaunchError, ProcessRecord, RefusedError
+from comfysup.supervision.spec import InstanceSpec
+
+log = structlog.get_logger()
+
+LAUNCH_PATIENCE = 10.0
+"""Seconds in which each look at an environment, and the making of its process, must be done."""
+
+LAUNCH_DEADLINE = 15.0
+"""Seconds for a launch as a whole: the look, the choice of a GPU, and the making."""
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories that instances are run from and leave traces in."""
+
+    run: RunDirectory
+    logs: Path
+    pids: Path
+
+    def log_file(self, instance: int) -> Path:
+        return self.logs / f"comfyui_instance_{instance}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What instances share of the machine: its memory, and who has which GPU."""
+
+    oom_kills: OomKills
+    gpus: GpuAllocator
+
+
+class InstanceLauncher:
+    """Launches the instances of one workspace.
+
+    `surroundings` is what all of them inherit.
+    """
+
+    def __init__(
+        self,
+        environments: Environments,
+        places: Paths,
+        reaper: Reaper,
+        surroundings: InheritedEnv,
+        pump: LogPump,
+        hardware: Hardware,
+        executors: Executors,
+    ) -> None:
+        self._executors = executors
+        self._hardware = hardware
+        self._environments = environments
+        self._places = places
+        self._reaper = reaper
+        self._surroundings = surroundings
+        self._pump = pump
+        self._identity = places.run.identity()
+
+    async def check(self, spec: InstanceSpec, *, port: bool) -> None:
+        """Raise `RefusedError` unless its environment is usable, and its port free if asked."""
+        try:
+            await self._look(spec)
+            if port:
+                await self._executors.processes.ask(
+                    partial(self._check_port, spec), "the list of listeners", LAUNCH_PATIENCE
+                )
+        except OSError as error:
+            unresponsive = isinstance(error, UnresponsiveError)
+            reason = "environment_unresponsive" if unresponsive else "start_failed"
+            raise RefusedError(reason, f"cannot start instance {spec.label}: {error}") from error
+
+    async def launch(self, spec: InstanceSpec, generation: int) -> InstanceProcess:
+        """Make the process of that generation; raises `LaunchError`."""
+        try:
+            async with asyncio.timeout(LAUNCH_DEADLINE):
+                environment = await self._look(spec)
+                gpu = await self._assign_gpu(spec, again=generation > 1)
+                make = partial(self._spawn, environment, spec, generation, gpu)
+                process, reader = await self._make(make, environment)
+        except TimeoutError as error:
+            raise LaunchError(
+                "environment_unresponsive",
+                f"cannot start the process: the environment and the GPU driver together have not "
+                f"answered for {LAUNCH_DEADLINE:g} s",
+            ) from error
+        except RefusedError as error:
+            raise LaunchError("environment_unusable", str(error)) from error
+        except OSError as error:
+            raise LaunchError(_reason(error), f"cannot start the process: {error}") from error
+        fifo = self._places.run.fifo(spec.id, generation)
+        pipe = LogPipe(fifo, self._places.log_file(spec.id), self._pump, reader, anew=True)
+        traces = self._traces(spec, process.pid, gpu)
+        traces.pid_file.write()
+        return InstanceProcess(process, pipe, traces)
+
+    def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> InstanceProcess:
+        """Take over the process of that generation from a daemon that is gone."""
+        marker = self._marker(spec, generation)
+        log_file = self._places.log_file(spec.id)
+        fifo = self._places.run.fifo(spec.id, generation)
+        pid, start_time = record.pid, record.start_time
+        source = fifo if fifo.exists() else output_of(pid, start_time, fifo)
+        try:
+            pipe = LogPipe.adopt(fifo, log_file, self._pump, record.log_began, source)
+            output = identity_of(source or fifo)
+        except FileNotFoundError:  # swept, and not told any more: what it wrote is in the log
+            pipe = LogPipe.create(fifo, log_file, self._pump, record.log_began)
+            output = None
+        process = linux.Process.adopt(
+            pid, start_time, marker, self._reaper, self._executors.sweeps, output
+        )
+        if spec.gpu:
+            self._take_over_gpu(spec.id, record.pid)
+        return InstanceProcess(process, pipe, self._traces(spec, record.pid))
+
+    async def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
+        """Look for the process of a generation in whose launch a daemon died.
+
+        It may not have executed its program yet: then its output tells. Where it has ended by now,
+        or never was, what waits of its output is in the log afterwards.
+        """
+        fifo = self._places.run.fifo(spec.id, generation)
+        with ExitStack() as undo:
+            with suppress(OSError):
+                # Until it is known, neither a process that ends nor the descriptors that an earlier
+                # program handed over take with them what waits.
+                if (held := hold(fifo)) is not None:
+                    undo.callback(os.close, held)
+            found = await self._look_for(self._marker(spec, generation), fifo)
+            if found is None and (pipe := self._settle(fifo, spec.id)):
+                await pipe.close()
+        return ProcessRecord(found.pid, found.start_time) if found else None
+
+    def settle_outputs(self, going_on: Container[tuple[int, int]]) -> None:
+        """Have in its log what waits of the output of each generation that does not go on.
+
+        `going_on` are the instances and generations of which another output may come. A daemon that
+        dies while a log stalls leaves such a FIFO; it can be empty by now, and the log says so.
+        """
+        for fifo, instance, generation in self._places.run.fifos():
+            if (instance, generation) not in going_on and (pipe := self._settle(fifo, instance)):
+                pipe.abandon()
+
+    def _settle(self, fifo: Path, instance: int) -> LogPipe | None:
+        """Return a pipe out of a FIFO that gets nothing more; None where there is none to open."""
+        try:
+            return LogPipe.adopt(fifo, self._places.log_file(instance), self._pump)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("fifo.not_read", fifo=str(fifo), error=str(error))
+            return None
+
+    async def _look_for(self, marker: str, fifo: Path) -> Found | None:
+        processes = self._executors.processes
+        if found := find_generation(marker, await census(processes, read_marker)):
+            return found
+        try:
+            output = identity_of(fifo)
+        except FileNotFoundError:
+            return None
+        holders = await census(processes, partial(has_for_stdout, output))
+        return oldest_of(pid for pid, holds in holders.items() if holds)
+
+    def _marker(self, spec: InstanceSpec, generation: int) -> str:
+        return f"{self._identity}:{spec.id}:{generation}"
+
+    def _traces(self, spec: InstanceSpec, pid: int, gpu: str | None = None) -> RunArtifacts:
+        return RunArtifacts(
+            PidFileAside(PidFile(self._places.pids, spec.id, pid), self._pump.ask),
+            RebootRequest(self._places.run.session(spec.id)),
+            EnvironmentFiles(
+                self._environments,
+                spec.environment,
+                known_at_start(spec, self._surroundings, gpu or spec.gpu),
+                self._executors.environments,
+            ),
+            self._hardware.oom_kills,
+            self._hardware.oom_kills.count(),
+        )
+
+    async def _look(self, spec: InstanceSpec) -> Environment:
+        """Return a usable environment; raises `RefusedError`, and OSError where none answers."""
+        return await self._executors.environments.ask(
+            partial(self._usable_environment, spec),
+            str(self._environments.path(spec.environment)),
+            LAUNCH_PATIENCE,
+        )
+
+    async def _assign_gpu(self, spec: InstanceSpec, *, again: bool) -> str | None:
+        try:
+            return await self._hardware.gpus.assign(spec.id, spec.gpu, again=again)
+        except UnresponsiveError as error:
+            raise LaunchError("gpu_unresponsive", f"cannot choose a GPU: {error}") from error
+
+    async def _make(
+        self, make: Callable[[], tuple[linux.Process, int]], environment: Environment
+    ) -> tuple[linux.Process, int]:
+        """Make a process in a thread; OSError when its disk does not answer in time.
+
+        Cancelled, it leaves nothing behind; but a process that is there by then is returned.
+        """
+        return await Attempt(make, _undo).carry_out(
+            self._executors.environments, str(environment.path), LAUNCH_PATIENCE
+        )
+
+    # ---- what may block, in a thread
+
+    def _usable_environment(self, spec: InstanceSpec) -> Environment:
+        environment = self._environments.find(spec.environment)
+        if reason := self._hardware.gpus.refusal(spec.gpu):
+            raise RefusedError("unknown_gpu", f"cannot start instance {spec.label}: {reason}")
+        if environment.usable:
+            return environment
+        reason = "; ".join(environment.problems)
+        raise RefusedError("unknown_environment", f"cannot start instance {spec.label}: {reason}")
+
+    def _check_port(self, spec: InstanceSpec) -> None:
+        if not port_is_free(spec.port):
+            raise RefusedError(
+                "port_taken", f"cannot start instance {spec.label}: {_who_has(spec.port)}"
+            )
+
+    def _spawn(
+        self, environment: Environment, spec: InstanceSpec, generation: int, gpu: str | None
+    ) -> tuple[linux.Process, int]:
+        """Start the process, and return it with the reading end of its output."""
+        if not port_is_free(spec.port):
+            raise LaunchError("port_in_use", _who_has(spec.port))
+        session = self._places.run.session(spec.id)
+        RebootRequest(session).clear()
+        command = build_command(environment, spec, self._surroundings, session=session, gpu=gpu)
+        for directory in command.directories:
+            directory.mkdir(parents=True, exist_ok=True)
+        fifo = self._places.run.fifo(spec.id, generation)
+        first_line = f"=== {_now()} comfysup: {spec.label} starts, generation {generation}"
+        with ExitStack() as undo:
+            undo.callback(fifo.unlink, missing_ok=True)
+            reader = make_fifo(fifo)
+            undo.callback(os.close, reader)
+            output = open_for_instance(fifo, first_line)
+            try:
+                process = linux.Process.spawn(
+                    command.argv,
+                    cwd=command.cwd,
+                    env=command.env,
+                    output=output,
+                    marker=self._marker(spec, generation),
+                    reaper=self._reaper,
+                    sweeps=self._executors.sweeps,
+                )
+            finally:
+                os.close(output)
+            undo.pop_all()
+        return process, reader
+
+    def _take_over_gpu(self, instance: int, pid: int) -> None:
+        """Note which GPUs an adopted process has; its variables can hang as long as it does."""
+
+        def take_over(reading: asyncio.Future[Command | None]) -> None:
+            if not reading.cancelled() and not reading.exception():
+                command = reading.result()
+                visible = command.environ.get("CUDA_VISIBLE_DEVICES") if command else None
+                self._hardware.gpus.take_over(instance, visible)
+
+        reading = self._executors.processes.submit(partial(read_command, pid), f"process {pid}")
+        reading.add_done_callback(take_over)
+
+
+def _undo(made: tuple[linux.Process, int]) -> None:
+    """End a process that was made too late, and close its output."""
+    process, reader = made
+    process.undo()
+    os.close(reader)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, UnresponsiveError):
+        return "environment_unresponsive"
+    return "disk_full" if error.errno in DISK_FULL else "spawn_failed"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _who_has(port: int) -> str:
+    return f"port {port} is in use by {holder_of(port)}"

@@ -1,0 +1,253 @@
+"""How a daemon goes on with what the one before it left."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from pathlib import Path
+
+import structlog
+
+from comfysup.app.ownership import Signs, with_own_process
+from comfysup.app.state_store import State, StateError, read_state
+from comfysup.comfyui.command import Recognised, recognise
+from comfysup.config.instance_fields import default_name
+from comfysup.config.settings import Settings
+from comfysup.linux.executor import Executor
+from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.process.census import census, look_in_time
+from comfysup.linux.process.proc import age, all_pids, read_command, read_marker
+from comfysup.linux.process.process import carry_out
+from comfysup.linux.process.sweep import Sweep
+from comfysup.linux.process.tree import NOBODY, Found, ProcessTree, marked
+from comfysup.linux.rundir.heartbeat import Heartbeat
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.supervision.events import TimeLost
+from comfysup.supervision.life import (
+    KILL_PATIENCE,
+    Aborting,
+    Launching,
+    Life,
+    Moment,
+    Run,
+    Starting,
+)
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.protocols import ProcessRecord
+from comfysup.supervision.records import InstanceRecord
+from comfysup.supervision.spec import InstanceSpec
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What lives of one generation of one instance."""
+
+    marker: str
+    instance: int
+    generation: int
+    processes: tuple[Found, ...]
+
+    @property
+    def leader(self) -> Found | None:
+        return next((each for each in self.processes if each.leads()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a daemon begins with, and what it is to sweep before.
+
+    `strays` is what older generations left of instances that go on with a later one; none where the
+    state file could not be read in full, since nobody may be killed on a guess. `trouble` says what
+    could not be read, `at` when it was looked, on the monotonic clock.
+    """
+
+    state: State
+    strays: tuple[Seen, ...] = ()
+    trouble: str | None = None
+    at: float | None = None
+
+
+def going_on(records: Iterable[InstanceRecord]) -> frozenset[tuple[int, int]]:
+    """Return the instances, each with its generation, that have a process or may have one."""
+    return frozenset(
+        (each.spec.id, each.life.generation)
+        for each in records
+        if each.process or isinstance(each.life.state, Launching | Aborting)
+    )
+
+
+def after_gap(record: InstanceRecord, looked: float | None, now: Moment) -> InstanceRecord:
+    """Return the record with its deadlines moved by the time in which no daemon looked.
+
+    `looked` is when one looked last, on the monotonic clock. Where that is not known, no deadline
+    has passed yet.
+    """
+    if looked is None:
+        lost = max(0.0, now.monotonic - (record.life.deadline or now.monotonic))
+    else:
+        lost = now.monotonic - looked
+    life, _ = step(record.life, TimeLost(lost), now, record.spec.policy)
+    return replace(record, life=life)
+
+
+async def recall(
+    file: StateFile,
+    life: BootIdentity,
+    identity: str,
+    settings: Settings,
+    processes: Executor,
+    fifo: Callable[[int, int], Path],
+    heartbeat: Heartbeat | None = None,
+) -> Recalled:
+    """Return what was written down, put right by what can be seen of the instances that live.
+
+    The file may be broken, then it is kept aside; or gone; or behind, since the last daemon could
+    not write any more; or edited. Nobody is signalled. `heartbeat` tells until when the last daemon
+    looked; the time since then counts for no deadline. `processes` looks at /proc: a process that
+    does not answer there is as if the process were not. `fifo` is the path of the output of an
+    instance's generation.
+    """
+    written, trouble = _read(file, life)
+    now = _now()
+    records = {record.spec.id: record for record in written.instances}
+    if heartbeat:
+        looked = heartbeat.read(now.monotonic)
+        records = {number: after_gap(each, looked, now) for number, each in records.items()}
+    markers = await census(processes, read_marker)
+    signs = Signs(identity, markers, fifo, processes)
+    strangers: set[int] = set()
+    for number, each in records.items():
+        records[number], is_stranger = await with_own_process(each, signs)
+        if is_stranger:
+            strangers.add(number)
+    if strangers:
+        trouble = _of_strangers([records[number] for number in sorted(strangers)], trouble, file)
+    everything = _seen(identity, markers)
+    for seen in everything:
+        known = records.get(seen.instance)
+        certain = seen.instance not in written.uncertain | strangers
+        if known and known.life.generation >= seen.generation + (not certain):
+            continue
+        if record := await _recognise(seen, known, settings, processes):
+            records[seen.instance] = record
+    present = {number: record.life.generation for number, record in records.items()}
+    strays = [each for each in everything if each.generation < present.get(each.instance, 0)]
+    state = replace(written, instances=tuple(records.values()))
+    return Recalled(state, () if trouble else tuple(strays), trouble, now.monotonic)
+
+
+async def sweep(strays: Iterable[Seen], threads: Executor) -> None:
+    """Kill them, and wait until they have ended, as long as an instance is waited for."""
+    for stray in strays:
+        pids = [each.pid for each in stray.processes]
+        log.warning("stray.killed", instance=stray.instance, generation=stray.generation, pids=pids)
+        try:
+            async with asyncio.timeout(KILL_PATIENCE):
+                lineage = ProcessTree(NOBODY, stray.marker)
+                await carry_out(Sweep(lineage, all_pids, stray.processes), threads)
+        except TimeoutError:
+            log.error("stray.stuck", instance=stray.instance, pids=pids)  # noqa: TRY400 - no defect
+
+
+def _read(file: StateFile, life: BootIdentity) -> tuple[State, str | None]:
+    """Return what was written down, and a sentence about what could not be read of it."""
+    try:
+        written = read_state(file, life)
+    except StateError as error:
+        kept = _kept(file.put_aside)
+        log.error("state.broken", error=str(error), kept=kept)  # noqa: TRY400 - no defect
+        return State(), (
+            f"{error}: only what lives was adopted; names, variables and stopped instances of "
+            f"before are lost{_where(kept)}"
+        )
+    if not written.losses:
+        return written, None
+    kept = _kept(file.copy_aside)
+    log.error("state.incomplete", losses=list(written.losses), kept=kept)
+    return written, f"cannot read all of {file.path}: {'; '.join(written.losses)}{_where(kept)}"
+
+
+def _of_strangers(records: Sequence[InstanceRecord], trouble: str | None, file: StateFile) -> str:
+    """Return a sentence about processes that are no instances', after what is wrong already."""
+    named = ", ".join(
+        f"pid {each.process.pid} for instance {each.spec.label}" for each in records if each.process
+    )
+    log.error("state.strangers", processes=named)
+    kept = None if trouble else _kept(file.copy_aside)
+    sentence = f"{file.path} names {named}, but this daemon's marker is not on it: left alone"
+    return f"{trouble}; {sentence}" if trouble else f"{sentence}{_where(kept)}"
+
+
+def _kept(keep: Callable[[], Path]) -> str | None:
+    try:
+        return str(keep())
+    except OSError:
+        return None
+
+
+def _where(kept: str | None) -> str:
+    return f" (the file is kept as {kept})" if kept else ""
+
+
+def _seen(identity: str, markers: Mapping[int, str]) -> list[Seen]:
+    """Return every generation that something lives of, the oldest first."""
+    seen = []
+    for marker, found in marked(identity, markers).items():
+        if words := re.fullmatch(r"[^:]*:(\d{1,9}):(\d{1,9})", marker, re.ASCII):
+            seen.append(Seen(marker, int(words[1]), int(words[2]), tuple(found)))
+        else:
+            log.error("marker.unreadable", marker=marker, pids=[each.pid for each in found])
+    return sorted(seen, key=lambda each: each.generation)
+
+
+async def _recognise(
+    seen: Seen, known: InstanceRecord | None, settings: Settings, processes: Executor
+) -> InstanceRecord | None:
+    """Return the instance as its leader shows it; what that cannot show is as it was `known`."""
+    leader = seen.leader
+    command = await look_in_time(processes, leader.pid, read_command) if leader else None
+    shown = recognise(command.argv, command.cwd, command.environ) if command else None
+    if leader is None or shown is None:
+        pids = [each.pid for each in seen.processes]
+        log.error(
+            "instance.unrecognised",
+            instance=seen.instance,
+            generation=seen.generation,
+            pids=pids,
+        )
+        return None
+    spec = _shown_spec(seen.instance, shown, settings)
+    if known and _alike(known.spec, spec):
+        spec = known.spec
+    now = _now()
+    run = Run(leader.pid, started=now.after(-age(leader.start_time)))
+    starting = Starting(run, now.monotonic + spec.policy.startup_timeout)
+    life = replace(known.life if known else Life(), state=starting, generation=seen.generation)
+    log.warning("instance.recognised", instance=spec.id, pid=leader.pid)
+    return InstanceRecord(spec, spec, life, ProcessRecord(leader.pid, leader.start_time))
+
+
+def _now() -> Moment:
+    return Moment(time.monotonic(), time.time())
+
+
+def _alike(one: InstanceSpec, other: InstanceSpec) -> bool:
+    """Whether two specs share all that a command line shows for certain."""
+    shown = attrgetter("environment", "port", "extra_args")
+    return bool(shown(one) == shown(other))
+
+
+def _shown_spec(number: int, shown: Recognised, settings: Settings) -> InstanceSpec:
+    return InstanceSpec(
+        id=number,
+        name=default_name(number),
+        environment=shown.environment,
+        port=shown.port,
+        extra_args=shown.extra_args,
+        gpu=shown.gpu,
+        policy=settings.policy,
+    )

@@ -1,0 +1,306 @@
+"""Making the table follow instances.json: at the beginning one by one, later by reloads."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from comfysup.app.reload.outcome import Failure, ReloadOutcome
+from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
+from comfysup.app.reload.reasons import Planned, explained
+from comfysup.config.config_errors import ConfigError
+from comfysup.config.instances_file import InstancesFile
+from comfysup.config.settings import Settings
+from comfysup.supervision.events import StopAsked, WaitFor
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Phase
+from comfysup.supervision.protocols import RefusedError
+from comfysup.supervision.results import Outcome as Ended
+from comfysup.supervision.results import Result
+from comfysup.supervision.spec import InstanceSpec
+from comfysup.supervision.tasks import end_tasks
+
+log = structlog.get_logger()
+
+SPAWN_PATIENCE = 60.0
+"""Seconds after which one that has no process yet counts as started all the same."""
+
+
+class Checks(Protocol):
+    """What can be known of a start before it is tried; it raises `RefusedError`."""
+
+    async def check(self, spec: InstanceSpec, *, port: bool) -> None: ...
+
+
+class Reloader:
+    """Knows what was taken on from the file, and takes on what it says anew.
+
+    `first` is the file as it was when the daemon began. `applied` is all that this must know to go
+    on after a death of the daemon: entries of the file by id, plain values.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        checks: Checks,
+        settings: Settings,
+        first: InstancesFile,
+        announce: Callable[[ReloadOutcome], None],
+        read: Callable[[], Awaitable[InstancesFile]],
+        keep: Callable[[], None],
+    ) -> None:
+        """Begin with nothing taken on; `announce` hears of every reload that was carried out.
+
+        `read` reads the file, in seconds at most, also where its disk does not answer. `keep`
+        writes `applied` down.
+        """
+        self.applied: dict[int, InstanceSpec] = {}
+        self._fleet = fleet
+        self._checks = checks
+        self._settings = settings
+        self._first = first
+        self._announce = announce
+        self._read = read
+        self._keep = keep
+        self._admitted: dict[int, InstanceSpec] = {}
+        self._starting: dict[int, InstanceSpec] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._overtaken = False
+
+    async def start(self, spec: InstanceSpec) -> Failure | None:
+        """Take on one entry of the first file; nothing is done once a reload has been."""
+        async with self._turn:
+            if self._overtaken:
+                return None
+            failure = (await self._start([spec])).get(spec.id)
+            if not (failure and failure.refused):
+                self.applied[spec.id] = spec
+            return failure
+
+    def admitted(self, spec: InstanceSpec) -> None:
+        """Note a start. A caller who starts just what the file asks for has taken the entry on.
+
+        What counts is the file as it is now, so that it is read at once, but not waited for. What
+        this starts itself is taken on here and not at its end: who dies in between must not leave
+        an instance that seems to be a caller's.
+        """
+        if self._starting.get(spec.id) == spec:
+            self.applied[spec.id] = spec
+        if self._is_applied(spec):
+            return
+        self._admitted[spec.id] = spec
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._take_on(), name="instances.json")
+
+    async def close(self) -> None:
+        """Read the file no more."""
+        if self._reading:
+            await end_tasks([self._reading])
+
+    async def _take_on(self) -> None:
+        """Count the entries that callers have started; a reload that is under way comes first."""
+        async with self._turn:  # to the end: a reload that was asked for later must know them all
+            while self._admitted:
+                started = [spec for spec in self._admitted.values() if not self._is_applied(spec)]
+                self._admitted.clear()
+                if not started:
+                    continue
+                wanted = {spec.id: spec.essence for spec in (await self._read()).specs}
+                taken = {spec.id: spec for spec in started if wanted.get(spec.id) == spec.essence}
+                if taken:
+                    self.applied |= taken
+                    self._keep()
+
+    def _is_applied(self, spec: InstanceSpec) -> bool:
+        before = self.applied.get(spec.id)
+        return before is not None and before.essence == spec.essence
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the file and follow it, after whatever reload is under way.
+
+        A file that is not legible changes nothing. It returns when what was stopped has ended and
+        what was started has a process.
+        """
+        async with self._turn:
+            file = await self._read()
+            for mistake in file.mistakes:
+                log.error("instances_file.mistaken", mistake=mistake.summary)
+            if not file.legible:
+                return ReloadOutcome(legible=False, mistakes=file.mistakes or (self._missing(),))
+            self._overtaken = True
+            outcome = await self._follow(file)
+        self._keep()
+        _log(outcome)
+        self._announce(outcome)
+        return outcome
+
+    async def plan(self) -> ReloadOutcome:
+        """Return what a reload would do, after whatever reload is under way; nothing is changed.
+
+        What could not be started, as far as that can be known before it is tried, is `failed`.
+        """
+        async with self._turn:
+            file = await self._read()
+            if not file.legible:
+                mistakes = file.mistakes or (self._missing(),)
+                return ReloadOutcome(legible=False, dry_run=True, mistakes=mistakes)
+            seen, applied = self._seen(), self.applied
+            plan = make_plan(seen, applied, file)
+            failed = await self._unable(plan.of(PlanStep.START, PlanStep.RESTART))
+        return self._outcome(file, plan, explained(plan, seen, applied, file), failed, dry_run=True)
+
+    async def _follow(self, file: InstancesFile) -> ReloadOutcome:
+        seen = self._seen()
+        plan = make_plan(seen, self.applied, file)
+        reasons = explained(plan, seen, self.applied, file)
+        failed = await self._carry_out(plan)
+        refused = {number for number, failure in failed.items() if failure.refused}
+        before = {number: self.applied[number] for number in refused & self.applied.keys()}
+        taken_on = {number: spec for number, spec in plan.applied.items() if number not in refused}
+        self.applied = {**taken_on, **before}
+        return self._outcome(file, plan, reasons, failed)
+
+    def _outcome(
+        self,
+        file: InstancesFile,
+        plan: Plan,
+        reasons: tuple[Planned, ...],
+        failed: Mapping[int, Failure],
+        *,
+        dry_run: bool = False,
+    ) -> ReloadOutcome:
+        def done(step: PlanStep) -> tuple[InstanceSpec, ...]:
+            return tuple(spec for spec in plan.of(step) if spec.id not in failed)
+
+        return ReloadOutcome(
+            legible=True,
+            dry_run=dry_run,
+            plan=reasons,
+            started=done(PlanStep.START),
+            stopped=done(PlanStep.STOP),
+            restarted=done(PlanStep.RESTART),
+            updated=done(PlanStep.UPDATE),
+            left_alone=done(PlanStep.LEAVE),
+            failed=tuple(failed.values()),
+            mistakes=file.mistakes,
+            unusable=file.unusable,
+            warnings=tuple(notes(plan, file, self._first)),
+        )
+
+    async def _carry_out(self, plan: Plan) -> dict[int, Failure]:
+        """Stop all that must go before anything new takes its port or name; return what failed."""
+        failed = await self._unable(plan.of(PlanStep.RESTART))
+
+        def still(*steps: PlanStep) -> list[InstanceSpec]:
+            return [spec for spec in plan.of(*steps) if spec.id not in failed]
+
+        failed |= await self._end(still(PlanStep.STOP), still(PlanStep.RESTART))
+        failed |= self._amend(still(PlanStep.UPDATE, PlanStep.RESTART, PlanStep.START))
+        failed |= await self._start(still(PlanStep.RESTART, PlanStep.START))
+        return failed
+
+    async def _unable(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
+        """Find those that could not be started any more, before they are stopped."""
+        ours = {instance.spec.port for instance in self._fleet}
+
+        async def check(spec: InstanceSpec) -> Failure | None:
+            try:
+                await self._checks.check(spec, port=spec.port not in ours)
+            except RefusedError as error:
+                return Failure(spec, error.code, str(error))
+            return None
+
+        found = await asyncio.gather(*map(check, specs))
+        return {failure.spec.id: failure for failure in found if failure}
+
+    async def _end(
+        self, removed: Iterable[InstanceSpec], stopped: Iterable[InstanceSpec]
+    ) -> dict[int, Failure]:
+        """End all of them at once."""
+        table = self._table()
+        ends = [(spec, self._remove) for spec in removed if spec.id in table]
+        ends += [(spec, self._fleet.stop) for spec in stopped if spec.id in table]
+        results = await asyncio.gather(*(end(table[spec.id]) for spec, end in ends))
+        return {
+            spec.id: Failure(spec, "stop_failed", result.message)
+            for (spec, _), result in zip(ends, results, strict=True)
+            if result.outcome is not Ended.DONE
+        }
+
+    async def _remove(self, instance: Instance) -> Result:
+        """Remove it, so that a daemon that dies now leaves no entry that seems removed by hand.
+
+        The next daemon goes on with the removal, so its entry must be gone before that is noted.
+        """
+        number = instance.spec.id
+        entry = self.applied.pop(number, None)
+        result = await self._fleet.remove(instance)
+        if result.outcome is Ended.FAILED and entry is not None:
+            self.applied.setdefault(number, entry)
+        return result
+
+    def _amend(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
+        """Give those of the table their specs; the others get theirs when they are started."""
+        present = {spec.id: spec for spec in specs if spec.id in self._table()}
+        refused = self._fleet.amend(present.values())
+        return {
+            number: Failure(present[number], error.code, str(error))
+            for number, error in refused.items()
+        }
+
+    async def _start(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
+        """Start all of them at once; one that still waits for its process counts as started."""
+        asked = list(specs)
+        self._starting = {spec.id: spec for spec in asked}
+        try:
+            results = await asyncio.gather(
+                *(self._fleet.start(spec, WaitFor.SPAWN, SPAWN_PATIENCE) for spec in asked)
+            )
+        finally:
+            self._starting = {}
+        return {
+            spec.id: _failure(spec, result)
+            for spec, result in zip(asked, results, strict=True)
+            if result.outcome in (Ended.FAILED, Ended.REFUSED)
+        }
+
+    def _table(self) -> dict[int, Instance]:
+        return {instance.spec.id: instance for instance in self._fleet}
+
+    def _seen(self) -> dict[int, Seen]:
+        return {number: Seen(each.spec, _is_kept(each)) for number, each in self._table().items()}
+
+    def _missing(self) -> ConfigError:
+        path = self._settings.instances_file
+        missing = "there is no such file; COMFYSUP_INSTANCES_FILE names another"
+        return ConfigError("", 0, 0, f"cannot read {path}: {missing}")
+
+
+def _is_kept(instance: Instance) -> bool:
+    """Whether it is meant to run, by the last that was asked of it, and was not given up."""
+    if instance.asked:
+        return not isinstance(instance.asked, StopAsked)
+    return instance.life.wanted and instance.life.phase is not Phase.FAILED
+
+
+def _failure(spec: InstanceSpec, result: Result) -> Failure:
+    if result.outcome is Ended.REFUSED:
+        return Failure(spec, result.code, result.message)
+    code = result.exit.reason if result.exit else "start_failed"
+    return Failure(spec, code, result.message, refused=False)
+
+
+def _log(outcome: ReloadOutcome) -> None:
+    for failure in outcome.failed:
+        log.error("reload.failed", instance=failure.spec.id, error=failure.message)
+    groups = ("started", "stopped", "restarted", "updated")
+    log.info(
+        "config.reloaded",
+        **{group: [spec.id for spec in getattr(outcome, group)] for group in groups},
+        reasons={
+            each.spec.id: each.reason for each in outcome.plan if each.action != "leave_alone"
+        },
+    )

@@ -1,0 +1,71 @@
+"""Looks after the run directory while the daemon runs: somebody may remove what it stands on.
+
+A look costs some microseconds and needs no inotify, which not every kernel grants; a mount over the
+directory or a move of its parent would not be told by that either.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from comfysup.api.server.listening import Listening
+from comfysup.app.state_store import StateStore
+from comfysup.linux.conditions import Conditions
+from comfysup.linux.rundir.run_directory import RunDirectory, RunDirectoryError
+from comfysup.linux.rundir.state_file import BROKEN
+
+log = structlog.get_logger()
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks."""
+
+
+class RunDirectoryMonitor:
+    """Makes anew what is missing of the run directory, and says so."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        doors: Listening,
+        store: StateStore,
+        troubles: Conditions,
+        remember: Callable[[], None],
+    ) -> None:
+        """`remember` is called at each look; it writes missing settings and queues."""
+        self._run = run
+        self._doors = doors
+        self._keeper = store
+        self._troubles = troubles
+        self._remember = remember
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once; raises nothing that the run directory is the cause of."""
+        for file in self._troubles.files:
+            if file.suffix == BROKEN and not file.exists():  # read, and of no use any more
+                self._troubles.report(file, None)
+        try:
+            mended = self._run.mend()
+            if not self._run.socket.is_socket():
+                await self._doors.listen_anew(self._run.socket)
+                mended.append(self._run.socket.name)
+        except (RunDirectoryError, OSError) as error:
+            self._troubles.report(self._run.path, f"the run directory is damaged: {error}")
+            return
+        if not (self._run.state.exists() or self._keeper.is_behind):
+            self._keeper.write()
+        self._remember()
+        if mended:
+            log.warning("run_directory.mended", path=str(self._run.path), made_anew=mended)
+            self._troubles.report(
+                self._run.path,
+                f"{self._run.path}: recreated {', '.join(mended)}, which was removed",
+            )
+        else:
+            self._troubles.report(self._run.path, None)

@@ -1,0 +1,266 @@
+"""What the next daemon would have to know if this one died now, and what the last one knew.
+
+`<run>/state.json` is written before anything is done that it tells of. A daemon that is killed
+between the two leaves a wish that the next one carries out, never a process that nobody owns.
+
+Any version reads what any other has written, as far as it can: what a version does not know is
+ignored, and each instance is read by itself.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from comfysup.config.instance_fields import SpecError, default_name
+from comfysup.config.stored_spec import sound_spec
+from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.records import InstanceRecord, RecordError, Sound, dump, load, salvage
+from comfysup.supervision.spec import InstanceSpec
+
+log = structlog.get_logger()
+
+VERSION = 1
+"""Counted up for people; a reader goes by what it finds."""
+
+AGAIN = 1.0
+"""Seconds between two tries while the file cannot be written."""
+
+
+class StateError(Exception):
+    """A state file that cannot be read as one; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was written down. `applied` are the entries of instances.json that were taken on.
+
+    `losses` has a sentence for each instance or entry that could not be read as it was written;
+    `uncertain` are the ids of those of which neither state nor process is known.
+    """
+
+    instances: tuple[InstanceRecord, ...] = ()
+    applied: dict[int, InstanceSpec] = field(default_factory=dict)
+    losses: tuple[str, ...] = ()
+    uncertain: frozenset[int] = frozenset()
+
+
+class StateStore:
+    """Writes down every instance as it is now.
+
+    Only what changed is put into words again; the file is small and written whole. `applied` is
+    asked each time for the entries of instances.json that were taken on.
+    """
+
+    def __init__(
+        self,
+        file: StateFile,
+        life: BootIdentity,
+        applied: Callable[[], Mapping[int, InstanceSpec]],
+        known: Iterable[InstanceRecord] = (),
+        identity: str = "",
+    ) -> None:
+        """Keep in `file`, for this life of the container alone; `identity` is the run directory's.
+
+        `known` are those that are about to be taken over: who dies while it does that must not have
+        written down the first of them only.
+        """
+        self._file = file
+        self._head = json.dumps({"version": VERSION, **asdict(life), "identity": identity})[:-1]
+        self._applied = applied
+        self._written = {record.spec.id: _words(record) for record in known}
+        self._applied_known: dict[int, tuple[InstanceSpec, str]] = {}
+        self._next_try: asyncio.TimerHandle | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the next daemon would go on with what was, since it cannot be written."""
+        return self._file.problem is not None
+
+    def keep(self, instance: Instance) -> None:
+        """Write down that instance as it is now."""
+        self._written[instance.spec.id] = _words(instance.record)
+        self.write()
+
+    def forget(self, instance: Instance) -> None:
+        """Strike it out."""
+        self._written.pop(instance.spec.id, None)
+        self.write()
+
+    def close(self) -> None:
+        """Try no more to write what could not be written."""
+        if self._next_try:
+            self._next_try.cancel()
+        self._next_try = None
+
+    def write(self) -> None:
+        """Write all again, now or as soon as that can be done."""
+        self.close()
+        applied, instances = ", ".join(self._applied_words()), ",\n".join(self._written.values())
+        text = f'{self._head}, "applied": [{applied}], "instances": [\n{instances}\n]}}\n'
+        if not self._file.write(text.encode()):
+            self._next_try = asyncio.get_running_loop().call_later(AGAIN, self.write)
+
+    def _applied_words(self) -> Iterator[str]:
+        """Yield the words of each entry that was taken on; those of the same spec are kept."""
+        known, self._applied_known = self._applied_known, {}
+        for number, spec in self._applied().items():
+            present, words = known.get(number, (None, ""))
+            words = words if present is spec else json.dumps(dump(spec))
+            self._applied_known[number] = (spec, words)
+            yield words
+
+    def forget_all(self) -> None:
+        """Leave nothing for a next daemon to go on with."""
+        self.close()
+        self._file.forget()
+
+
+def read_state(file: StateFile, life: BootIdentity) -> State:
+    """Return what the last daemon of this life of the container wrote down.
+
+    Nothing where there is no file, or one of another life; raises `StateError` for one that does
+    not even say of which life it is.
+    """
+    members = _members(file)
+    if members is None:
+        return State()
+    here = asdict(life)
+    missing = [name for name in here if name not in members]
+    if missing:
+        raise StateError(f"cannot understand {file.path}: it lacks {', '.join(missing)}")
+    if {name: members[name] for name in here} != here:
+        log.info("state.of_another_life")
+        return State()
+    losses: list[str] = []
+    written, applied = (_list_in(members, name, losses) for name in ("instances", "applied"))
+    return _salvaged(written, applied, losses)
+
+
+def _list_in(members: Mapping[str, Any], name: str, losses: list[str]) -> list[object]:
+    """Return a list among the members; where there is none, an empty one and a loss."""
+    found = members.get(name)
+    if isinstance(found, list):
+        return found
+    losses.append(f"{name}: {'missing' if found is None else 'it is no list'}")
+    return []
+
+
+def written_identity(file: StateFile) -> str | None:
+    """Return the identity of the run directory that the last daemon wrote down, if it can be read.
+
+    It is the first part of every marker, so that it counts in other lives of the container too.
+    """
+    try:
+        members = _members(file) or {}
+    except StateError:
+        return None
+    identity = members.get("identity")
+    return identity if isinstance(identity, str) else None
+
+
+def _members(file: StateFile) -> dict[str, Any] | None:
+    """Return the members of the file, None where there is none; raises `StateError`."""
+    try:
+        content = file.read()
+        if content is None:
+            return None
+        try:
+            members = json.loads(content)
+        except ValueError:
+            members = _by_lines(content)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StateError(f"cannot read {file.path}: {error}") from error
+    if not isinstance(members, dict):
+        raise StateError(f"cannot understand {file.path}: it holds no object")
+    return members
+
+
+def _by_lines(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON says
+    """Read a file that is damaged somewhere: the head is a line, and so is each instance."""
+    head, *lines = content.split(b"\n")
+    members = json.loads(head + b"]}")
+    members["instances"] += [_line(line) for line in lines if line.strip() not in (b"", b"]}")]
+    if content.rstrip()[-2:] != b"]}":
+        members["instances"].append(None)  # whatever else there was
+    return members
+
+
+def _line(line: bytes) -> Any:  # noqa: ANN401 - likewise
+    try:
+        return json.loads(line.rstrip().removesuffix(b","))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _words(record: InstanceRecord) -> str:
+    return json.dumps(dump(record))
+
+
+def _salvaged(written: Iterable[object], applied: Iterable[object], losses: list[str]) -> State:
+    """Read each instance and each entry by itself."""
+    instances: dict[int, InstanceRecord] = {}
+    uncertain: set[int] = set()
+    for number, each in enumerate(written):
+        try:
+            found = salvage(each, _sound)
+        except RecordError as error:
+            losses.append(f"instance {_id_in(each, number)}: {error}")
+            continue
+        record = found.record
+        if record.spec.id in instances:
+            losses.append(f"instance {record.spec.label}: a second record of the same id")
+            continue
+        record, lost = _with_own_name(record, instances.values())
+        instances[record.spec.id] = record
+        if lost := (*found.losses, *lost):
+            losses.append(f"instance {record.spec.label}: {', '.join(lost)}")
+        if not found.certain:
+            uncertain.add(record.spec.id)
+    entries = {entry.id: entry for entry in _salvaged_entries(applied, losses)}
+    return State(tuple(instances.values()), entries, tuple(losses), frozenset(uncertain))
+
+
+def _salvaged_entries(applied: Iterable[object], losses: list[str]) -> Iterator[InstanceSpec]:
+    for each in applied:
+        try:
+            entry, wrong = _sound(load(each, InstanceSpec))
+        except RecordError as error:
+            losses.append(f"an entry of instances.json: {error}")
+            continue
+        if wrong:
+            losses.append(f"entry {entry.label} of instances.json: {', '.join(wrong)}")
+        else:
+            yield entry
+
+
+def _with_own_name(
+    record: InstanceRecord, others: Iterable[InstanceRecord]
+) -> tuple[InstanceRecord, tuple[str, ...]]:
+    """Return the record with a name that no other has, and what was lost by that."""
+    spec = record.spec
+    if all(spec.name != other.spec.name for other in others):
+        return record, ()
+    return replace(record, spec=replace(spec, name=default_name(spec.id))), ("spec.name",)
+
+
+def _sound(spec: InstanceSpec) -> Sound:
+    """Return the spec as a caller could have asked for it; raises `RecordError`."""
+    try:
+        return sound_spec(spec)
+    except SpecError as error:
+        raise RecordError(str(error)) from error
+
+
+def _id_in(written: object, number: int) -> str:
+    """Return what a record that cannot be read says of its id; else its place among all."""
+    match written:
+        case {"spec": {"id": int(found)}}:
+            return str(found)
+        case _:
+            return f"in line {number + 2}"

@@ -1,0 +1,66 @@
+"""One thing done to one or more instances: asked at once, waited for, and told."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from comfysup.cli.client import ApiError, NotReachableError, Request, wait_for
+from comfysup.cli.errors import FAILED, NOT_REACHABLE, tell
+from comfysup.cli.output import ExitWith, Instance, print_json, sentence
+from comfysup.cli.references import with_suggestion
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """`ask` does it to the instance that a reference means, and returns that.
+
+    It is done when the instance is in the state `goal`; where that is empty, when no error came.
+    `many` says that the caller asked for a list. `describe` tells of an instance in one line.
+    """
+
+    ask: Callable[[str], Instance]
+    goal: str
+    as_json: bool
+    many: bool
+    describe: Callable[[Instance], str] = sentence
+    _results: list[Instance] = field(default_factory=list)
+    _code: int = 0
+
+    def run(self, groups: Iterable[Sequence[str]]) -> None:
+        """Do it to all of a group at once, and to the next group if that went well; then exit."""
+        for refs in groups:
+            if self._code == 0:
+                self._act_on(refs)
+        if self.as_json and (self.many or self._results):
+            print_json(self._results if self.many else self._results[0])
+        elif self.many and not self._results:
+            click.echo("There is nothing to do.")
+        raise ExitWith(self._code)
+
+    def _act_on(self, refs: Sequence[str]) -> None:
+        requests = [Request(ref, self.ask) for ref in refs]
+        wait_for(requests, quiet=self.as_json)
+        for request in requests:
+            try:
+                self._tell(request.result())
+            except ApiError as error:
+                suggested = with_suggestion(error, request.ref)
+                self._tell_failure(request.ref, suggested, FAILED, error.body)
+            except NotReachableError as error:
+                self._tell_failure(request.ref, error, NOT_REACHABLE, error.body)
+
+    def _tell(self, instance: Instance) -> None:
+        self._results.append(instance)
+        if not self.as_json:
+            click.echo(self.describe(instance))
+        if self.goal and instance["state"] != self.goal:
+            self._code = max(self._code, FAILED)
+            hint = f"`comfysup logs -f {instance['id']}`"
+            click.echo(f"comfysup: timed out waiting; still in progress: {hint}", err=True)
+
+    def _tell_failure(self, ref: str, error: Exception, code: int, body: dict[str, Any]) -> None:
+        self._code = max(self._code, code)
+        self._results.append({"ref": ref, **body} if self.many else body)
+        tell(error)

@@ -1,0 +1,140 @@
+"""Server-sent events that are read on over a restart or a death of the daemon."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import click
+
+from comfysup.cli.client import ApiError, Client, NotReachableError
+from comfysup.cli.times import Seconds
+
+RETRY = 0.2
+"""Seconds between two attempts to reach a daemon that is gone."""
+
+QUIET = 3.0
+"""Seconds that the daemon may be gone before that is told: a restart in place takes less."""
+
+PATIENCE = 60.0
+"""Seconds after which a daemon that is gone is given up, unless the caller says otherwise."""
+
+reconnect_option = click.option(
+    "--reconnect",
+    type=Seconds(),
+    default=PATIENCE,
+    show_default=f"{PATIENCE:g}",
+    metavar="SECONDS",
+    help="Wait this long for a daemon that has ended.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event; `data` has its lines, `id` is empty where the stream gave none."""
+
+    name: str
+    id: str
+    data: str
+
+
+def follow(
+    client: Client,
+    path: str,
+    *,
+    reconnect: float,
+    tells: bool = True,
+    **query: object,
+) -> Iterator[Event]:
+    """Yield events for ever, each once, from where `query` says.
+
+    A stream that ends or breaks is taken up after the last event that had an id; `tells` lets
+    people know when that takes long. Raises
+    `NotReachableError` when no daemon answers at first, or none for `reconnect` seconds later;
+    `ApiError` when the stream is refused.
+    """
+    after = ""
+    absence = Absence(reconnect, tells=tells)
+    while True:
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        try:
+            with client.stream(path, headers, **query) as stream:
+                absence.end()
+                after = after or stream.headers.get("Last-Event-ID", "")
+                for event in read_events(stream):
+                    after = event.id or after
+                    yield event
+        except NotReachableError as error:
+            absence.go_on(error)
+        except ApiError as error:
+            if error.code != "shutting_down":
+                raise
+            absence.go_on(error)
+        else:
+            absence.go_on(None)
+        time.sleep(RETRY)
+
+
+class Absence:
+    """How long the daemon has been gone, and what people are told of that."""
+
+    def __init__(self, patience: float, *, tells: bool) -> None:
+        self._patience = patience
+        self._tells = tells
+        self._was_there = False
+        self._began: float | None = None
+        self._told = False
+
+    def end(self) -> None:
+        """Note that a daemon answers."""
+        if self._told:
+            click.echo("comfysup: the daemon answers again", err=True)
+        self._was_there, self._began, self._told = True, None, False
+
+    def go_on(self, error: Exception | None) -> None:
+        """Note that none does, for that reason; raises `error` when that is no restart."""
+        if error is not None and not self._was_there:
+            raise error
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        gone = now - self._began
+        if gone >= self._patience:
+            raise NotReachableError(
+                f"the daemon ended, and no other answered within {self._patience:g} s; "
+                f"`--reconnect` waits longer\n  {error or 'it closed the stream'}"
+            ) from error
+        if gone >= QUIET and self._tells and not self._told:
+            self._told = True
+            text = f"the daemon has ended; waiting up to {self._patience:g} s for the next one"
+            click.echo(f"comfysup: {text}", err=True)
+            sys.stderr.flush()
+
+
+def read_events(pieces: Iterable[bytes]) -> Iterator[Event]:
+    """Read a stream of server-sent events; comments and retry times are skipped."""
+    name, number, data = "", "", list[str]()
+    for line in _lines(pieces):
+        if not line:
+            if data:
+                yield Event(name or "message", number, "\n".join(data))
+            name, number, data = "", "", []
+            continue
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match field:
+            case "event":
+                name = value
+            case "id":
+                number = value
+            case "data":
+                data.append(value)
+            case _:
+                pass
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.removesuffix(b"\r").decode(errors="replace")

@@ -1,0 +1,107 @@
+"""What is known of a process beside its output, and what that adds to a hint."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from comfysup.comfyui.command import InheritedEnv
+from comfysup.comfyui.diagnosis.patterns.pattern import NO_GPUS
+from comfysup.supervision.spec import InstanceSpec
+
+NEAR = 0.8
+"""How alike a mistyped argument and a known one must be; less suggests what nobody meant."""
+
+
+_VISIBLE = (
+    *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    "ONEAPI_DEVICE_SELECTOR",
+)
+_CACHES = ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "TMPDIR", "XDG_CACHE_HOME")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How a process was started, and what its environment holds; all of it may be unknown.
+
+    `flags` are those that its ComfyUI knows, `arguments` those that it got, `variables` its
+    environment variables. `python` is the version of its interpreter, as `3.12`; `libraries` are
+    the versions that its venv holds packages for. `requirements` are the custom nodes that have a
+    `requirements.txt`.
+    """
+
+    flags: frozenset[str] = frozenset()
+    arguments: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    python: str | None = None
+    libraries: tuple[str, ...] = ()
+    requirements: frozenset[str] = frozenset()
+
+    @property
+    def other_python(self) -> str:
+        """A sentence that says for which Python the venv was made, where that is not its own."""
+        if self.python is None or not self.libraries or self.python in self.libraries:
+            return ""
+        made_for = " and ".join(self.libraries)
+        return f"the environment runs Python {self.python}, its packages are for {made_for}"
+
+    def hint(self, reason: str, hint: str, groups: Mapping[str, str], node: str | None) -> str:
+        """Return the hint of a pattern, made fit for this process."""
+        if "--cpu" in self.arguments:
+            hint = hint.removesuffix(", or pass --cpu")
+        match reason:
+            case "missing_driver" if hint.startswith(NO_GPUS):
+                return self._with_visible_devices(hint)
+            case "cuda_out_of_memory" if "--lowvram" in self.arguments:
+                return hint.replace("use --lowvram", "use --novram instead of --lowvram")
+            case "missing_module" if node and "module" in groups:
+                return f"{hint}{self._requirements_of(node)}, or remove that node"
+            case "unknown_argument" if "arguments" in groups:
+                return self._for_arguments(hint, groups["arguments"])
+            case "disk_full" | "permission_denied" if "path" not in groups:
+                return self._with_caches(hint)
+            case _:
+                return hint
+
+    def _requirements_of(self, node: str) -> str:
+        file = f"custom_nodes/{node}/requirements.txt"
+        return f": venv/bin/python -m pip install -r {file}" if node in self.requirements else ""
+
+    def _with_visible_devices(self, hint: str) -> str:
+        for name in _VISIBLE:
+            if (value := self.variables.get(name)) is not None:
+                return f"{hint}; this instance may use only {name}={value!r}: correct `gpu`"
+        return hint
+
+    def _with_caches(self, hint: str) -> str:
+        caches = [f"{name}={self.variables[name]}" for name in _CACHES if self.variables.get(name)]
+        return f"{hint}; files also go to {', '.join(caches)}" if caches else hint
+
+    def _for_arguments(self, hint: str, arguments: str) -> str:
+        """Suggest a known argument; or, where ComfyUI knows it, name who may have refused it."""
+        named = re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", arguments)
+        if named and all(each in self.flags for each in named):
+            return (
+                "ComfyUI knows them: a custom node reads the command line as its own; the last "
+                "lines before the usage name it"
+            )
+        for each in named:
+            if each in self.flags:
+                continue
+            if near := get_close_matches(each, self.flags, n=1, cutoff=NEAR):
+                instead = f" instead of {each}" if len(named) > 1 else ""
+                return f"{hint}: did you mean {near[0]}{instead}?"
+        return hint
+
+
+def known_at_start(
+    spec: InstanceSpec, surroundings: InheritedEnv, gpu: str | None
+) -> Circumstances:
+    """Return what the start of an instance tells: its arguments, and variables without secrets."""
+    variables = {**surroundings.environ, **dict(spec.env)}
+    if gpu is not None and gpu != "auto":
+        variables["CUDA_VISIBLE_DEVICES"] = gpu
+    return Circumstances(
+        arguments=spec.extra_args,
+        variables={name: variables[name] for name in (*_VISIBLE, *_CACHES) if name in variables},
+    )

@@ -1,0 +1,146 @@
+"""What is wrong with a ComfyUI that runs: custom nodes that failed to load, a GPU error that lasts.
+
+Failed custom nodes are found in what ComfyUI writes while it loads.
+
+The texts are those of `load_custom_node` in `nodes.py` and `execute_prestartup_script` in
+`main.py`, and the same from 0.3 to 0.45:
+
+- `Cannot import PATH module for custom nodes: ERROR`, behind a traceback;
+- `Skip PATH module for custom nodes due to the lack of NODE_CLASS_MAPPINGS …`;
+- `Failed to execute startup-script: PATH / ERROR`;
+- in the tables of times, for each of them, `SECONDS seconds (IMPORT FAILED): PATH` or
+  `… (PRESTARTUP FAILED): PATH`;
+- for nodes of ComfyUI's own, `IMPORT FAILED: FILE`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Final
+
+from comfysup.comfyui.diagnosis.line_kinds import bare
+from comfysup.model.printable import printable_line
+from comfysup.supervision.protocols import Condition
+
+MAX_CONDITIONS = 50
+"""Custom nodes that are named each; a broken torch fails hundreds of them in the same way."""
+
+_MESSAGE_CHARS = 300
+
+_TABLE = "Import times for custom nodes:"
+_ROW = re.compile(r" *[\d.]+ seconds(?: \((?P<stage>IMPORT|PRESTARTUP) FAILED\))?: (?P<path>.+)")
+_ERROR = re.compile(
+    r"Cannot import (?P<module>.+?) module for custom nodes: (?P<import_error>.*)"
+    r"|Failed to execute startup-script: (?P<node>.+?)/[^/]+\.py / (?P<script_error>.*)"
+    r"|Skip (?P<skipped>.+?) module for custom nodes due to the lack of NODE_CLASS_MAPPINGS"
+)
+_BUILTIN = re.compile(r"IMPORT FAILED: (?P<file>\S+\.py)$")
+_BUILTIN_DIRECTORIES = {"comfy_extras", "comfy_api_nodes"}
+"""Where ComfyUI's own nodes are; `_BUILTIN` names the file of one without its directory."""
+_MISSING = re.compile(r"No module named '(?P<module>[^']+)'")
+_REQUIREMENTS_OF_COMFYUI = (
+    "install what this ComfyUI needs: venv/bin/python -m pip install -r requirements.txt"
+)
+_NO_MAPPINGS = "it defines no NODE_CLASS_MAPPINGS"
+
+
+def failed_nodes(
+    lines: Iterable[str], has_requirements: Callable[[str], bool] = lambda _path: False
+) -> Sequence[Condition]:
+    """Return a condition for each custom node that the last load in these lines left out.
+
+    `has_requirements` says of the path of one whether it has a `requirements.txt`.
+    A process that re-executes itself loads twice; what it said then is behind the rest.
+    """
+    errors: dict[tuple[str, str], str] = {}
+    failed: dict[tuple[str, str], None] = {}
+    for line in map(bare, lines):
+        if found := _ERROR.match(line):
+            if found["node"]:
+                errors["PRESTARTUP", found["node"]] = found["script_error"]
+            else:
+                path = found["module"] or found["skipped"]
+                error = found["import_error"] or _NO_MAPPINGS
+                errors["IMPORT", path] = error
+                if PurePosixPath(path).parent.name in _BUILTIN_DIRECTORIES:
+                    errors["BUILTIN", PurePosixPath(path).name] = error
+        elif line == _TABLE:
+            failed = {each: None for each in failed if each[0] == "PRESTARTUP"}
+        elif found := _ROW.fullmatch(line):
+            _follow(failed, found["stage"], found["path"])
+        elif found := _BUILTIN.match(line):
+            failed["BUILTIN", found["file"]] = None
+    conditions = [
+        _condition(stage, path, errors.get((stage, path), ""), has_requirements)
+        for stage, path in islice(failed, MAX_CONDITIONS)
+    ]
+    if more := len(failed) - len(conditions):
+        rest = f"{more} more custom nodes could not be imported"
+        conditions.append(Condition("custom_node_failed", rest))
+    return conditions
+
+
+def _follow(failed: dict[tuple[str, str], None], stage: str | None, path: str) -> None:
+    """Take a row of a table into account: a failure, or a success that ends an earlier one."""
+    if stage is None:
+        failed.pop(("PRESTARTUP", path), None)
+    else:
+        failed[stage, path] = None
+
+
+def _shown(text: str) -> str:
+    """Return a text of a log without what would steer a terminal."""
+    return printable_line(text)[:_MESSAGE_CHARS]
+
+
+def _condition(
+    stage: str, path: str, error: str, has_requirements: Callable[[str], bool]
+) -> Condition:
+    because = f": {error}" if error else ""
+    name = PurePosixPath(path).name
+    match stage:
+        case "BUILTIN":
+            message = f"ComfyUI's own nodes of {name} could not be imported{because}"
+            return Condition("builtin_node_failed", _shown(message), _REQUIREMENTS_OF_COMFYUI)
+        case "PRESTARTUP":
+            message = f"the start-up script of the custom node {name!r} failed{because}"
+        case _:
+            message = f"the custom node {name!r} could not be imported{because}"
+    hint = _hint(path, error, has_requirements)
+    return Condition("custom_node_failed", _shown(message), _shown(hint))
+
+
+def _hint(path: str, error: str, has_requirements: Callable[[str], bool]) -> str:
+    if missing := _MISSING.search(error):
+        what = f"install {missing['module']!r} into the environment's venv"
+        if has_requirements(path):
+            return f"{what}: venv/bin/python -m pip install -r {path}/requirements.txt"
+        return what
+    return "`comfysup logs` has the traceback; update the custom node, or remove it"
+
+
+IN_A_ROW: Final = 3
+"""How many prompts in a row must fail by it: one may well have a fault of its own."""
+
+_GPU_ERROR = re.compile(r"(?:CUDA|HIP|XPU) error: (?!out of memory)[^\n]+", re.IGNORECASE)
+
+
+def lasting_gpu_error(failures: Sequence[str]) -> Condition | None:
+    """Return the condition of a process whose last prompts ended so; None where nothing is wrong.
+
+    CUDA and HIP report an illegal access or a failed assertion with whatever is called next, and
+    with all that is called after that: such a process never recovers. Out-of-memory errors are not
+    of that kind.
+
+    `failures` are what their nodes raised, the newest at last, empty for those that succeeded.
+    """
+    newest = failures[-IN_A_ROW:]
+    errors = [found[0].strip() for each in newest if (found := _GPU_ERROR.search(each))]
+    if len(errors) < IN_A_ROW:
+        return None
+    return Condition(
+        "gpu_fault",
+        f"every prompt fails with an error of the GPU: {errors[-1]}",
+        "restart the instance: a process does not recover from such an error",
+    )

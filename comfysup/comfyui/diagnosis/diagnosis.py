@@ -1,0 +1,332 @@
+"""Why a process ended: how it ended, and its last log lines, made a reason, a sentence and a hint.
+
+Only what ended it counts. ComfyUI survives a custom node that cannot be imported and a prompt that
+runs out of memory, and logs both with a traceback like the one it dies with; threads, tasks and
+destructors write tracebacks after the one that counts. So one sentence is chosen first, by who
+wrote it and by what came after it, and only that is compared with what is known:
+
+- of an abort, what a C library wrote right before it;
+- of an exit, the exception that went through `main.py` uncaught, or a sentence that ComfyUI and
+  Python write only when they exit;
+- else what stands right at the end, with nothing but frames and advice behind it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from signal import Signals
+
+from comfysup.comfyui.diagnosis.circumstances import Circumstances
+from comfysup.comfyui.diagnosis.line_kinds import (
+    GGML_ERROR,
+    GGML_SENTENCE,
+    NATIVE_SENTENCE,
+    NOISE,
+    OTHERS,
+    SURVIVED,
+    TERMINAL,
+    bare,
+)
+from comfysup.comfyui.diagnosis.patterns import ABORT, PATTERNS, PERMANENT, SIGNALS
+from comfysup.comfyui.diagnosis.patterns.pattern import PYTHON_HINT, Pattern
+from comfysup.comfyui.diagnosis.transcript import Traceback, tracebacks
+
+MAX_LINES = 200
+_MESSAGE_CHARS = 300
+_WORDS_CHARS = 200
+
+_SENTENCES = 12
+"""Lines that patterns are tried on; a C++ backtrace has fifty more, which say nothing."""
+
+_STARTED = re.compile(
+    r"Starting server|To see the GUI go to|Import times for custom|ComfyUI version: "
+)
+_CRASH = re.compile(r"Fatal Python error: ")
+_THREAD = re.compile(r"(?P<current>Current thread|Thread) 0x")
+_DIRECTORY = re.compile(r"(?<!\S)\.{0,2}/\S*/(?=[^/\s:]+:\d+\b)")
+"""Of a file of which a line is named; some are so long that nothing else would fit."""
+_CUSTOM_NODE = re.compile(r"""custom_nodes/([^/"]+)""")
+_WHAT = re.compile(r"  what\(\):\s+(.*)")
+_FIRST_SIGNAL_CODE = 128
+UNKNOWN = Circumstances()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why a process ended. `hint` says what to do, and is empty where nobody knows.
+
+    `permanent` says that another start with the same command ends in the same way.
+    """
+
+    reason: str
+    message: str
+    hint: str = ""
+
+    @property
+    def text(self) -> str:
+        """Message and hint in one sentence."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    @property
+    def permanent(self) -> bool:
+        return self.reason in PERMANENT
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """The sentence that ended a process, with the lines that belong to it; and who wrote it."""
+
+    lines: Sequence[str]
+    words: str = ""
+    node: str | None = None
+    native: bool = False
+    frames: Sequence[str] = ()
+    """Those of its traceback, each as `file:function`."""
+
+
+def diagnose(
+    *,
+    exit_code: int | None,
+    signal: str | None,
+    log_tail: Sequence[str],
+    oom_killed: bool = False,
+    circumstances: Circumstances = UNKNOWN,
+) -> Diagnosis:
+    """Return why a process ended; at most the last 200 lines are looked at.
+
+    `signal` is a name like SIGKILL; `exit_code` and it are both None where the kernel no longer
+    tells. `oom_killed` says that its cgroup counted a kill for memory in this time.
+    """
+    signal = signal or _signal_of_wrapper(exit_code)
+    if signal == "SIGKILL" and oom_killed:
+        return Diagnosis(
+            "host_out_of_memory",
+            "the kernel killed it because the container ran out of memory",
+            "give the container more memory, or run fewer instances or smaller models",
+        )
+    if exit_code == 0:
+        return _by_ending(exit_code, None, "")
+    plain = (bare(line) for line in log_tail[-MAX_LINES:])
+    lines = [line for line in plain if not OTHERS.match(line)]
+    if signal not in {None, "SIGABRT"}:
+        return _by_signal(signal, lines)
+    verdict = _verdict(lines, aborted=signal == "SIGABRT", unknown=exit_code is None)
+    if found := _match(verdict):
+        known = _by_pattern(*found, verdict.node, circumstances)
+        return (
+            replace(known, reason=ABORT[0]) if verdict.native and known.reason == "exit" else known
+        )
+    if signal == "SIGABRT" or verdict.native:
+        return _by_abort(verdict)
+    where = f", in the custom node {verdict.node!r}" if verdict.node else ""
+    return _by_ending(exit_code, signal, verdict.words + where)
+
+
+def shown_tail(lines: Sequence[str], count: int) -> list[str]:
+    """Return the last lines for people.
+
+    Without the usage that argparse writes before its error, and the modules that the fault handler
+    lists behind a stack: some kilobytes that say nothing.
+    """
+    kept: list[str] = []
+    in_usage = False
+    for line in lines:
+        plain = bare(line)
+        in_usage = plain.startswith("usage: ") or (in_usage and plain[:1].isspace())
+        if not in_usage and not plain.startswith("Extension modules: "):
+            kept.append(line)
+    return kept[-count:]
+
+
+def _signal_of_wrapper(exit_code: int | None) -> str | None:
+    """Return the signal that a shell around the interpreter passes on as 128 and its number."""
+    if exit_code is None or exit_code <= _FIRST_SIGNAL_CODE:
+        return None
+    try:
+        return Signals(exit_code - _FIRST_SIGNAL_CODE).name
+    except ValueError:
+        return None
+
+
+# ---- the sentence that ended it
+
+
+def _verdict(lines: list[str], *, aborted: bool, unknown: bool) -> _Verdict:
+    since = _last(lines, SURVIVED) + 1
+    found = tracebacks(lines)
+    native = _native_sentence(lines, since, at_the_end=not aborted) if aborted or unknown else None
+    if native is not None:
+        return _of_native_sentence(lines[native:])
+    if aborted:
+        end = _at_the_end(lines, since, found, prompts=True)
+        return end if end.node else replace(end, node=_node_of_crash(lines))
+    terminal = _last(lines, TERMINAL)
+    uncaught = _uncaught(lines, found)
+    if terminal >= since and (uncaught is None or terminal > uncaught.start):
+        return _Verdict(lines[terminal : terminal + _SENTENCES], lines[terminal])
+    if uncaught is not None:
+        return _of_traceback(uncaught, lines)
+    return _at_the_end(lines, since, found, prompts=unknown)
+
+
+def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
+    """Return the index of the last line that has the pattern, -1 where none has."""
+    for index in range(len(lines) - 1, -1, -1):
+        if pattern.search(lines[index]):
+            return index
+    return -1
+
+
+def _native_sentence(lines: Sequence[str], since: int, *, at_the_end: bool) -> int | None:
+    """Return the index where the last words of a C library begin; None where there are none.
+
+    `at_the_end` allows nothing behind them but what belongs to a crash.
+    """
+    first = None
+    for index in range(len(lines) - 1, since - 1, -1):
+        line = lines[index]
+        if NATIVE_SENTENCE.search(line) or _explains_ggml(line, lines, first):
+            first = index
+        elif not NOISE.match(line) and (first is not None or at_the_end):
+            break
+    return first
+
+
+def _explains_ggml(line: str, lines: Sequence[str], first: int | None) -> bool:
+    """Say whether a line, which alone is no end, says what ggml's last words leave out."""
+    return (
+        first is not None
+        and lines[first].endswith(GGML_SENTENCE)
+        and GGML_ERROR.match(line) is not None
+    )
+
+
+def _of_native_sentence(lines: Sequence[str]) -> _Verdict:
+    found = NATIVE_SENTENCE.search(lines[0])
+    words = _DIRECTORY.sub("", found["sentence"] if found else lines[0])
+    if words.endswith(":") and len(lines) > 1:  # the sentence goes on in the next line
+        words += f" {lines[1].strip()}"
+    spoken = [line for line in lines if _WHAT.match(line) or not NOISE.match(line)]
+    for line in spoken:
+        if what := _WHAT.match(line):
+            words += f": {what[1]}"
+    node = _first_node(lines) if _last(lines, _CRASH) < 0 else _node_of_crash(lines)
+    return _Verdict(spoken[:_SENTENCES], words[:_WORDS_CHARS], node, native=True)
+
+
+def _uncaught(lines: Sequence[str], found: Sequence[Traceback]) -> Traceback | None:
+    """Return the traceback that ended the main thread, if there is one."""
+    for traceback in reversed(found):
+        if traceback.uncaught:
+            went_on = any(_STARTED.search(line) for line in lines[traceback.end :])
+            return None if went_on else traceback
+    return None
+
+
+def _of_traceback(traceback: Traceback, lines: Sequence[str]) -> _Verdict:
+    texts = [line for text in traceback.texts for line in text]
+    nodes = _CUSTOM_NODE.findall("\n".join(lines[traceback.start : traceback.end]))
+    words = " ".join(texts[: 2 if texts[0].endswith(":") else 1]) if texts else ""
+    frames = [f"{file}:{function}" for file, function in traceback.frames]
+    return _Verdict(texts, words[:_WORDS_CHARS], nodes[-1] if nodes else None, frames=frames)
+
+
+def _at_the_end(
+    lines: Sequence[str], since: int, found: Sequence[Traceback], *, prompts: bool
+) -> _Verdict:
+    """Return the last thing that was said, or the traceback with nothing said behind it.
+
+    `prompts` takes that of a prompt too, which an exit of the process does not follow from.
+    """
+    survived = [each for each in found if each.survived and not (prompts and each.prompt)]
+    plain = [each for each in found if each not in survived]
+    for index in range(len(lines) - 1, since - 1, -1):
+        if any(each.start - 1 <= index < each.spoken for each in survived):
+            continue
+        for traceback in plain:
+            if traceback.start <= index < traceback.spoken:
+                return _of_traceback(traceback, lines)
+        if not NOISE.match(lines[index]):
+            return _Verdict([lines[index]], lines[index][:_WORDS_CHARS])
+    return _Verdict([])
+
+
+def _first_node(lines: Sequence[str]) -> str | None:
+    """Return the custom node that the fault handler names first: that of the innermost frame."""
+    for line in lines:
+        if found := _CUSTOM_NODE.search(line):
+            return found[1]
+    return None
+
+
+def _node_of_crash(lines: Sequence[str]) -> str | None:
+    """Return the custom node whose code the thread ran that crashed, as the fault handler says.
+
+    That lists other threads before it and after it, as those by which custom nodes watch the GPU.
+    Where it does not say which of several threads crashed, it was one without Python's code.
+    """
+    stack = lines[crash:] if (crash := _last(lines, _CRASH)) >= 0 else ()
+    heads = [(at, head) for at, line in enumerate(stack) if (head := _THREAD.match(line))]
+    if not heads:
+        return _first_node(stack)
+    ends = [at for at, _ in heads[1:]] + [len(stack)]
+    for (at, head), end in zip(heads, ends, strict=True):
+        if head["current"].startswith("Current"):
+            return _first_node(stack[at:end])
+    return None
+
+
+# ---- what it means
+
+
+def _match(verdict: _Verdict) -> tuple[Pattern, dict[str, str | None]] | None:
+    for line in verdict.lines:
+        for pattern in PATTERNS:
+            found = pattern.match(line, verdict.frames)
+            if found is None or (verdict.node and "own" in found):
+                continue  # a custom node may have a module of the same name
+            return pattern, found
+    return None
+
+
+def _by_pattern(
+    pattern: Pattern,
+    found: dict[str, str | None],
+    node: str | None,
+    circumstances: Circumstances,
+) -> Diagnosis:
+    groups = {name: value for name, value in found.items() if value is not None}
+    if pattern.reason == "missing_module" and circumstances.other_python:
+        return Diagnosis("wrong_python", circumstances.other_python, PYTHON_HINT)
+    first = next(iter(groups.values()), "")
+    message = pattern.message.format_map(dict.fromkeys(found, first) | groups)
+    if node is not None:
+        message += f", in the custom node {node!r}"
+    hint = circumstances.hint(pattern.reason, pattern.hint, groups, node)
+    return Diagnosis(pattern.reason, message[:_MESSAGE_CHARS], hint)
+
+
+def _by_signal(signal: str, lines: Sequence[str]) -> Diagnosis:
+    if signal not in SIGNALS:
+        return _by_ending(None, signal, "")
+    reason, message, hint = SIGNALS[signal]
+    if node := _node_of_crash(lines):
+        message += f", in the custom node {node!r}"
+    return Diagnosis(reason, message, hint)
+
+
+def _by_abort(verdict: _Verdict) -> Diagnosis:
+    reason, message, hint = ABORT
+    before = "" if verdict.native else " after its last line"
+    said = f"{before}: {verdict.words}" if verdict.words else ""
+    where = f", in the custom node {verdict.node!r}" if verdict.node else ""
+    return Diagnosis(reason, (message + said + where)[:_MESSAGE_CHARS], hint)
+
+
+def _by_ending(exit_code: int | None, signal: str | None, words: str) -> Diagnosis:
+    said = f": {words}" if words else ""
+    if signal is not None:
+        return Diagnosis("signal", f"it was ended by {signal}{said}")
+    if exit_code is None:
+        return Diagnosis("exit", f"it ended, and how is not known any more{said}")
+    return Diagnosis("exit", f"it exited by itself with code {exit_code}{said}")

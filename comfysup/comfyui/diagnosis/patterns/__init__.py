@@ -1,0 +1,60 @@
+"""What ComfyUI, torch and Python write when they die, and what that means: data for `diagnosis`.
+
+Each line here has a log in tests/unit/comfyui/, as the programs really write it. A pattern is tried
+on the sentence that ended the process alone, so it need not tell that from other output.
+"""
+
+from comfysup.comfyui.diagnosis.patterns.files import FILES
+from comfysup.comfyui.diagnosis.patterns.hardware import HARDWARE
+from comfysup.comfyui.diagnosis.patterns.pattern import NATIVE
+from comfysup.comfyui.diagnosis.patterns.program import PROGRAM
+from comfysup.comfyui.diagnosis.patterns.software import SOFTWARE
+
+PATTERNS = (*HARDWARE, *FILES, *SOFTWARE, *PROGRAM)
+"""For each line the first that fits counts: the special before the general."""
+
+PERMANENT = frozenset({"unknown_argument", "wrong_python"})
+"""Reasons for which another start with the same command ends in the same way."""
+
+SIGNALS = {
+    "SIGSEGV": (
+        "segmentation_fault",
+        "it crashed in native code (SIGSEGV)",
+        NATIVE,
+    ),
+    "SIGBUS": (
+        "signal",
+        "it was ended by SIGBUS",
+        "the disk of a mapped file or /dev/shm is full (--shm-size), or its network failed",
+    ),
+    "SIGILL": (
+        "signal",
+        "it was ended by SIGILL",
+        "a library was built for another processor: install one for this machine",
+    ),
+    **{
+        name: ("signal", f"it was ended by {name}", "something outside comfysup sent that")
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    },
+    "SIGFPE": ("signal", "it was ended by SIGFPE", NATIVE),
+    "SIGTRAP": ("signal", "it was ended by SIGTRAP", NATIVE),
+    "SIGSYS": (
+        "signal",
+        "it was ended by SIGSYS",
+        "the container's seccomp profile refuses a system call that a library makes",
+    ),
+    "SIGXFSZ": (
+        "signal",
+        "it was ended by SIGXFSZ",
+        "a file grew beyond the limit (docker run --ulimit fsize)",
+    ),
+    "SIGKILL": (
+        "signal",
+        "it was ended by SIGKILL",
+        "if no user killed it, the machine ran out of memory: see the kernel log of the host",
+    ),
+}
+"""By the name of a signal: reason, message and hint, where there is more to say than the name."""
+
+ABORT = ("native_crash", "it aborted in native code (SIGABRT)", NATIVE)
+"""Of a process that called abort(3), where no pattern says why it did."""

@@ -1,0 +1,93 @@
+"""Arguments, settings and code that ComfyUI or Python refuses, and a server that cannot begin."""
+
+from comfysup.comfyui.diagnosis.patterns.pattern import ARGUMENTS, pattern
+
+PROGRAM = (
+    # ---- arguments
+    pattern(
+        "unknown_argument",
+        r"error: unrecognized arguments: (?P<arguments>.+)",
+        "ComfyUI does not know the arguments: {arguments}",
+        ARGUMENTS,
+    ),
+    pattern(
+        "unknown_argument",
+        r"^main\.py: error: (?P<what>.+)",
+        "ComfyUI refused its arguments: {what}",
+        ARGUMENTS,
+    ),
+    # ---- the server
+    pattern(
+        "exit",
+        r"(?P<what>Added route will never be executed, method \w+ is already registered)",
+        "two custom nodes, or a custom node and ComfyUI, register the same route ({what})",
+        "disable the custom node that was installed or updated last, or one that is there twice",
+    ),
+    pattern(
+        "exit",
+        r"(?P<what>is bound to a different event loop|attached to a different loop)",
+        "a custom node used the server's sockets from a thread of its own ({what})",
+        "update or disable the custom node that shows progress, or the use of memory and GPU",
+    ),
+    pattern(
+        "exit",
+        r"^(?P<what>FileNotFoundError: \[Errno 2\] No such file or directory$|ssl\.SSLError: .+)",
+        "ComfyUI cannot use --tls-keyfile and --tls-certfile ({what})",
+        "name two files that are there and belong together, both as PEM",
+        frame=r"server\.py:start(?:_multi_address)?$",
+    ),
+    pattern(
+        "exit",
+        r"^ssl\.SSLError: (?P<what>.+)",
+        "the certificates that this machine trusts cannot be read ({what})",
+        "install ca-certificates again, or name a file of them as SSL_CERT_FILE in `env`",
+        frame=r"ssl\.py:load_default_certs$",
+    ),
+    # ---- the rest
+    pattern(
+        "native_crash",
+        r"no Qt platform plugin could be initialized",
+        "a custom node opens a window, and the container has no display",
+        "install opencv-python-headless instead of opencv-python into the environment's venv, or "
+        "set QT_QPA_PLATFORM=offscreen in `env`",
+    ),
+    pattern(
+        "native_crash",
+        r"^OMP: Error #15: Initializing (?P<library>[^,]+)",
+        "OpenMP is there twice ({library})",
+        "disable the custom node that was installed last; KMP_DUPLICATE_LIB_OK=TRUE in `env` lets "
+        "both run, which may crash",
+    ),
+    pattern(
+        "exit",
+        r"^(?P<what>(?:\w+\.)*\w+Error\b.*)",
+        "extra_model_paths.yaml, or a file of --extra-model-paths-config, cannot be used ({what})",
+        "correct it after extra_model_paths.yaml.example, or remove it",
+        frame=r"extra_config\.py:load_extra_path_config$",
+    ),
+    pattern(
+        "exit",
+        r"can't open file '(?P<path>[^']+)': \[Errno 2\]",
+        "Python does not find {path}",
+        "clone ComfyUI again into the environment's directory",
+    ),
+    pattern(
+        "exit",
+        r"Malware has been detected",
+        "ComfyUI-Manager found malware in the environment and ended ComfyUI",
+        "the last log lines name it; remove it and recreate the venv",
+    ),
+    pattern(
+        "exit",
+        r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
+        "{file} is no valid Python ({what})",
+        "clone it again: an update may have left merge conflicts; it may need a newer Python",
+        frame=r"^(?P<file>/.+):$",
+    ),
+    pattern(
+        "exit",
+        r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
+        "a file of ComfyUI or of a custom node is no valid Python ({what})",
+        "clone it again: an update may have left merge conflicts; it may need a newer Python",
+    ),
+)

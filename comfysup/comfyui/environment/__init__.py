@@ -1,0 +1,1 @@
+"""The environments of a workspace: directories `ComfyUI-<name>`, each with a venv."""

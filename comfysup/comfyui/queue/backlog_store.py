@@ -1,0 +1,283 @@
+"""The backlog of one instance over all its processes: kept on disk, and told of."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from comfysup.comfyui.queue import backlog_file
+from comfysup.comfyui.queue.backlog import Backlog
+from comfysup.comfyui.queue.given_up import CREDENTIALS_LOST, GivenUp, grouped, unkept
+from comfysup.comfyui.queue.prompts import Prompt
+from comfysup.supervision.spec import Rescue
+from comfysup.supervision.tasks import InThread, end_tasks
+
+log = structlog.get_logger()
+
+AGAIN = 1.0
+"""Seconds between two tries to write a file that cannot be written."""
+
+LAST_WRITE = 1.0
+"""Seconds that a disk which stalls is waited for at the end."""
+
+PASSING = {errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors that tell nothing of the file: the disk does not answer, or this process lacks means."""
+
+WRITING_SHARE = 10
+"""A file that took so long to write is not written again before ten times as long."""
+
+
+class Store(Protocol):
+    """The file of one backlog; each method blocks on the disk."""
+
+    def read(self) -> bytes | None: ...
+    def write(self, content: bytes) -> bool: ...
+    def forget(self) -> bool: ...
+    def exists(self) -> bool: ...
+    def put_aside(self) -> Path: ...
+    def copy_aside(self) -> Path: ...
+    def report_loss(self, sentence: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogThreads:
+    """Where a ledger has things done: on the `disk`, and what only takes time to `compute`."""
+
+    disk: InThread
+    compute: InThread
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where backlogs are kept: `store` gives the file of each.
+
+    `life` says which life of the container this is.
+    """
+
+    store: Callable[[int], Store]
+    life: str
+
+
+class PromptNotice(StrEnum):
+    """The names under which the world hears of prompts."""
+
+    RESCUED = "prompt.rescued"
+    GIVEN_UP = "prompt.given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptNews:
+    """What became of prompts whose process has ended; `reason` and `message` where given up.
+
+    Mostly of one. Of many at a time, or where only their number is known, `prompt_id` is None and
+    `count` tells how many.
+    """
+
+    notice: PromptNotice
+    prompt_id: str | None
+    reason: str | None = None
+    message: str | None = None
+    count: int = 1
+
+
+class BacklogStore:
+    """Holds the backlog of one instance, writes it down at every change, and tells the news.
+
+    `tell` hears what becomes of prompts, `changed` that the backlog is another.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        life: str,
+        threads: BacklogThreads,
+        tell: Callable[[PromptNews], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.backlog = Backlog()
+        self._store = store
+        self._life = life
+        self._threads = threads
+        self._tell = tell
+        self._changed = changed
+        self._written: Backlog | None = self.backlog
+        self._writing: asyncio.Task[None] | None = None
+        self._refused = False
+        self._tried = asyncio.Event()
+
+    async def load(self, give_up_at: float = 0.0) -> None:
+        """Go on with what an earlier daemon has written in this life of the container.
+
+        A disk that does not answer is asked again until `give_up_at`, on the monotonic clock: what
+        could not be read yet is not lost.
+        """
+        lost: list[str] = []
+        try:
+            written = await self._read(give_up_at)
+            if written is None:
+                return
+            load = partial(backlog_file.load, written, self._life, lost.append)
+            found = await self._threads.compute(load)
+        except (OSError, ValueError) as error:
+            await self._tell_of_loss(str(error), self._store.put_aside)
+            return
+        if lost:
+            await self._tell_of_loss(f"cannot read {', '.join(lost)}", self._store.copy_aside)
+        if found is not None:
+            self._written = None
+            self.update(found)
+
+    async def _read(self, give_up_at: float) -> bytes | None:
+        while True:
+            try:
+                return await self._threads.disk(self._store.read)
+            except OSError as error:
+                if error.errno not in PASSING or time.monotonic() >= give_up_at:
+                    raise
+            await asyncio.sleep(AGAIN)
+
+    def update(self, backlog: Backlog) -> None:
+        """Go on with that backlog."""
+        if backlog == self.backlog:
+            return
+        before, self.backlog = self.backlog, backlog
+        self._changed()
+        # What is counted goes with the next that is written: each of these is followed by a look.
+        if backlog.uncounted != before.uncounted:
+            self._begin_to_write()
+
+    def mend(self) -> None:
+        """Write the file anew where somebody has removed it."""
+        if self._writing is None and not (self.backlog.is_empty or self._store.exists()):
+            self._written = None
+            self._begin_to_write()
+
+    def belong_to(self, pid: int | None) -> None:
+        """Go on with that process; None where nobody knows whether it still has anything."""
+        self.update(replace(self.backlog, pid=pid))
+
+    async def kept(self) -> bool:
+        """Wait until what is known now is on disk; False once a try to write it has failed."""
+        while self._writing is not None:
+            await self._tried.wait()
+            if self._refused:
+                return False
+        return True
+
+    async def close(self) -> None:
+        """Have on disk what is known, but do not wait for long; then write no more."""
+        try:
+            async with asyncio.timeout(LAST_WRITE):
+                await self.kept()
+        except TimeoutError:
+            log.warning("queue.not_written", prompts=len(self.backlog.all))
+        if self._writing is not None:
+            await end_tasks([self._writing])
+
+    # ---- what happens to prompts, and is told
+
+    def lost(self, rescue: Rescue, *, crashed: bool, ran: str | None = None) -> None:
+        """The process has ended; it worked on `ran`, where that is known better than from here."""
+        self._go_on(self.backlog.lost(rescue, crashed=crashed, ran=ran))
+
+    def forget(self, why: tuple[str, str]) -> None:
+        """There will be no next process, for a reason with its sentence."""
+        self._go_on(self.backlog.forgotten(why))
+
+    def choose(self, rescue: Rescue, *, at_end: bool) -> None:
+        """A caller chooses what is rescued, of what is owed and `at_end` of this process."""
+        self._go_on(self.backlog.chosen(rescue, at_end=at_end))
+
+    async def posting(self, prompt: Prompt) -> None:
+        """Note that a prompt is about to be handed in.
+
+        Where a crash has to do with prompts, the note is on disk before, as far as the disk does
+        not stall: should the process end by it, the next daemon knows the guilty one too.
+        """
+        self.update(self.backlog.posting(prompt))
+        if self.backlog.struck:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WRITE):
+                    await self.kept()
+
+    def handed_in(self, prompt: Prompt, number: float) -> None:
+        self.update(self.backlog.handed_in(prompt, number))
+        self._tell(PromptNews(PromptNotice.RESCUED, prompt.id))
+
+    def not_kept(self, prompt: Prompt) -> None:
+        """Give up one of which only the id is known: an earlier daemon kept no more on disk."""
+        self._go_on((self.backlog.settled(prompt), (unkept(prompt),)))
+
+    def credentials_lost(self, prompt: Prompt) -> None:
+        """Give up one whose keys ComfyUI never showed."""
+        given_up = GivenUp(prompt.id, *CREDENTIALS_LOST)
+        self._go_on((self.backlog.settled(prompt), (given_up,)))
+
+    def refused(self, prompt: Prompt, why: str) -> None:
+        message = f"ComfyUI would not take it again: {why}"
+        self._go_on((self.backlog.settled(prompt), (GivenUp(prompt.id, "refused", message),)))
+
+    def _go_on(self, step: tuple[Backlog, tuple[GivenUp, ...]]) -> None:
+        backlog, given_up = step
+        self.update(backlog)
+        for each in grouped(given_up):
+            log.warning(
+                "prompt.given_up", prompt=each.prompt_id, reason=each.reason, count=each.count
+            )
+            self._tell(
+                PromptNews(
+                    PromptNotice.GIVEN_UP, each.prompt_id, each.reason, each.message, each.count
+                )
+            )
+
+    # ---- the file
+
+    def _begin_to_write(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write(), name="write backlog")
+
+    async def _write(self) -> None:
+        try:
+            while self.backlog != self._written:
+                backlog, started = self.backlog, time.monotonic()
+                self._refused = not await self._is_written_down(backlog)
+                self._let_know()
+                if self._refused:
+                    await asyncio.sleep(AGAIN)
+                    continue
+                self._written = backlog
+                if self.backlog != self._written:
+                    await asyncio.sleep(WRITING_SHARE * (time.monotonic() - started))
+        finally:
+            self._writing = None
+            self._let_know()
+
+    def _let_know(self) -> None:
+        """Wake who waits for a try, and begin another one to be waited for."""
+        self._tried.set()
+        self._tried = asyncio.Event()
+
+    async def _is_written_down(self, backlog: Backlog) -> bool:
+        try:
+            if backlog.is_empty:
+                return await self._threads.disk(self._store.forget)
+            content = await self._threads.compute(partial(backlog_file.dump, backlog, self._life))
+            return await self._threads.disk(partial(self._store.write, content))
+        except OSError:  # the disk does not answer, which the watchdog says, or there is no thread
+            return False
+
+    async def _tell_of_loss(self, what: str, keep: Callable[[], Path]) -> None:
+        """Say what of the queue of an earlier daemon is lost, and keep the file."""
+        kept = None
+        with suppress(OSError):
+            kept = await self._threads.disk(keep)
+        log.error("queue.file_unreadable", error=what, kept=str(kept))
+        self._store.report_loss(f"prompts of an earlier daemon are lost: {what} (see {kept})")

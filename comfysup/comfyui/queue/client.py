@@ -1,0 +1,277 @@
+"""What is asked of a ComfyUI about its queue, over HTTP and its websocket.
+
+QueueError             it could not be asked, or its answer is none of ComfyUI's
+├── NoAnswerError      no answer came
+├── TooLargeError      the answer was not read to its end
+└── NotTakenError      it answered, and will not run that prompt
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from comfysup.comfyui.queue.prompts import (
+    NO_QUEUE,
+    Key,
+    Prompt,
+    Snapshot,
+    hand_in_body,
+    parse_queue,
+)
+from comfysup.supervision.tasks import InThread
+
+PATIENCE = 10.0
+"""Seconds for one answer; a model that loads may hold it up, and then it is asked for again."""
+MAX_QUEUE_BYTES = 64 << 20
+"""The largest answer of /queue that is read: twice what is kept of it."""
+MAX_ANSWER_BYTES = 16 << 20
+"""The largest of any other answer, and the largest message of the websocket."""
+CREDENTIALS = ("AUTH_TOKEN_COMFY_ORG", "API_KEY_COMFY_ORG")
+"""The kinds of hidden inputs by which a node is given the keys of a Comfy account."""
+MESSAGES_AT_ONCE = 50
+"""Messages of the websocket after which everything else gets its turn."""
+MESSAGES_PAUSE = 0.01
+"""Seconds of that turn, so that no more than 5,000 messages are read in a second: a fraction of a
+core. More wait in the socket, and ComfyUI with them."""
+_INLINE_BYTES = 64 << 10
+"""What is parsed in less than a millisecond, and so where it arrives."""
+
+
+class QueueError(Exception):
+    """The queue could not be asked; the text says why."""
+
+
+class NoAnswerError(QueueError):
+    """Nothing came in time, or the connection broke."""
+
+
+class TooLargeError(QueueError):
+    """The answer has more bytes than are read; `status` is its status."""
+
+    def __init__(self, status: int, limit: int) -> None:
+        """Say how many bytes are read."""
+        super().__init__(f"an answer of more than {limit >> 20} MiB")
+        self.status = status
+
+
+class NotTakenError(QueueError):
+    """ComfyUI will not run a prompt; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueApi:
+    """The queue of the ComfyUI at `url`; the session is shared, and its owner closes it."""
+
+    session: aiohttp.ClientSession
+    url: str
+    in_thread: InThread
+
+    async def queue(self, known: Mapping[Key, Prompt]) -> tuple[Snapshot, int]:
+        """Return what runs and what waits, and how many bytes told it; `known` as `parse_queue`."""
+        status, body = await self._ask("GET", "/queue", limit=MAX_QUEUE_BYTES)
+        if status != HTTPStatus.OK:
+            raise QueueError(f"{NO_QUEUE}: its status is {status}")
+        try:
+            if len(body) <= _INLINE_BYTES:
+                return parse_queue(body, known), len(body)
+            return await self.in_thread(lambda: parse_queue(body, known)), len(body)
+        except ValueError as error:
+            raise QueueError(str(error)) from error
+        except OSError as error:  # all threads are busy
+            raise NoAnswerError(str(error)) from error
+
+    async def has_executed(self, prompt_id: str) -> bool:
+        """Say whether it has run that prompt; it remembers 10,000.
+
+        The answer is an empty object where it does not: one that is too large to be read tells too.
+        """
+        try:
+            status, body = await self._ask("GET", f"/history/{_quoted(prompt_id)}")
+        except TooLargeError as error:
+            return error.status == HTTPStatus.OK
+        return status == HTTPStatus.OK and prompt_id in _parse(body)
+
+    async def last_failures(self, number: int) -> list[str]:
+        """Return what the nodes of the last executed prompts raised, the newest at last.
+
+        Empty for one that succeeded or was interrupted.
+        """
+        _, body = await self._ask("GET", f"/history?max_items={number}")
+        return [_failure(entry) for entry in _parse(body).values()]
+
+    async def hand_in(self, prompt: Prompt) -> float:
+        """Have a prompt run behind all others; return its number. Raises `NotTakenError` too."""
+        try:
+            posted = hand_in_body(prompt)
+        except ValueError as error:
+            raise NotTakenError(str(error)) from error
+        status, body = await self._ask("POST", "/prompt", posted)
+        answer = _parse(body)
+        if status == HTTPStatus.OK:
+            number = answer.get("number")
+            return number if isinstance(number, int | float) else prompt.number
+        raise NotTakenError(_said(status, answer))
+
+    async def takes_credentials(self, class_type: str) -> bool:
+        """Say whether nodes of that class are given the keys of a Comfy account.
+
+        Asked for one class alone: for all of them newer versions scan the disk. No where the answer
+        is too large to be read.
+        """
+        try:
+            _, body = await self._ask("GET", f"/object_info/{_quoted(class_type)}")
+        except TooLargeError:
+            return False
+        match _parse(body).get(class_type):
+            case {"input": {"hidden": dict(hidden)}}:
+                return any(kind in CREDENTIALS for kind in _flat(hidden.values()))
+            case _:
+                return False
+
+    async def delete(self, prompt_ids: Iterable[str]) -> None:
+        """Take prompts out of what waits; those that do not wait are left alone."""
+        status, _ = await self._ask("POST", "/queue", {"delete": list(prompt_ids)})
+        if status != HTTPStatus.OK:
+            raise QueueError(f"POST /queue takes nothing out: its status is {status}")
+
+    @asynccontextmanager
+    async def changes(self) -> AsyncIterator[AsyncIterator[int | None]]:
+        """Connect, and yield how many prompts run or wait: at once, and at every change.
+
+        None for any other message: of its progress, for one, which ComfyUI tells everybody of a
+        prompt without a client.
+
+        It has an id of its own: ComfyUI lets a second client of the same id replace the first.
+        """
+        client = f"comfysup-{secrets.token_hex(8)}"
+        try:
+            async with (
+                asyncio.timeout(PATIENCE) as connecting,
+                self.session.ws_connect(
+                    f"{self.url}/ws?clientId={client}",
+                    max_msg_size=MAX_ANSWER_BYTES,
+                    autoping=False,  # many pings in a row would be answered in one turn of the loop
+                    ssl=False,
+                ) as socket,
+            ):
+                connecting.reschedule(None)
+                yield _statuses(socket)
+        except aiohttp.WSServerHandshakeError as error:
+            raise QueueError(repr(error)) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswerError(repr(error)) from error
+
+    async def _ask(
+        self, method: str, path: str, body: object = None, limit: int = MAX_ANSWER_BYTES
+    ) -> tuple[int, bytes]:
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                self.session.request(
+                    method, f"{self.url}{path}", json=body, allow_redirects=False, ssl=False
+                ) as response,
+            ):
+                body = await _read(response.content, limit)
+                if body is None:
+                    raise TooLargeError(response.status, limit)
+                return response.status, body
+        except (aiohttp.ClientError, OSError) as error:
+            raise NoAnswerError(repr(error)) from error
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a part of a path.
+
+    Half a surrogate pair, which JSON can say and UTF-8 cannot, becomes a question mark: no path
+    names it.
+    """
+    return quote(text, safe="", errors="replace")
+
+
+def _flat(kinds: Iterable[object]) -> Iterator[object]:
+    """Yield the kinds of hidden inputs: texts, or lists of one, by the age of the node."""
+    for kind in kinds:
+        if isinstance(kind, list):
+            yield from kind
+        else:
+            yield kind
+
+
+async def _statuses(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[int | None]:
+    read = 0
+    async for message in socket:
+        read += 1
+        if read % MESSAGES_AT_ONCE == 0:
+            await asyncio.sleep(MESSAGES_PAUSE)
+        if message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            if message.type is aiohttp.WSMsgType.PING:
+                await socket.pong(message.data)
+            continue
+        if message.type is aiohttp.WSMsgType.TEXT and '"status"' in message.data:
+            yield _remaining(message.data)
+        else:
+            yield None
+
+
+def _remaining(text: str) -> int | None:
+    try:
+        match json.loads(text):
+            case {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": int(n)}}}}:
+                return n
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _failure(entry: object) -> str:
+    match entry:
+        case {"status": {"messages": list(messages)}}:
+            return next(filter(None, map(_raised, messages)), "")
+        case _:
+            return ""
+
+
+def _raised(message: object) -> str:
+    match message:
+        case ["execution_error", {"exception_message": str(text)}]:
+            return text
+        case _:
+            return ""
+
+
+async def _read(content: aiohttp.StreamReader, limit: int) -> bytes | None:
+    """Return what comes; None where that is more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            return None
+    return bytes(body)
+
+
+def _parse(body: bytes) -> Mapping[str, Any]:
+    """Return the object that the JSON shows; an empty one for anything else."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _said(status: int, answer: Mapping[str, Any]) -> str:
+    match answer.get("error"):
+        case {"message": str(message), "details": str(details)} if details:
+            return f"{message}: {details}"[:300]
+        case {"message": str(message)}:
+            return message[:300]
+        case _:
+            return f"it answered with status {status}"

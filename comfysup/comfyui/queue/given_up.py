@@ -1,0 +1,66 @@
+"""Why prompts are given up, in words for programs and sentences for people."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from comfysup.comfyui.queue.prompts import Prompt
+
+KEPT_PROMPTS = 2_000
+KEPT_BYTES = 32 << 20
+"""What is kept of one instance, in memory and on disk; of what is over it only the ids are."""
+TOLD_SINGLY = 500
+"""Prompts of one end that are told of one by one: the journal keeps 1,000 events, and each takes a
+third of a millisecond in the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Prompts that will not be run again; `reason` is a word for programs.
+
+    Mostly one. Of several nothing is known but their number: `prompt_id` is None.
+    """
+
+    prompt_id: str | None
+    reason: str
+    message: str
+    count: int = 1
+
+
+NOT_KEPT = (
+    "not_kept",
+    f"more prompts waited than are kept of an instance ({KEPT_PROMPTS}, {KEPT_BYTES >> 20} MiB)",
+)
+HELD_KEYS = (
+    "held_keys",
+    "it held a key or token, which are never written to disk, and the daemon had been replaced",
+)
+CREDENTIALS_LOST = (
+    "credentials_lost",
+    "it needs the keys of a Comfy account, and this ComfyUI does not show those that it was given",
+)
+CRASHED_TWICE = ("crashed_twice", "it was running at two crashes")
+OVERDUE = ("crashed_twice", "it was running at a crash, and outlasted the time for a drain")
+UNWANTED = ("unwanted", "the instance's policy is not to rescue it")
+NOT_CHOSEN = ("unwanted", "a caller chose not to have it rescued")
+UNSEEN = (
+    "unseen",
+    "ComfyUI had accepted them, and ended before it showed more of them than their number",
+)
+REMOVED = ("removed", "its instance was removed")
+ENDED = ("ended", "comfysup was told to end")
+
+
+def unkept(prompt: Prompt) -> GivenUp:
+    """Say why a prompt without its content is given up."""
+    return GivenUp(prompt.id, *(HELD_KEYS if prompt.secret else NOT_KEPT))
+
+
+def grouped(given_up: Sequence[GivenUp]) -> Iterator[GivenUp]:
+    """Yield the first `TOLD_SINGLY` as they are, and the others together, by their reasons."""
+    yield from given_up[:TOLD_SINGLY]
+    others: Counter[tuple[str, str]] = Counter()
+    for each in given_up[TOLD_SINGLY:]:
+        others[each.reason, each.message] += each.count
+    for (reason, message), count in others.items():
+        yield GivenUp(None, reason, message, count)

@@ -1,0 +1,318 @@
+"""The queues of all instances: who is watched, and what follows from what happens to them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import structlog
+
+from comfysup.comfyui.command import base_url
+from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in
+from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, PromptNews, Storage
+from comfysup.comfyui.queue.client import QueueApi
+from comfysup.comfyui.queue.given_up import ENDED, REMOVED
+from comfysup.comfyui.queue.prompts import RunningPrompt
+from comfysup.comfyui.queue.unreported_ends import untold_end
+from comfysup.comfyui.queue.watcher import QueueWatcher
+from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
+from comfysup.supervision.events import Blame, LifecycleEvent
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Draining, Running
+from comfysup.supervision.protocols import LastPrompts
+from comfysup.supervision.spec import InstanceSpec, Rescue
+
+log = structlog.get_logger()
+
+LINES = 200
+"""How many of the last lines of a process may tell that its worker has ended."""
+LOAD_PATIENCE = 30.0
+"""Seconds for which the files of an earlier daemon are waited for, all together."""
+RESCUE_PATIENCE = 20.0
+"""Seconds for which an instance is not called ready while prompts are handed in; it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """The queue of one instance as it was last seen."""
+
+    pending: int
+    running_prompts: Sequence[RunningPrompt]
+
+
+@dataclass(slots=True)
+class _Attended:
+    """A process that is watched; `frames` are those at the last sign of its `worker`."""
+
+    pid: int
+    watcher: QueueWatcher
+    look: LookAgain
+    worker: Worker
+    frames: int = 0
+    task: asyncio.Task[None] = field(init=False)
+
+
+class QueueManager:
+    """Watches the queues of instances that run, and remembers what their processes were given.
+
+    `api` gives what asks the ComfyUI at a url. `tell` hears what became of prompts, `changed` that
+    something here is shown otherwise now. `look_at` is how to look at the threads of a process,
+    `output` gives what the processes of an instance write.
+    """
+
+    def __init__(
+        self,
+        api: Callable[[str], QueueApi],
+        storage: Storage,
+        threads: BacklogThreads,
+        tell: Callable[[Instance, PromptNews], None],
+        changed: Callable[[], None],
+        look_at: Callable[[int], LookAgain],
+        output: Callable[[int], Output],
+    ) -> None:
+        self._api = api
+        self._look_at = look_at
+        self._output = output
+        self._storage = storage
+        self._threads = threads
+        self._tell = tell
+        self._changed = changed
+        self._instances: dict[int, Instance] = {}
+        self._ledgers: dict[int, BacklogStore] = {}
+        self._attended: dict[int, _Attended] = {}
+        self._inherited: set[int] = set()  # whose backlogs may be of before the end of a process
+
+    async def load(self, instances: Iterable[int]) -> None:
+        """Go on with what an earlier daemon knew of these instances; `restored` comes after it."""
+        give_up_at = time.monotonic() + LOAD_PATIENCE
+        for number in instances:
+            await self._ledger(number).load(give_up_at)
+            self._inherited.add(number)
+
+    def restored(self, instances: Iterable[Instance]) -> None:
+        """Take note of the processes of whose end only an earlier daemon was told.
+
+        It may have died before the file of the queue said so: the state file is written first.
+        """
+        for instance in instances:
+            self._instances[instance.spec.id] = instance
+            self._lose_untold(instance)
+        self._inherited.clear()
+
+    async def close(self) -> None:
+        """Watch no more, and have on disk what is known."""
+        for number in list(self._attended):
+            self._leave(number)
+        await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
+
+    def forget_all(self) -> None:
+        """Leave nothing for a next daemon to go on with; what still waits is given up."""
+        for ledger in self._ledgers.values():
+            ledger.forget(ENDED)
+
+    def mend(self) -> None:
+        """Write the files anew that somebody has removed."""
+        for ledger in self._ledgers.values():
+            ledger.mend()
+
+    # ---- what others ask
+
+    def facts(self, number: int) -> QueueFacts | None:
+        """Return the queue of an instance; None while it is not known."""
+        attended = self._attended.get(number)
+        if attended is None or not attended.watcher.is_known:
+            return None
+        known = self._ledger(number).backlog
+        return QueueFacts(len(known.waiting), known.running)
+
+    async def drain(self, number: int) -> None:
+        """Take out of a queue what waits, and return when nothing runs in it any more."""
+        if attended := self._attended.get(number):
+            await attended.watcher.drain()
+
+    def probed(self, number: int, *, answered: bool) -> None:
+        """Hear that an instance is asked how it is (not `answered`), or has answered that."""
+        if attended := self._attended.get(number):
+            attended.watcher.probed(answered=answered)
+
+    async def examine(self, number: int) -> None:
+        """See how the last prompts of an instance, which has just answered, have ended."""
+        if attended := self._attended.get(number):
+            condition = await attended.watcher.condition()
+            if condition is not None and (instance := self._instances.get(number)):
+                instance.note(condition)
+
+    async def worker_has_died(self, number: int) -> bool:
+        """Say whether the worker of an instance, which has just answered, has died."""
+        attended = self._attended.get(number)
+        if attended is None:
+            return False
+        backlog = self._ledger(number).backlog
+        if not backlog.depth and not attended.worker.is_outdated(time.monotonic()):
+            return False
+        look = await attended.look()
+        if not attended.watcher.is_known:
+            attended.worker = attended.worker.interrupted()
+            return False
+        backlog = self._ledger(number).backlog
+        sign = Sign(
+            time.monotonic(),
+            backlog.running[0].id if backlog.running else None,
+            len(backlog.waiting),
+            look.threads,
+            progress=look.worked or attended.watcher.frames != attended.frames,
+        )
+        attended.frames = attended.watcher.frames
+        attended.worker = attended.worker.after(sign)
+        if not attended.worker.is_suspect:
+            return False
+        instance = self._instances.get(number)
+        lines = await instance.last_lines(LINES) if instance else ()
+        return attended.worker.has_died(logged=tells_of_its_end(lines))
+
+    def fell_silent(self, number: int) -> None:
+        """Hear that an instance did not answer."""
+        if attended := self._attended.get(number):
+            attended.worker = attended.worker.interrupted()
+
+    def strike(self, number: int) -> None:
+        """Count a strike against what runs there: it outlasted the time for a drain."""
+        ledger = self._ledger(number)
+        ledger.update(replace(ledger.backlog, overdue=True))
+
+    def choose(self, number: int, rescue: Rescue, *, at_end: bool) -> None:
+        """Take on which prompts a caller wants rescued; see `Drainer`."""
+        self._ledger(number).choose(rescue, at_end=at_end)
+
+    async def last_prompts(self, number: int, lines: Sequence[str]) -> LastPrompts:
+        """Return what a process, which has ended, was working on, by all that it has told.
+
+        Its output tells which have ended since the queue was last seen, and where that was not
+        known at last how many prompts it had accepted.
+        """
+        ledger = self._ledger(number)
+        if attended := self._attended.get(number):
+            await attended.watcher.hear_out()
+        if (running := ledger.backlog.running) and running[0].mark:
+            ended = await self._output(number).lines_with(EXECUTED, running[0].mark)
+            ledger.update(ledger.backlog.executed(executions_in(ended)))
+        if attended and not attended.watcher.is_known:
+            ledger.update(ledger.backlog.logged(unfinished_in(lines)))
+        backlog = ledger.backlog
+        prompt_id = backlog.at_work(crashed=True)
+        if prompt_id is None:
+            return LastPrompts()
+        return LastPrompts((prompt_id,), Blame.CERTAIN if backlog.worked else Blame.LIKELY)
+
+    # ---- what happens
+
+    def observe(self, instance: Instance, notice: LifecycleEvent) -> None:
+        """Hear what happens to an instance."""
+        number, life = instance.spec.id, instance.life
+        self._instances[number] = instance
+        attended = self._attended.get(number)
+        match notice:
+            case LifecycleEvent.EXITED:
+                end = life.last_exit
+                self._lose(instance.spec, crashed=end is not None and not end.expected)
+            case LifecycleEvent.STOPPING if attended and attended.watcher.is_silent:
+                ledger = self._ledger(number)
+                ledger.update(replace(ledger.backlog, silent=True))
+            case LifecycleEvent.STARTING if attended:
+                # It is about to end, or executes itself anew: what it had is lost either way, but
+                # only its end tells whether by a crash.
+                self._leave(number)
+                self._ledger(number).belong_to(None)
+            case LifecycleEvent.ADOPTED if life.run and isinstance(life.state, Running | Draining):
+                look = self._look_at(life.run.pid)
+                self._attend(instance.record.launched, life.run.pid, look, Worker())
+            case LifecycleEvent.FAILED:
+                self._leave(number)
+            case LifecycleEvent.REMOVED:
+                self._leave(number)
+                self._ledger(number).forget(REMOVED)
+                del self._instances[number]
+            case _:
+                pass
+
+    async def rescue(self, spec: InstanceSpec, pid: int) -> None:
+        """Watch a process that has become ready, and wait until it was given what is owed."""
+        look = self._look_at(pid)
+        threads = (await look()).threads
+        watcher = self._attend(spec, pid, look, Worker.of_ready(threads))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RESCUE_PATIENCE):
+                await watcher.rescued.wait()
+
+    def _attend(
+        self, spec: InstanceSpec, pid: int, look: LookAgain, worker: Worker
+    ) -> QueueWatcher:
+        ledger = self._ledger(spec.id)
+        if instance := self._instances.get(spec.id):
+            self._lose_untold(instance)
+        if ledger.backlog.pid != pid:
+            self._lose(spec, crashed=False)  # nobody has told how the one before it ended
+        self._leave(spec.id)
+        ledger.belong_to(pid)
+        watcher = QueueWatcher(
+            self._api(base_url(spec)),
+            ledger,
+            lambda: spec.policy.probe_period,
+            mark=self._output(spec.id).mark,
+        )
+        attended = _Attended(pid, watcher, look, worker)
+        attended.task = asyncio.create_task(self._watch(attended, ledger), name=f"queue {spec.id}")
+        attended.task.add_done_callback(partial(self._watching_ended, spec.id))
+        self._attended[spec.id] = attended
+        return watcher
+
+    async def _watch(self, attended: _Attended, ledger: BacklogStore) -> None:
+        """Watch a process; begin with the threads of one that was taken over."""
+        if attended.worker.seen is None:
+            running = next((each.id for each in ledger.backlog.running), None)
+            attended.worker = Worker.of_adopted((await attended.look()).threads, running)
+        await attended.watcher.run()
+
+    def _watching_ended(self, number: int, task: asyncio.Task[None]) -> None:
+        """Show no queue any more that a defect keeps from being watched."""
+        if task.cancelled() or not (defect := task.exception()):
+            return
+        log.error("queue.broke", instance=number, exc_info=defect)
+        attended = self._attended.get(number)
+        if attended is not None and attended.task is task:
+            self._leave(number)
+
+    def _lose(self, spec: InstanceSpec, *, crashed: bool, ran: str | None = None) -> None:
+        self._leave(spec.id)
+        self._inherited.discard(spec.id)
+        self._ledger(spec.id).lost(spec.policy.rescue, crashed=crashed, ran=ran)
+
+    def _lose_untold(self, instance: Instance) -> None:
+        """Lose what an earlier daemon had not written down as lost, though it knew the end."""
+        number = instance.spec.id
+        if number in self._inherited:
+            end = untold_end(self._ledger(number).backlog, instance.life)
+            if end is not None:
+                self._lose(instance.spec, crashed=end.crashed, ran=end.ran)
+
+    def _leave(self, number: int) -> None:
+        if attended := self._attended.pop(number, None):
+            attended.task.cancel()
+            self._changed()
+
+    def _ledger(self, number: int) -> BacklogStore:
+        if number not in self._ledgers:
+            self._ledgers[number] = BacklogStore(
+                self._storage.store(number),
+                self._storage.life,
+                self._threads,
+                partial(self._tell_of, number),
+                self._changed,
+            )
+        return self._ledgers[number]
+
+    def _tell_of(self, number: int, news: PromptNews) -> None:
+        if instance := self._instances.get(number):
+            self._tell(instance, news)

@@ -1,0 +1,343 @@
+"""Watching the queue of one process, and handing prompts in and out of it.
+
+ComfyUI's websocket tells that the queue changed, and its depth, never how: so `/queue` is looked at
+upon each change. Where there is no websocket it is looked at once in a probe period.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from comfysup.comfyui.diagnosis.conditions import IN_A_ROW, lasting_gpu_error
+from comfysup.comfyui.queue.backlog import Backlog
+from comfysup.comfyui.queue.backlog_store import BacklogStore
+from comfysup.comfyui.queue.client import NoAnswerError, NotTakenError, QueueApi, QueueError
+from comfysup.comfyui.queue.prompts import Prompt, classes_without_credentials
+from comfysup.supervision.protocols import Condition
+from comfysup.supervision.tasks import keep_going
+
+log = structlog.get_logger()
+
+LOOK_GAP = 0.01
+"""Seconds between two looks at least; a burst of changes needs one."""
+LONGEST_PAUSE = 0.5
+"""Seconds between two looks at most, where something has changed."""
+BYTES_PER_SECOND = 100e6
+"""How fast ComfyUI writes the answer of /queue, in its event loop: by that a look costs it time."""
+LOOKING_SHARE = 10
+"""The pause after a look lasts ten times as long as the look cost ComfyUI, where none is urgent."""
+UNSURE_AFTER = 1.0
+"""Seconds without an answer after which what is known of a queue may be out of date."""
+LAST_WORDS = 0.5
+"""Seconds for reading what a process that has ended had still sent; mostly it is there."""
+RETRY = 0.2
+"""Seconds after which what could not be asked, handed in or taken out is tried again."""
+
+
+def pauses(size: int) -> tuple[float, float]:
+    """Return the least and the usual seconds after a look whose answer had so many bytes.
+
+    The least is for a look that is urgent: `/ws` tells another depth than is known. How long the
+    look took is no measure: a node that holds the GIL delays it, and costs ComfyUI nothing more.
+    """
+    cost = size / BYTES_PER_SECOND
+    return (
+        min(max(LOOK_GAP, cost), LONGEST_PAUSE),
+        min(max(LOOK_GAP, LOOKING_SHARE * cost), LONGEST_PAUSE),
+    )
+
+
+async def no_mark() -> str:
+    """Stand for a process whose output is not to be had."""
+    return ""
+
+
+class QueueWatcher:
+    """Keeps the backlog of an instance true while one process of it lives.
+
+    `rescued` is set when the process has been given all that was owed to it; `frames` counts what
+    it told of anything but its queue. `period` is how often
+    to look where nothing tells of changes, in seconds. `mark` returns where the output of the
+    process ends at a moment of the call, empty where nobody knows; it raises nothing.
+    """
+
+    def __init__(
+        self,
+        api: QueueApi,
+        ledger: BacklogStore,
+        period: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+        mark: Callable[[], Awaitable[str]] = no_mark,
+    ) -> None:
+        self.rescued = asyncio.Event()
+        self.frames = 0
+        self._finished = False
+        self._api = api
+        self._ledger = ledger
+        self._period = period
+        self._wall = wall
+        self._mark = mark
+        self._size = 0
+        self._draining = False
+        self._complained = False
+        self._unanswered_since: float | None = time.monotonic() - UNSURE_AFTER
+        self._probed_at: float | None = None
+        self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._unconnected = asyncio.Event()
+        self._unconnected.set()
+        self._turn = asyncio.Lock()
+        self._takes_credentials: dict[str, bool] = {}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the backlog shows the queue as it is, by all that was heard.
+
+        Not before the first look, not while `/ws` tells another depth, and not where a question has
+        waited for its answer for too long: then the queue may be another by now.
+        """
+        return self._backlog.is_whole and not self.is_silent
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the process has owed an answer for too long."""
+        now = time.monotonic()
+        asked = (self._unanswered_since, self._probed_at)
+        return any(at is not None and now - at >= UNSURE_AFTER for at in asked)
+
+    def probed(self, *, answered: bool) -> None:
+        """Hear that the process is asked how it is (not `answered`), or has answered that.
+
+        An answer after a silence is a reason to look: much may have happened meanwhile.
+        """
+        now = time.monotonic()
+        if not answered:
+            self._probed_at = now if self._probed_at is None else self._probed_at
+        elif self._probed_at is not None:
+            if now - self._probed_at >= UNSURE_AFTER:
+                self._change()
+            self._probed_at = None
+
+    async def hear_out(self) -> None:
+        """Read what the process, which has ended, had sent to its end, or as far as time allows."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await self._unconnected.wait()
+
+    async def condition(self) -> Condition | None:
+        """Return what is wrong with the process by how its last prompts ended.
+
+        None also where none has ended since the last call, or no answer comes.
+        """
+        if not self._finished:
+            return None
+        self._finished = False
+        try:
+            return lasting_gpu_error(await self._api.last_failures(IN_A_ROW))
+        except QueueError:
+            return None
+
+    async def run(self) -> None:
+        """Watch, and hand in what is owed, until cancelled; a defect ends neither for good."""
+        async with asyncio.TaskGroup() as tasks:
+            loops = (self._listen, self._look_at_changes, self._mark_running, self._rescue)
+            for loop in loops:
+                name = f"the queue of {self._api.url}"
+                tasks.create_task(keep_going(loop, name, self._broke))
+
+    def _broke(self, sentence: str | None) -> None:
+        """Know nothing of the queue after a defect, and look at it again."""
+        if sentence:
+            self._unanswered_since = time.monotonic() - UNSURE_AFTER
+            self._changed.set()
+
+    async def drain(self) -> None:
+        """Take out all that waits, late arrivals too, until nothing runs or waits any more.
+
+        It is recorded before it is taken out. Cancelled when the process ends or time is up.
+        """
+        self._draining = True
+        while True:
+            looked = self._looked
+            try:
+                async with self._turn:
+                    await self._withdraw()
+                    if not self._backlog.depth:
+                        await self._let_go_of_executed()
+                        return
+            except QueueError:
+                await asyncio.sleep(RETRY)
+            else:
+                await looked.wait()
+
+    @property
+    def _backlog(self) -> Backlog:
+        return self._ledger.backlog
+
+    # ---- knowing
+
+    async def _listen(self) -> None:
+        """Hear of changes for as long as the process lives."""
+        while True:
+            try:
+                async with self._api.changes() as changes:
+                    self._unconnected.clear()
+                    self._ledger.update(self._backlog.connected())
+                    async for remaining in changes:
+                        if remaining is None:
+                            self.frames += 1
+                            continue
+                        self._update(self._backlog.heard(remaining))
+                        self._change()
+                again = self._period()
+            except QueueError as error:
+                self._complain("queue.no_websocket", error)
+                again = self._retry(error)
+            finally:
+                self._unconnected.set()
+            self._change()
+            await asyncio.sleep(again)
+
+    def _change(self) -> None:
+        """Have the queue looked at: at once if its depth is another than is known."""
+        if self._unanswered_since is None:
+            self._unanswered_since = time.monotonic()
+        self._changed.set()
+        if not self._backlog.is_whole:
+            self._urgent.set()
+
+    async def _look_at_changes(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                async with self._turn:
+                    await self._look()
+            except QueueError as error:
+                self._complain("queue.unreadable", error)
+                await asyncio.sleep(self._retry(error))
+                self._changed.set()
+            else:
+                self._looked.set()
+                self._looked = asyncio.Event()
+                await self._pause()
+
+    async def _pause(self) -> None:
+        least, usual = pauses(self._size)
+        await asyncio.sleep(least)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(usual - least):
+                await self._urgent.wait()
+
+    async def _look(self) -> None:
+        """Look at the queue; whoever calls has the turn, so that nothing is handed in meanwhile."""
+        self._urgent.clear()
+        queue, self._size = await self._api.queue(self._backlog.known)
+        self._unanswered_since = time.monotonic() if self._changed.is_set() else None
+        self._update(self._backlog.seen(queue, self._wall()))
+        if any(not each.mark for each in self._backlog.running):
+            self._taken.set()
+
+    async def _mark_running(self) -> None:
+        """Note of each prompt that was seen running where the output ended at a moment after that.
+
+        What the output tells behind that place of a prompt that ended is told of this one first.
+        """
+        while True:
+            await self._taken.wait()
+            self._taken.clear()
+            for each in self._backlog.running[:1]:
+                if mark := await self._mark():
+                    self._ledger.update(self._backlog.marked(each.prompt.key, mark))
+
+    def _update(self, backlog: Backlog) -> None:
+        """Go on with what was heard or seen, and take note of prompts that have left."""
+        self._finished |= (backlog.told or 0) < (self._backlog.told or 0)
+        self._finished |= not {each.id for each in self._backlog.running} <= backlog.ids
+        self._ledger.update(backlog)
+
+    def _retry(self, error: QueueError) -> float:
+        """Seconds until another try: soon where nothing answered, since that may end at any time.
+
+        An answer that is none of ComfyUI's will hardly be another one soon.
+        """
+        return min(RETRY, self._period()) if isinstance(error, NoAnswerError) else self._period()
+
+    def _complain(self, event: str, error: QueueError) -> None:
+        """Say once what hinders; that the process ends is no hindrance worth a word."""
+        if not self._complained and "Connect" not in str(error):
+            log.warning(event, url=self._api.url, error=str(error))
+            self._complained = True
+
+    # ---- handing in
+
+    async def _rescue(self) -> None:
+        """Hand in what is owed, in order, unless the process has or had it."""
+        looked = False
+        while self._backlog.owed and not self._draining:
+            try:
+                async with self._turn:
+                    if not looked:
+                        await self._look()
+                        looked = True
+                        continue
+                    await self._hand_in(self._backlog.owed[0])
+                    # After a crash it matters who is at work when the next one is handed in.
+                    looked = not self._backlog.struck
+            except QueueError:
+                looked = False  # it may have been taken although no answer came
+                await asyncio.sleep(RETRY)
+        self._change()
+        self.rescued.set()
+
+    async def _hand_in(self, prompt: Prompt) -> None:
+        if prompt.content is None:
+            self._ledger.not_kept(prompt)
+            return
+        if await self._api.has_executed(prompt.id):
+            self._ledger.update(self._backlog.settled(prompt))
+            return
+        if await self._lacks_credentials(prompt):
+            self._ledger.credentials_lost(prompt)
+            return
+        await self._ledger.posting(prompt)
+        self._change()  # it owes an answer from now on
+        try:
+            number = await self._api.hand_in(prompt)
+        except NotTakenError as error:
+            self._ledger.refused(prompt, str(error))
+        else:
+            self._ledger.handed_in(prompt, number)
+
+    async def _lacks_credentials(self, prompt: Prompt) -> bool:
+        """Whether it has a node that is given keys, and none are seen in it."""
+        try:
+            classes = classes_without_credentials(prompt)
+        except ValueError:
+            return False  # ComfyUI will say what is wrong with it
+        for each in sorted(classes - self._takes_credentials.keys()):
+            self._takes_credentials[each] = await self._api.takes_credentials(each)
+        return any(self._takes_credentials[each] for each in classes)
+
+    # ---- taking out
+
+    async def _withdraw(self) -> None:
+        await self._look()
+        left = self._backlog.withdrawn()
+        if taken := left.drained[:] if left != self._backlog else ():
+            self._ledger.update(left)
+            if not await self._ledger.kept():
+                raise QueueError("what is taken out cannot be written down")
+            await self._api.delete(each.id for each in taken)
+            await self._look()
+
+    async def _let_go_of_executed(self) -> None:
+        """Owe nothing of what began to run before it could be taken out, and is done."""
+        for prompt in self._backlog.drained:
+            if await self._api.has_executed(prompt.id):
+                self._ledger.update(self._backlog.settled(prompt))

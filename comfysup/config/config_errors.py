@@ -1,0 +1,98 @@
+"""What is wrong in a file of instances, each with its place, and the bytes it was read from."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from comfysup.config.field_errors import shown
+from comfysup.config.jsonc import Lines
+from comfysup.config.jsonc import Path as Place
+from comfysup.model.printable import SHOWN_CHARS
+
+MAX_FILE_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigError:
+    """One mistake. `place` is a path such as `instances[0].port`, empty for the whole file.
+
+    `line` and `column` count from 1, and are 0 where the file could not be read; `text` says what
+    was found and what is allowed.
+    """
+
+    place: str
+    line: int
+    column: int
+    text: str
+
+    @property
+    def summary(self) -> str:
+        """`line 4, instances[0].port: must be …`, or `line 4, column 7: …` where no path is."""
+        if not self.line:
+            return self.text
+        return f"line {self.line}, {self.place or f'column {self.column}'}: {self.text}"
+
+
+class UnreadableError(Exception):
+    """A file of which nothing can be used, for this reason."""
+
+    def __init__(self, mistake: ConfigError) -> None:
+        """Keep the reason as a mistake."""
+        super().__init__(mistake.summary)
+        self.mistake = mistake
+
+
+def read_text(path: Path) -> str:
+    """The text of the file as it was at one moment, without a BOM.
+
+    It is opened once: whoever replaces the file, puts another one there. FileNotFoundError when
+    there is none.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_FILE_BYTES + 1) if is_file else b""
+            refused = "" if is_file else "it is not a file"
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError:
+        content = b""
+        refused = "it is a directory (docker makes one where the file to mount is missing)"
+    except OSError as error:
+        refused, content = error.strerror or str(error), b""
+    if len(content) > MAX_FILE_BYTES:
+        refused = f"it is larger than {MAX_FILE_BYTES >> 20} MB"
+    if refused:
+        raise UnreadableError(ConfigError("", 0, 0, f"cannot read {path}: {refused}"))
+    return _decoded(content)
+
+
+def written(place: Place) -> str:
+    """`instances[0].port`."""
+    text = ""
+    for part in place:
+        match part:
+            case int():
+                text += f"[{part}]"
+            case str() if part.isidentifier() and len(part) <= SHOWN_CHARS:
+                text += f".{part}"
+            case _:
+                text += f"[{shown(part)}]"
+    return text.removeprefix(".")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a FIFO would keep the daemon until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig", errors="replace")
+        line, column = Lines(before).position(len(before))
+        byte = f"0x{content[error.start]:02x}"
+        raise UnreadableError(ConfigError("", line, column, f"must be UTF-8, has {byte}")) from None

@@ -1,0 +1,92 @@
+"""A parsed file while it is checked: every mistake is kept with the place where it stands."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from comfysup.config.config_errors import ConfigError, written
+from comfysup.config.field_errors import problems, quoted, shown, unknown_keys
+from comfysup.config.instance_fields import STRICT
+from comfysup.config.jsonc import Document, Lines
+from comfysup.config.jsonc import Path as Place
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+class Validation:
+    """Gathers the mistakes of one document; no method raises for one."""
+
+    def __init__(self, document: Document, text: str) -> None:
+        """Check `document`, which was read from `text`, for repeated keys."""
+        self._document = document
+        self._lines = Lines(text)
+        self._mistakes: list[tuple[int, ConfigError]] = []
+        self._wrong: set[Place] = set()
+        for each in document.repeated:
+            first = self._lines.position(document.keys[each.path])[0]
+            what = f"key {quoted(str(each.path[-1]))} stands twice: already on line {first}"
+            self._keep(each.path, each.offset, what)
+
+    @property
+    def mistakes(self) -> tuple[ConfigError, ...]:
+        """All that is wrong so far, as it stands in the file."""
+        return tuple(mistake for _, mistake in sorted(self._mistakes, key=lambda each: each[0]))
+
+    def line(self, place: Place) -> int:
+        return self._lines.position(self._document.values[self._document.nearest(place)])[0]
+
+    def is_good(self, place: Place) -> bool:
+        """Whether nothing at this place or below it is wrong; nor an object around it."""
+        return place not in self._wrong
+
+    def mistake(self, place: Place, text: str) -> None:
+        """Keep a mistake at a value, or at what is nearest above where none stands."""
+        nearest = self._document.nearest(place)
+        self._keep(nearest, self._document.values[nearest], text)
+        self._blame(place)
+
+    def unknown(self, place: Place, mapping: Mapping[str, object], known: Collection[str]) -> None:
+        """Keep a mistake for each key that is not known, naming what may have been meant."""
+        for key, hint in unknown_keys(mapping, known).items():
+            what = f"unknown key {quoted(key)}{hint or ': must be one of ' + ', '.join(known)}"
+            self._keep((*place, key), self._document.keys[*place, key], what)
+
+    def value(self, place: Place, value: object, check: Callable[[object], T]) -> T | None:
+        """What `check` makes of one value; None when it refused."""
+        try:
+            return check(value)
+        except ValueError as error:
+            self.mistake(place, str(error))
+            return None
+
+    def members(self, place: Place, value: object) -> dict[str, object] | None:
+        """The value, where it is an object."""
+        if isinstance(value, dict):
+            return value
+        self.mistake(place, f"must be an object, is {shown(value)}")
+        return None
+
+    def model(self, place: Place, value: object, model: type[M]) -> M | None:
+        """The value as `model`, whose fields are all the keys that are allowed."""
+        mapping = self.members(place, value)
+        if mapping is None:
+            return None
+        self.unknown(place, mapping, model.model_fields)
+        try:
+            return model.model_validate(mapping, context=STRICT)
+        except ValidationError as error:
+            for each in problems(error):
+                missing = f"field {quoted(str(each.loc[-1]))} is missing"
+                text = missing if each.type == "missing" else each.text
+                self.mistake((*place, *each.loc), text)
+            return None
+
+    def _keep(self, place: Place, offset: int, text: str) -> None:
+        line, column = self._lines.position(offset)
+        self._mistakes.append((offset, ConfigError(written(place), line, column, text)))
+        self._blame(place)
+
+    def _blame(self, place: Place) -> None:
+        self._wrong.update(place[:length] for length in range(len(place) + 1))

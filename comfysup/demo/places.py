@@ -1,0 +1,68 @@
+"""The directories and the database that a stand-in uses, as ComfyUI chooses and treats them."""
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from comfysup.demo.output import log
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths; `temp` lies in what `--temp-directory` names and is called `temp`."""
+
+    root: Path
+    temp: Path
+    output: Path
+    database: Path | None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Places":
+        """Chooses by the arguments; the root is the directory of the program that runs."""
+        root = Path(sys.argv[0]).resolve().parent
+        base = Path(arguments.base_directory or root).absolute()
+        above_temp = Path(arguments.temp_directory or base).absolute()
+        return cls(
+            root=root,
+            temp=above_temp / "temp",
+            output=Path(arguments.output_directory or base / "output").absolute(),
+            database=_database(getattr(arguments, "database_url", None), root),
+        )
+
+    def clean_temp(self) -> None:
+        """Deletes the temp directory with all that is in it, whoever put it there."""
+        shutil.rmtree(self.temp, ignore_errors=True)
+
+
+def lock_database(path: Path) -> None:
+    """Holds the lock file beside the database while this process lives.
+
+    Exits with 1 if another process holds it. Goes on without one where it cannot be made.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        log(f"Failed to initialize database: {error}")
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log(
+            f"Could not acquire lock on database '{path}'. "
+            "Another ComfyUI process may already be using it. "
+            "Use --database-url to specify a separate database file."
+        )
+        raise SystemExit(1) from None
+    path.touch()
+
+
+def _database(url: str | None, root: Path) -> Path | None:
+    if url is None:
+        return root / "user" / "comfyui.db"
+    path = url.removeprefix("sqlite:///")
+    return None if path in {url, ":memory:"} else Path(path).absolute()

@@ -1,0 +1,340 @@
+"""A process that comfysup started, from its spawn to the end of all that descends from it."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from comfysup.linux.executor import Executor, UnresponsiveError
+from comfysup.linux.process.pidfd import (
+    LOOK_AGAIN_AFTER,
+    ExitStatus,
+    GoneProcess,
+    Pidfd,
+    is_exhaustion,
+)
+from comfysup.linux.process.proc import MARKER, all_pids, own_orphans, read_name, read_stat
+from comfysup.linux.process.reaper import Reaper
+from comfysup.linux.process.signals import NoThreadError, unblocked_signals
+from comfysup.linux.process.sweep import Remnant, Sweep, describe
+from comfysup.linux.process.tree import NOBODY, Found, ProcessTree, descendants_of, identity_of
+
+log = structlog.get_logger()
+
+if sys.version_info < (3, 11, 4):
+    # These hold the interpreter's lock until the child has begun its program, so that a disk that
+    # hangs would stop every thread (gh-104372). fork(2) takes milliseconds more, but no lock.
+    subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001 - its documented switch
+
+REAPER_LOOKS = 10
+REAPER_PERIOD = 0.005
+"""How often, and seconds between, the kernel is asked for the status of an adopted process.
+
+It tells once that one's own parent has reaped it, a moment after its end; and nothing wakes us.
+"""
+
+SHORT_PAUSE = 0.02
+LONG_PAUSE = 1.0
+"""Seconds for which a sweep waits for descendants to end before it looks again: the shorter after
+one has ended, then longer each time."""
+
+TURN_PATIENCE = 2.0
+"""Seconds for the look of a sweep at one process; then the memory of that process is locked."""
+
+HURRIED = 10.0
+"""Seconds for which a sweep goes on as fast as descendants come; after that with long pauses."""
+
+
+class Process:
+    """One process with a session, a group and a marker of its own.
+
+    The dead leader stays a zombie until `sweep` is done, so that neither its pid nor its group can
+    become a stranger's while signals may still be sent to them.
+    """
+
+    def __init__(
+        self,
+        pidfd: Pidfd | GoneProcess,
+        start_time: int,
+        lineage: ProcessTree,
+        reaper: Reaper | None,
+        sweeps: Executor,
+    ) -> None:
+        """`reaper` is the one that leaves it alone; None for what is no child of this process.
+
+        `sweeps` has the threads that look for what it leaves.
+        """
+        self.pid = pidfd.pid
+        self.start_time = start_time
+        self._pidfd = pidfd
+        self._lineage = lineage
+        self._reaper = reaper
+        self._sweeps = sweeps
+        self._tree: set[Found] = set()
+        self._sweep: Sweep | None = None
+        self._leader_ended = False
+        self._swept = False
+
+    @classmethod
+    def spawn(
+        cls,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        output: int,
+        marker: str,
+        reaper: Reaper,
+        sweeps: Executor,
+    ) -> Self:
+        """Start a program with `output`, a descriptor, as its stdout and stderr.
+
+        It gets no stdin, no other descriptor, no blocked signal, and none ignored that this
+        process does not ignore. Raises OSError as fork and exec do. Returns when the program has
+        begun: call it in a thread where program or directory may lie on a disk that hangs.
+        """
+        with unblocked_signals():
+            child = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
+                argv,
+                cwd=cwd,
+                env={**env, MARKER: marker},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        # Popen must never wait for it (it would when it is forgotten): the pidfd does.
+        child.returncode = 0
+        try:
+            stat = read_stat(child.pid)
+            lineage = ProcessTree(child.pid, marker, identity_of(output))
+            pidfd = Pidfd(child.pid)
+        except OSError:
+            _undo(child.pid)
+            raise
+        reaper.add_leader(child.pid)
+        return cls(pidfd, stat.start_time if stat else 0, lineage, reaper, sweeps)
+
+    @classmethod
+    def adopt(
+        cls,
+        pid: int,
+        start_time: int,
+        marker: str,
+        reaper: Reaper,
+        sweeps: Executor,
+        output: tuple[int, int] | None = None,
+    ) -> Self:
+        """Take over a process that an earlier daemon started, or what that left behind.
+
+        `output` is the device and inode of what it writes to, where that is still there.
+        A pid that names another process now, or none, is an ended process: nobody is signalled.
+        """
+        lineage = ProcessTree(pid, marker, output, start_time)
+        try:
+            pidfd = Pidfd(pid)
+        except ProcessLookupError:
+            return cls(GoneProcess(pid), start_time, lineage, None, sweeps)
+        # Looked at after the pidfd is open: what it names cannot change any more.
+        stat = read_stat(pid)
+        if stat is None or stat.start_time != start_time:
+            pidfd.close()
+            # A number is given anew once nobody is left in the group and session it named.
+            lineage = lineage if stat is None else ProcessTree(NOBODY, marker, output)
+            return cls(GoneProcess(pid), start_time, lineage, None, sweeps)
+        if stat.parent != os.getpid():
+            return cls(pidfd, start_time, lineage, None, sweeps)
+        reaper.add_leader(pid)
+        return cls(pidfd, start_time, lineage, reaper, sweeps)
+
+    def undo(self) -> None:
+        """Kill a process that has just been spawned and nobody wants; waits for its end."""
+        self._pidfd.signal_group(signal.SIGKILL, is_ours=True)
+        self._pidfd.wait()
+        self._pidfd.close()
+        if self._reaper:
+            self._reaper.remove_leader(self.pid)
+
+    async def ended(self) -> ExitStatus:
+        """Wait until the process itself has ended, and say how."""
+        await self._pidfd.ended()
+        status = self._pidfd.peek()
+        for _ in range(REAPER_LOOKS if self._reaper is None else 0):
+            if status.known:
+                break
+            await asyncio.sleep(REAPER_PERIOD)
+            status = self._pidfd.peek()
+        return status
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all that is still in its group.
+
+        What it ends may leave others behind that nothing but their place in the tree tells.
+        Nothing happens after `sweep`, and where this process may not signal any of them.
+        """
+        if self._swept:
+            return
+        try:
+            if Found(self.pid, self.start_time).still_there():
+                self._tree.update(descendants_of(self.pid))
+        except OSError as error:
+            if not is_exhaustion(error):
+                raise
+        if not self._pidfd.signal_group(number, is_ours=self._reaper is not None):
+            _signal_each(_members_of(self.pid, self.start_time), number)
+
+    async def sweep(self) -> None:
+        """Kill the process and all that descends from it until nothing is left; then let go.
+
+        Waits for as long as the kernel takes, and for what this process may not kill. Does nothing
+        when it has been done.
+        """
+        if self._swept:
+            return
+        self.signal_group(signal.SIGKILL)
+        await self._pidfd.ended()
+        self._leader_ended = True
+        self._sweep = Sweep(self._lineage, self._candidates, self._tree)
+        await carry_out(self._sweep, self._sweeps)
+        self._swept = True
+        with ExitStack() as steps:
+            steps.callback(self._pidfd.close)
+            steps.callback(self._pidfd.reap)
+            if self._reaper:
+                steps.callback(self._reaper.remove_leader, self.pid)
+
+    def remnants(self) -> list[str]:
+        """Name what lives of it, as far as that was seen last; empty after `sweep`."""
+        if self._swept:
+            return []
+        found = [each.describe() for each in self._sweep.remnants.values()] if self._sweep else []
+        if self._leader_ended or self._pidfd.is_gone():
+            return found
+        return [describe(self.pid, refused=not self._pidfd.may_signal()), *found]
+
+    def _candidates(self) -> list[int]:
+        """Return who may descend from it: children of this process, or else everybody."""
+        if self._reaper is None:
+            return all_pids()
+        return [pid for pid in own_orphans() if not self._reaper.is_leader(pid)]
+
+
+async def carry_out(sweep: Sweep, threads: Executor) -> None:
+    """Let a sweep go on until nothing is left, in `threads`."""
+    unhurried_from = time.monotonic() + HURRIED
+    pause = SHORT_PAUSE
+    while not await _turn(sweep, threads):
+        progress = await _any_ended(sweep.remnants.values(), pause)
+        if time.monotonic() > unhurried_from:
+            await asyncio.sleep(LONG_PAUSE)
+        pause = SHORT_PAUSE if progress else min(2 * pause, LONG_PAUSE)
+
+
+async def _turn(sweep: Sweep, threads: Executor) -> bool:
+    """Let a sweep have a turn in a thread: a file of /proc that blocks holds up nothing else.
+
+    A turn that hangs at a process is given up, and the thread left to the kernel.
+    Where descriptors, memory or threads are lacking nothing is known of the remnants: it is tried
+    again a little later.
+    """
+    turn = threads.submit(sweep.turn, f"/proc of what {sweep.name} left")
+    try:
+        if await _goes_on(sweep, turn):
+            return turn.result()
+    except (NoThreadError, UnresponsiveError):
+        await asyncio.sleep(LOOK_AGAIN_AFTER)
+    except OSError as error:
+        if not is_exhaustion(error):
+            raise
+        await asyncio.sleep(LOOK_AGAIN_AFTER)
+    return False
+
+
+async def _goes_on(sweep: Sweep, turn: asyncio.Future[bool]) -> bool:
+    """Wait for the end of a turn; False when it hangs, and was given up."""
+    before: tuple[int, int] | None = None
+    while not turn.done():
+        reading = sweep.reading
+        if reading and reading == before:
+            _, pid = reading
+            turn.cancel()
+            sweep.give_turn_up(pid)
+            log.error("process.passed_over", pid=pid, name=read_name(pid), by="a sweep")
+            return False
+        before = reading
+        await asyncio.wait([turn], timeout=TURN_PATIENCE)
+    return True
+
+
+async def _any_ended(remnants: Iterable[Remnant], patience: float) -> bool:
+    """Wait until all of them have ended, but not for long; whether any has."""
+    ends: list[Found] = []
+
+    async def wait_for(found: Found) -> None:
+        if await _ended(found):
+            ends.append(found)
+
+    try:
+        async with asyncio.timeout(patience), asyncio.TaskGroup() as tasks:
+            for each in remnants:
+                tasks.create_task(wait_for(each.found))
+    except TimeoutError:
+        pass
+    return bool(ends)
+
+
+async def _ended(found: Found) -> bool:
+    """Wait until a descendant has ended; False where that cannot be seen now."""
+    try:
+        pidfd = Pidfd(found.pid)
+    except ProcessLookupError:
+        return True
+    except OSError as error:
+        if not is_exhaustion(error):
+            raise
+        await asyncio.sleep(LOOK_AGAIN_AFTER)
+        return False
+    try:
+        if found.still_there():
+            await pidfd.ended()
+        return True
+    finally:
+        pidfd.close()
+
+
+def _undo(pid: int) -> None:
+    """End a child that nobody can keep; it is not reaped yet, so the pid is still its own."""
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _members_of(group: int, start_time: int) -> list[Found]:
+    """Return who is in a group, unless the number has become another process'."""
+    leader = read_stat(group)
+    if leader is not None and leader.start_time != start_time:
+        return []
+    stats = ((pid, read_stat(pid)) for pid in all_pids())
+    return [Found(pid, stat.start_time) for pid, stat in stats if stat and stat.group == group]
+
+
+def _signal_each(members: Iterable[Found], number: signal.Signals) -> None:
+    """Send a signal to each that lives, as far as this process may."""
+    for found in members:
+        with suppress(ProcessLookupError, PermissionError), closing(Pidfd(found.pid)) as pidfd:
+            if found.still_there():
+                pidfd.send(number)
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as it may have: connections must not cost a spawn."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,202 @@
+"""Ending what a dead process left, with a proof that nothing of it is left.
+
+One look that finds nothing is no proof: a process that forks and exits again and again is another
+one at each look, and can be missed by all. So every process that has come since the last look is
+looked at while it lives; one that was gone before it could be told makes the look void. Nothing is
+left when two looks in a row, one right after the other, found nothing and missed nobody.
+
+A descendant is stopped before its children are looked for, and killed after that: a stopped process
+forks no more, and its children are not lost among those of init.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from signal import SIGKILL, SIGSTOP, Signals
+from typing import Final
+
+from comfysup.linux.process.pidfd import Pidfd
+from comfysup.linux.process.proc import Stat, children_of, read_name, read_owner, read_stat
+from comfysup.linux.process.tree import Found, ProcessTree
+
+QUIET_LOOKS: Final = 2
+"""Looks in a row that must find nothing and miss nobody."""
+
+TURN: Final = 0.05
+"""Seconds after which a turn gives way although the sweep is not done."""
+
+CROWDED: Final = 1.0
+"""Seconds of looks after which processes that were missed are taken for those of others, where none
+of all those seen meanwhile was a descendant: somebody else's begin and end all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """A descendant that is not gone yet; `refused`: this daemon may not signal it."""
+
+    found: Found
+    refused: bool
+
+    def describe(self) -> str:
+        pid = self.found.pid
+        return describe(pid, refused=self.refused)
+
+
+def describe(pid: int, *, refused: bool = False) -> str:
+    """Name a process that does not end, and why: `pid 4242 (python, user root)`."""
+    owner = read_owner(pid) or "unknown"
+    stat = read_stat(pid)
+    why = "; comfysup may not signal it" if refused else ""
+    if stat is not None and stat.state == "D":
+        why = "; in an uninterruptible wait in the kernel"
+    return f"pid {pid} ({read_name(pid)}, user {owner}{why})"
+
+
+class Sweep:
+    """One sweep. `turn` reads /proc, which can block: it belongs in a thread.
+
+    `candidates` returns all pids that may be descendants, `known` are descendants whatever signs
+    they bear. `remnants` are those that the last look found. `reading` is the number of the process
+    whose signs are read now, and its pid: where it stays the same, the turn hangs at that process.
+    """
+
+    def __init__(
+        self,
+        lineage: ProcessTree,
+        candidates: Callable[[], Iterable[int]],
+        known: Iterable[Found] = (),
+    ) -> None:
+        """Look at nothing yet."""
+        self.remnants: dict[int, Remnant] = {}
+        self._lineage = lineage
+        self._candidates = candidates
+        self._known = {each.pid: each for each in known}
+        self._seen: set[int] = set()
+        self._quiet = 0
+        self._last_found: float | None = None
+        self._locked: set[int] = set()
+        self._judged = 0
+        self.reading: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Whose descendants are looked for: `instance 3, generation 7`."""
+        _, _, numbers = self._lineage.marker.partition(":")
+        instance, _, generation = numbers.partition(":")
+        return f"instance {instance}, generation {generation}"
+
+    def give_turn_up(self, pid: int) -> None:
+        """Let a turn that hangs at a process do nothing when it goes on.
+
+        The next turn does not read the memory of that process: its other signs must tell.
+        """
+        self._locked.add(pid)
+        self.reading = None
+
+    def turn(self) -> bool:
+        """Look and kill until nothing is left (True), or until the remnants need time to end.
+
+        Raises OSError where this process lacks the descriptors or the memory to look, and when it
+        was given up.
+        """
+        give_way = time.monotonic() + TURN
+        if self._last_found is None:
+            self._last_found = time.monotonic()
+        while True:
+            missed = self._look()
+            now = time.monotonic()
+            if self.remnants:
+                self._quiet, self._last_found = 0, now
+                return False
+            self._quiet = 0 if missed else self._quiet + 1
+            if self._quiet >= QUIET_LOOKS or now > self._last_found + CROWDED:
+                return True
+            if now > give_way:
+                return False
+
+    def _look(self) -> bool:
+        """Stop and kill all that a look finds; whether somebody was gone too soon to be told."""
+        pids = {*self._candidates()} - {self._lineage.leader}
+        fresh = pids - self._seen
+        suspects = sorted(fresh | self._known.keys(), reverse=True)
+        self.remnants = {}
+        missed = False
+        for pid in suspects:
+            if pid not in self.remnants and not self._judge(pid):
+                missed = missed or pid in fresh
+        self._seen = pids
+        return missed
+
+    def _judge(self, pid: int) -> bool:
+        """End a process and its tree if it is a descendant; False when that cannot be told.
+
+        Its signs vanish when it exits, so one that exited while they were read may have been one.
+        """
+        stat = read_stat(pid)
+        if stat is None or stat.ended:
+            self._known.pop(pid, None)
+            return False
+        known = self._known.get(pid)
+        if known is not None and known.start_time != stat.start_time:
+            del self._known[pid]
+            known = None
+        if known is not None or self._claims(pid, stat):
+            self._end_tree(Found(pid, stat.start_time))
+            return True
+        after = read_stat(pid)
+        return after is not None and after.start_time == stat.start_time and not after.exiting
+
+    def _claims(self, pid: int, stat: Stat) -> bool:
+        self._judged += 1
+        reading = self.reading = self._judged, pid
+        claimed = self._lineage.claims(pid, stat, locked=pid in self._locked)
+        if self.reading != reading:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        self.reading = None
+        return claimed
+
+    def _end_tree(self, root: Found) -> None:
+        with ExitStack() as opened:
+            stopped: list[Pidfd] = []
+            waiting = [root]
+            while waiting:
+                found = waiting.pop()
+                pidfd = None if found.pid in self.remnants else _open(found)
+                if pidfd is None:
+                    continue
+                opened.enter_context(closing(pidfd))
+                self.remnants[found.pid] = Remnant(found, refused=not _send(pidfd, SIGSTOP))
+                self._known[found.pid] = found
+                stopped.append(pidfd)
+                waiting += _found(children_of(found.pid))
+            for pidfd in stopped:
+                _send(pidfd, SIGKILL)
+
+
+def _open(found: Found) -> Pidfd | None:
+    """Return a handle to that very process, None when it has ended."""
+    try:
+        pidfd = Pidfd(found.pid)
+    except ProcessLookupError:
+        return None
+    if found.still_there():
+        return pidfd
+    pidfd.close()
+    return None
+
+
+def _send(pidfd: Pidfd, number: Signals) -> bool:
+    """Send a signal; False where this process may not."""
+    try:
+        pidfd.send(number)
+    except PermissionError:
+        return False
+    return True
+
+
+def _found(pids: Iterable[int]) -> list[Found]:
+    stats = ((pid, read_stat(pid)) for pid in pids)
+    return [Found(pid, stat.start_time) for pid, stat in stats if stat and not stat.ended]

@@ -1,0 +1,106 @@
+"""What a daemon keeps open while it replaces itself: its locks, its sockets and its callers."""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NoReturn, TypeAlias
+
+import structlog
+
+log = structlog.get_logger()
+
+VARIABLE = "COMFYSUP_HANDOVER"
+"""`<pid>:<descriptor>`: for whom it is, and the memory file that lists what was kept open.
+
+There may be thousands of callers, more than the kernel takes in a variable.
+"""
+
+Begun: TypeAlias = tuple[int, bytes]
+"""The descriptor of a connection, and what has been received of its next request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Open descriptors by name; `last_event` is the id of the last event, 0 where it is unknown."""
+
+    descriptors: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    callers: Mapping[str, Sequence[Begun]] = field(default_factory=dict)
+    last_event: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.descriptors)
+
+
+def is_handed_over(environ: Mapping[str, str]) -> bool:
+    """Whether this process was a daemon before it became this program."""
+    return environ.get(VARIABLE, "").startswith(f"{os.getpid()}:")
+
+
+def received(environ: MutableMapping[str, str]) -> Handover:
+    """Return what the program before this one kept open; none of it is passed on to children.
+
+    The variable is taken out of `environ`. One that is meant for another process, or cannot be
+    understood, counts as none.
+    """
+    meant = is_handed_over(environ)
+    variable = environ.pop(VARIABLE, "")
+    if not meant:
+        return Handover()
+    try:
+        with open(int(variable.partition(":")[2]), "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)
+            written = json.load(file)
+        handover = Handover(
+            written["descriptors"],
+            {
+                name: [(number, base64.b64decode(begun)) for number, begun in callers]
+                for name, callers in written["callers"].items()
+            },
+            int(written.get("last_event", 0)),  # an older program does not tell it
+        )
+        _let_inherit(handover, inherit=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.error("handover.unreadable", error=repr(error))  # noqa: TRY400 - no defect of ours
+        return Handover()
+    return handover
+
+
+def become_anew(handover: Handover) -> NoReturn:
+    """Run this very command again in this process, with those descriptors open; raises OSError."""
+    listed = {
+        "descriptors": handover.descriptors,
+        "callers": {
+            name: [(number, base64.b64encode(begun).decode()) for number, begun in callers]
+            for name, callers in handover.callers.items()
+        },
+        "last_event": handover.last_event,
+    }
+    memory = os.memfd_create("comfysup-handover", 0)
+    with open(memory, "wb", closefd=False) as file:
+        file.write(json.dumps(listed).encode())
+    _let_inherit(handover, inherit=True)
+    os.environ[VARIABLE] = f"{os.getpid()}:{memory}"
+    for stream in (sys.stdout, sys.stderr):
+        # It may be closed, full, or a terminal that is gone: nothing that a daemon ends of.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os.execv(sys.executable, command())  # noqa: S606 - the same command
+
+
+def command() -> list[str]:
+    """Return the command by which this program runs."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def _let_inherit(handover: Handover, *, inherit: bool) -> None:
+    """Decide whether the descriptors live on at exec; raises OSError for one that is not open."""
+    for descriptors in handover.descriptors.values():
+        for each in descriptors:
+            os.set_inheritable(each, inherit)
+    for callers in handover.callers.values():
+        for number, _ in callers:
+            os.set_inheritable(number, inherit)

@@ -1,0 +1,51 @@
+"""Which logs lack bytes, and do not say so yet: the daemon that dropped them may die before.
+
+A log that takes no bytes takes no note of that either. The next daemon, or a later writer of the
+same log, writes it.
+"""
+
+import json
+from pathlib import Path
+
+from comfysup.linux.rundir.state_file import StateFile
+
+
+class UnsaidLosses:
+    """The paths of such logs, kept in a file of the run directory; used by one thread."""
+
+    def __init__(self, file: StateFile | None = None) -> None:
+        """Begin with what the file names; None keeps nothing longer than this object lasts."""
+        self._file = file
+        self._logs = _read(file) if file else set()
+
+    def __contains__(self, log_file: Path) -> bool:
+        return str(log_file) in self._logs
+
+    def note(self, log_file: Path) -> None:
+        """Note that bytes were dropped that this log does not tell of."""
+        if log_file not in self:
+            self._logs.add(str(log_file))
+            self._write()
+
+    def settle(self, log_file: Path) -> None:
+        """Forget it: the log says so now."""
+        if log_file in self:
+            self._logs.remove(str(log_file))
+            self._write()
+
+    def _write(self) -> None:
+        if self._file is None:
+            return
+        if self._logs:
+            self._file.write(json.dumps(sorted(self._logs)).encode())
+        else:
+            self._file.forget()
+
+
+def _read(file: StateFile) -> set[str]:
+    """Return what the file names; nothing of one that is damaged."""
+    try:
+        names = json.loads(file.read() or b"[]")
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {each for each in names if isinstance(each, str)} if isinstance(names, list) else set()

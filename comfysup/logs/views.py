@@ -1,0 +1,107 @@
+"""What readers of a log are shown of what a cursor reads. Blocks on the disk: for threads."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from comfysup.logs.cursor import END, Cursor
+from comfysup.logs.text import Cleaner, Lines
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LineBatch:
+    """What has come: whole lines, and what stands of the next one.
+
+    `text` has the line ends between and behind the lines; a line over 64 kB comes in parts without
+    one. `place` is behind the last whole line, and empty where there is none.
+    """
+
+    text: str
+    unfinished: str
+    place: str
+
+
+class View(Protocol[T_co]):
+    """Looks at what has come since it looked last."""
+
+    def look(self) -> T_co | None:
+        """Return it, or None when there is nothing; raises OSError."""
+
+
+class TailView:
+    """A given number of bytes, as lines; each as it was drawn last."""
+
+    def __init__(self, cursor: Cursor, count: int) -> None:
+        """Show the next `count` bytes."""
+        self._cursor = cursor
+        self._left = count
+        self._cleaner = Cleaner()
+        self._lines = Lines()
+
+    def look(self) -> str | None:
+        while self._left > 0:
+            piece = self._cursor.read()
+            data = piece.data[: self._left]
+            # What was removed under our eyes will not come any more, nor will it if the log ended.
+            self._left -= len(data) or piece.missed or self._left
+            text = self._lines.feed(self._cleaner.feed(data, final=self._left <= 0))
+            if piece.missed != 0:
+                text += missed(piece.missed)
+            if self._left <= 0:
+                text += self._lines.unfinished
+            if text:
+                return text
+        return None
+
+
+class TerminalView:
+    """Everything, as a terminal would show it while it comes."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Show what follows the cursor."""
+        self._cursor = cursor
+        self._cleaner = Cleaner()
+        self._in_line = False
+
+    def look(self) -> str | None:
+        while (piece := self._cursor.read()) != END:
+            text = self._cleaner.feed(piece.data)
+            if piece.missed != 0:
+                self._cleaner = Cleaner()
+                text = "\n" * self._in_line + missed(piece.missed)
+            if text:
+                self._in_line = not text.endswith("\n")
+                return text
+        return None
+
+
+class LineView:
+    """Everything, as whole lines, with a place to come back to."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        """Show what follows the cursor."""
+        self._cursor = cursor
+        self._cleaner = Cleaner()
+        self._lines = Lines()
+
+    def look(self) -> LineBatch | None:
+        while (piece := self._cursor.read()) != END:
+            if piece.missed != 0:
+                left = self._lines.feed("\n") if self._lines.unfinished else ""
+                self._cleaner = Cleaner()
+                return LineBatch(left + missed(piece.missed), "", "")
+            before = self._lines.unfinished
+            text = self._lines.feed(self._cleaner.feed(piece.data))
+            if text or self._lines.unfinished != before:
+                return LineBatch(text, self._lines.unfinished, self._place(piece.data))
+        return None
+
+    def _place(self, data: bytes) -> str:
+        behind = len(data) - (data.rfind(b"\n") + 1)
+        return "" if behind == len(data) else str(self._cursor.place(behind))
+
+
+def missed(count: int | None) -> str:
+    """Return the line that stands for bytes that a reader does not get."""
+    return f"[comfysup: {'some' if count is None else count} bytes missed]\n"

@@ -1,0 +1,334 @@
+"""Writing one log: from a pipe into its newest file, rotated, and never in the way of the writer.
+
+`splice(2)` moves the bytes inside the kernel, which counts them as taken out of the pipe and put
+into the file in one go: a SIGKILL at any instruction neither loses nor doubles one, and the size of
+the file is the truth about the position. Near the end of a file `tee(2)` looks for the next line
+end without taking anything out (`os` does not have tee(2)). Only where a file system refuses to
+splice do bytes pass through this process, in which a kill may lose some.
+"""
+
+import ctypes
+import errno
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from comfysup.linux.conditions import Report, to_nobody
+from comfysup.linux.rundir.own_files import create_own, foreign_owner, open_own
+from comfysup.logs.files import LINE_BYTES, LogFiles, Rotation
+from comfysup.logs.resume_token import ResumeToken
+from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.unreported_losses import UnsaidLosses
+
+log = structlog.get_logger()
+
+
+SPLICE_F_NONBLOCK = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+_libc.tee.restype = ctypes.c_ssize_t
+
+
+class PipePeeker:
+    """A pipe into which what waits in another is duplicated; it is empty between two looks."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def peek(self, pipe: int, count: int) -> bytes:
+        """Return up to `count` of the bytes that wait in a pipe, which keeps them.
+
+        Empty when no writer is left; raises BlockingIOError when nothing waits.
+        """
+        copied = _libc.tee(pipe, self._writer, count, SPLICE_F_NONBLOCK)
+        if copied < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return os.read(self._reader, copied) if copied else b""
+
+    def close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+AT_ONCE: Final = 1 << 20
+COPIED_AT_ONCE: Final = 1 << 16
+"""Bytes that are moved in one step: what a pipe holds, and what may be in this process."""
+
+NO_SPLICE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+LOST_BYTES: Final = 1 << 15
+"""How much is kept of what a file refuses: the last words of a process whose disk is full."""
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks whether somebody has taken the file away."""
+
+
+class LogWriter:
+    """One log, written to by one thread.
+
+    A file that takes no more bytes never stops the instance: they are dropped and counted, and the
+    count is written as soon as it takes bytes again. `dropped_bytes` are all since it was made.
+
+    `began` is where the output of the present process begins, None before the file has taken any;
+    `lost` is the end of what the file has refused since it last took bytes.
+    """
+
+    def __init__(
+        self,
+        files: LogFiles,
+        rotation: Rotation,
+        peephole: PipePeeker,
+        report: Report = to_nobody,
+        losses: UnsaidLosses | None = None,
+    ) -> None:
+        """Open nothing yet; `report` hears when the file takes no more bytes, and when it does.
+
+        `losses` tells whether an earlier writer has dropped bytes, and the next one of those here.
+        """
+        self.dropped_bytes = 0
+        self.began: ResumeToken | None = None
+        self.lost = b""
+        self.ledger = StreamOffsets()
+        self._files = files
+        self._rotation = rotation
+        self._soft = rotation.soft
+        self._peephole = peephole
+        self._log = -1
+        self._inode = 0
+        self._next_begin: int | None = None  # in the ledger's terms, of the next file
+        self._splices = True
+        self._report = report
+        self._losses = losses or UnsaidLosses()
+        self._unsaid_bytes = 0
+        self._refuses = False
+        self._looked_at = 0.0
+
+    def begin(self, began: ResumeToken | None, *, end_line: bool) -> None:
+        """Take the output of another process, which began at that place; None: it begins here.
+
+        `end_line` ends the half of a line that an earlier process may have left.
+        """
+        self.began, self.lost = began, b""
+        try:
+            size = self._ready()
+            if end_line:
+                self._end_line(size)
+            self.began = began or self._end()
+        except OSError as error:
+            self._refuse(error)
+
+    def move(self, pipe: int) -> int:
+        """Move some of what waits in a pipe, and return how much; 0 when no writer is left.
+
+        Raises BlockingIOError when nothing waits.
+        """
+        try:
+            return self._take(pipe, self._ready())
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._refuse(error)
+            return self._drop(pipe)
+
+    @property
+    def path(self) -> Path:
+        """The log."""
+        return self._files.path
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the file did not take bytes when that was tried last."""
+        return self._refuses
+
+    def try_again(self) -> None:
+        """See whether the file takes bytes now, also while none come."""
+        try:
+            self._ready()
+        except OSError as error:
+            self._refuse(error)
+
+    def end(self) -> ResumeToken | None:
+        """Return the place behind the last byte; None where the file cannot be had."""
+        try:
+            self._ready()
+            return self._end()
+        except OSError as error:
+            self._refuse(error)
+            return None
+
+    def close(self) -> None:
+        """Close the file; the next byte opens it again.
+
+        close(2) may tell of bytes that did not reach a remote disk: they were taken, and it is
+        closed all the same.
+        """
+        log_file, self._log = self._log, -1
+        if log_file >= 0:
+            with suppress(OSError):
+                os.close(log_file)
+
+    # ---- the file
+
+    def _ready(self) -> int:
+        """Have the file open and everything said that is to be said; return its size."""
+        if self._log >= 0 and self._taken_away():
+            self._leave_file()
+        if self._log < 0:
+            self._open()
+        if self.began is None:
+            self.began = self._end()
+        if self._unsaid_bytes or self._files.path in self._losses:
+            self._own_up()
+        if self._refuses:
+            self._refuses = False
+            self.lost = b""
+            self._report(self._files.path, None)
+        return os.lseek(self._log, 0, os.SEEK_END)
+
+    def _end(self) -> ResumeToken:
+        """Name the place behind the last byte."""
+        size = os.lseek(self._log, 0, os.SEEK_END)
+        begin = self.ledger.begin(self._inode) or 0
+        return ResumeToken.at(self._log, size, self.ledger.life, begin)
+
+    def _open(self) -> None:
+        if self._next_begin is None:
+            self._next_begin = self.ledger.survey(self._files)
+            self._look_at_owner()
+        try:
+            self._log = open_own(self._files.path, os.O_RDWR)
+        except FileNotFoundError:
+            self._log = self._create(self._next_begin)
+        self._inode = os.fstat(self._log).st_ino
+        self._looked_at = time.monotonic()
+
+    def _look_at_owner(self) -> None:
+        """Say once who else decides what stands in the directory."""
+        directory = self._files.path.parent
+        with suppress(OSError):
+            if (owner := foreign_owner(directory)) is not None:
+                log.warning("log.directory_of_another_user", directory=str(directory), user=owner)
+
+    def _create(self, begin: int) -> int:
+        """Make the newest file. It stands in the ledger before any reader can see it."""
+        path, draft = self._files.path, self._files.draft
+        new = create_own(draft, os.O_RDWR, 0o640)
+        try:
+            self.ledger.add(os.fstat(new).st_ino, begin)
+            draft.rename(path)
+        except OSError:
+            os.close(new)
+            raise
+        return new
+
+    def _leave_file(self) -> None:
+        """Close a file that gets no byte any more."""
+        size = os.lseek(self._log, 0, os.SEEK_END)
+        self._next_begin = (self.ledger.begin(self._inode) or 0) + size
+        self.close()
+
+    def _taken_away(self) -> bool:
+        """Whether somebody has removed or replaced the file, looked at now and then."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY:
+            return False
+        self._looked_at = now
+        try:
+            return self._files.path.lstat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _rotate(self) -> None:
+        """Begin a new file; where that is refused the present one grows on."""
+        try:
+            self._files.rotate(self._rotation.keep)
+        except OSError as error:
+            log.warning("log.not_rotated", file=str(self._files.path), error=str(error))
+            self._soft += self._rotation.max_bytes
+            return
+        self._soft = self._rotation.soft
+        self._leave_file()
+        with suppress(OSError):  # the next byte meets the same error, and tells it
+            self._open()
+
+    # ---- bytes
+
+    def _take(self, pipe: int, size: int) -> int:
+        if size < self._soft:
+            return self._transfer(pipe, min(self._soft - size, AT_ONCE))
+        room = self._soft + LINE_BYTES - size
+        ahead = self._peephole.peek(pipe, room if room > 0 else LINE_BYTES)
+        if not ahead:
+            return 0
+        line = ahead.find(b"\n") + 1
+        moved = self._transfer(pipe, line or len(ahead))
+        if moved == line or moved >= room:
+            self._rotate()
+        return moved
+
+    def _transfer(self, pipe: int, count: int) -> int:
+        if self._splices:
+            try:
+                return os.splice(pipe, self._log, count, flags=os.SPLICE_F_NONBLOCK)
+            except OSError as error:
+                if error.errno not in NO_SPLICE:
+                    raise
+                self._splices = False
+                log.warning("log.copied", file=str(self._files.path), error=str(error))
+        return self._copy(pipe, count)
+
+    def _copy(self, pipe: int, count: int) -> int:
+        """Move bytes through this process: a kill may lose some of them."""
+        chunk = os.read(pipe, min(count, COPIED_AT_ONCE))
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[os.write(self._log, rest) :]
+        except OSError as error:
+            self._refuse(error)
+            self._count_dropped(bytes(rest))
+        return len(chunk)
+
+    # ---- a file that takes none
+
+    def _refuse(self, error: OSError) -> None:
+        if not self._refuses:
+            log.warning("log.refused", file=str(self._files.path), error=str(error))
+            self._report(self._files.path, f"cannot write {self._files.path}: {error.strerror}")
+        self._refuses = True
+        self.close()
+
+    def _drop(self, pipe: int) -> int:
+        dropped = os.read(pipe, COPIED_AT_ONCE)
+        self._count_dropped(dropped)
+        return len(dropped)
+
+    def _count_dropped(self, dropped: bytes) -> None:
+        self._losses.note(self._files.path)
+        self._unsaid_bytes += len(dropped)
+        self.dropped_bytes += len(dropped)
+        self.lost = (self.lost + dropped)[-LOST_BYTES:]
+
+    def _own_up(self) -> None:
+        """Write how much is missing here; raises OSError, and then has written nothing."""
+        size = os.lseek(self._log, 0, os.SEEK_END)
+        self._end_line(size)
+        many = f"{self._unsaid_bytes} bytes" if self._unsaid_bytes else "an unknown number of bytes"
+        note = f"[comfysup: {many} of log were dropped here]\n".encode()
+        if os.write(self._log, note) < len(note):
+            os.ftruncate(self._log, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        log.info("log.resumed", file=str(self._files.path), dropped_bytes=self._unsaid_bytes)
+        self._unsaid_bytes = 0
+        self._losses.settle(self._files.path)
+
+    def _end_line(self, size: int) -> None:
+        if size and os.pread(self._log, 1, size - 1) != b"\n":
+            os.lseek(self._log, 0, os.SEEK_END)
+            os.write(self._log, b"\n")

@@ -1,0 +1,1 @@
+"""What every other room may import: facts and texts, with nothing behind them."""

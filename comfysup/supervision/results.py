@@ -1,0 +1,57 @@
+"""How the requests of callers end."""
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+from comfysup.supervision.callers import Reply
+from comfysup.supervision.events import WaitOutcome
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Exit
+
+
+class Outcome(StrEnum):
+    """How a request for one instance ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one request; `instance` is None where nothing entered the table.
+
+    `message` is a sentence for all but `DONE`; `code` stands with `REFUSED`, and `exit` where a
+    process ended.
+    """
+
+    outcome: Outcome
+    instance: Instance | None
+    message: str = ""
+    code: str = ""
+    exit: Exit | None = None
+
+
+async def result_of(
+    instance: Instance, answer: asyncio.Future[Reply], patience: float | None
+) -> Result:
+    """Wait for the answer to a request, for at most `patience` seconds where there is a bound."""
+    try:
+        async with asyncio.timeout(patience):
+            reply = await answer
+    except TimeoutError:
+        phase = instance.life.phase
+        return Result(Outcome.TIMEOUT, instance, f"still {phase} after {patience:g} s")
+    return _result(instance, reply)
+
+
+def _result(instance: Instance, reply: Reply) -> Result:
+    match reply.verdict:
+        case WaitOutcome.DONE:
+            return Result(Outcome.DONE, instance)
+        case WaitOutcome.DISMISSED:
+            return Result(Outcome.TIMEOUT, instance, reply.message)
+        case WaitOutcome.FAILED | WaitOutcome.OVERRIDDEN | WaitOutcome.STUCK:
+            return Result(Outcome.FAILED, instance, reply.message, exit=reply.exit)

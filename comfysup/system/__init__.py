@@ -1,1 +1,0 @@
-"""What comfysup needs of Linux: processes, pipes, files of the run directory, listeners."""

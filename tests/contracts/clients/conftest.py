@@ -1,0 +1,18 @@
+"""What both examples need: a daemon with the environment that they name."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from comfysup.demo.workspace import build_environment
+from tests.scenarios.harness import Daemon
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Daemon]:
+    daemon = Daemon()
+    build_environment(daemon.workspace, "comm")
+    try:
+        yield await daemon.start()
+    finally:
+        await daemon.close()

@@ -1,0 +1,257 @@
+"""The real application on a real fleet, in a world without one real process."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request, UnixSite
+
+from comfysup.api.server.app import make_app
+from comfysup.api.server.limits import Limits
+from comfysup.api.server.security import Admission
+from comfysup.api.services import (
+    DaemonFacts,
+    FailedReload,
+    FileMistake,
+    LeftBehind,
+    Linked,
+    LogNews,
+    Logs,
+    Queue,
+    Reloaded,
+    Services,
+    StatusBoard,
+    Usage,
+)
+from comfysup.api.stream_limit import StreamLimit
+from comfysup.config.instance_fields import Defaults
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.journal import Journal
+from comfysup.supervision.life import Moment
+from comfysup.supervision.spec import InstanceSpec
+from tests.unit.supervision.fakes import PATIENT, FakeLauncher
+from tests.unit.supervision.stage import Stage, now
+
+API = "/api/comfyui"
+RESERVED_PORT = 8001
+OPEN = Admission(is_owner=lambda _socket: True)
+
+
+@dataclass(frozen=True)
+class FakeEnvironment:
+    name: str = "comm"
+    path: Path = Path("/workspace/ComfyUI-comm")
+    usable: bool = True
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ("/workspace/ComfyUI-comm/models does not exist",)
+    comfyui_version: str | None = "0.3.64"
+    python_version: str | None = None
+    torch_version: str | None = None
+    custom_nodes: tuple[str, ...] = ("ComfyUI-Manager",)
+    models_link: str | None = None
+
+
+@dataclass(frozen=True)
+class FakeReloaded:
+    """What a reload did that found nothing new."""
+
+    legible: bool = True
+    dry_run: bool = False
+    plan: tuple[()] = ()
+    started: tuple[InstanceSpec, ...] = ()
+    stopped: tuple[InstanceSpec, ...] = ()
+    restarted: tuple[InstanceSpec, ...] = ()
+    updated: tuple[InstanceSpec, ...] = ()
+    left_alone: tuple[InstanceSpec, ...] = ()
+    failed: tuple[FailedReload, ...] = ()
+    mistakes: tuple[FileMistake, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FakeLinked:
+    """What a link did that found nothing to do."""
+
+    linked: bool = True
+    done: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
+    left: tuple[LeftBehind, ...] = ()
+
+
+class NoLogs:
+    """No log has a line."""
+
+    @asynccontextmanager
+    async def history(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:
+        yield _nothing()
+
+    @asynccontextmanager
+    async def follow(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:
+        yield _nothing()
+
+    @asynccontextmanager
+    async def news(
+        self, log_file: Path, lines: int, after: str
+    ) -> AsyncIterator[AsyncIterator[LogNews]]:
+        yield _nothing()
+
+
+async def _nothing() -> AsyncIterator[Any]:
+    nothing: tuple[Any, ...] = ()
+    for each in nothing:
+        yield each
+
+
+async def restart_nothing() -> None:
+    pass
+
+
+async def link_nothing(_environment: str) -> Linked:
+    return FakeLinked()
+
+
+async def guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | None:
+    return None
+
+
+async def reload_nothing() -> Reloaded:
+    return FakeReloaded()
+
+
+@dataclass
+class World:
+    """What a test may put in the place of the world, before or while the site is up."""
+
+    stage: Stage = field(default_factory=Stage)
+    troubles: list[str] = field(default_factory=list)
+    shortfall: list[str] = field(default_factory=list)
+    defaults: Defaults = field(default_factory=lambda: Defaults(policy=PATIENT))
+    admission: Admission = OPEN
+    limits: Limits = field(default_factory=Limits)
+    environments: list[FakeEnvironment] = field(default_factory=lambda: [FakeEnvironment()])
+    guarded: Callable[[str, Sequence[str]], Awaitable[str | None]] = guard_nothing
+    link: Callable[[str], Awaitable[Linked]] = link_nothing
+    restart: Callable[[], Awaitable[None]] = restart_nothing
+    url: Callable[[InstanceSpec], str] = lambda spec: f"http://127.0.0.1:{spec.port}"
+    usage: Callable[[Instance], Usage | None] = lambda _instance: None
+    queue: Callable[[Instance], Queue | None] = lambda _instance: None
+    journal: Journal = field(default_factory=lambda: Journal(first_id=1))
+    stream_limit: StreamLimit = field(default_factory=lambda: StreamLimit(seats=10, patience=1.0))
+    reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
+    plan_reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
+    logs: Logs = field(default_factory=NoLogs)
+    follower_limit: StreamLimit = field(
+        default_factory=lambda: StreamLimit(10, 1.0, "too_many_followers")
+    )
+    log_reader_limit: StreamLimit = field(default_factory=lambda: StreamLimit(10, 1.0))
+    log_directory: Path = Path("/workspace/logs")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The application while it is served, its fleet, and a client that calls it."""
+
+    client: TestClient[Request, Application]
+    fleet: Fleet
+    stage: Stage
+
+    async def ask(
+        self, method: str, path: str, body: object = None, **headers: str
+    ) -> tuple[int, dict[str, object]]:
+        """Return the status and the JSON of an answer."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.client.request(method, path, json=body, headers=named) as answer:
+            found = await answer.json()
+            assert isinstance(found, dict)
+            return answer.status, found
+
+    async def serve_socket(self, path: Path) -> None:
+        """Serve the same application on a unix socket too."""
+        runner = self.client.server.runner
+        assert runner is not None
+        await UnixSite(runner, path).start()
+
+    async def get(self, path: str) -> dict[str, object]:
+        """Return the JSON of an answer that must be a success."""
+        status, body = await self.ask("GET", path)
+        assert status == 200, body
+        return body
+
+    async def post(self, path: str, body: object = None) -> dict[str, object]:
+        """Return the JSON of an answer that must be a success."""
+        status, answer = await self.ask("POST", path, body)
+        assert status == 200, answer
+        return answer
+
+    async def refused(self, method: str, path: str, body: object = None) -> tuple[int, object, str]:
+        """Return status, code and detail of an answer that must be an error."""
+        status, answer = await self.ask(method, path, body)
+        assert status >= 400, answer
+        assert answer.keys() == {"code", "detail"}
+        return status, answer["code"], str(answer["detail"])
+
+
+@asynccontextmanager
+async def site_of(world: World | None = None) -> AsyncIterator[Site]:
+    """Serve the application meanwhile; its instances' tasks end with it."""
+    world = world or World()
+    board = StatusBoard()
+    touched = world.stage.world.touched
+
+    def touch(instance: Instance) -> None:
+        touched(instance)
+        board.invalidate()
+
+    fleet = Fleet(replace(world.stage.world, touched=touch), RESERVED_PORT)
+    app = make_app(services_of(fleet, board, world), world.admission, world.limits)
+    async with TestClient(TestServer(app)) as client:
+        yield Site(client, fleet, world.stage)
+    await fleet.release()
+
+
+def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
+    async def environments() -> list[FakeEnvironment]:
+        return world.environments
+
+    return Services(
+        fleet=fleet,
+        status_board=board,
+        clock=now,
+        defaults=lambda: world.defaults,
+        guarded=world.guarded,
+        environments=environments,
+        link=world.link,
+        restart=world.restart,
+        daemon=lambda: DaemonFacts("1.2.3", 42, Moment(now().monotonic - 9, 1e9), {"port": 8001}),
+        troubles=lambda: world.troubles,
+        shortfall=lambda: world.shortfall,
+        log_file=lambda number: world.log_directory / f"comfyui_instance_{number}.log",
+        url=world.url,
+        usage=world.usage,
+        queue=world.queue,
+        journal=world.journal,
+        stream_limit=world.stream_limit,
+        logs=world.logs,
+        follower_limit=world.follower_limit,
+        log_reader_limit=world.log_reader_limit,
+        reload=world.reload,
+        plan_reload=world.plan_reload,
+    )
+
+
+def world_of(launcher: FakeLauncher) -> World:
+    return World(stage=Stage(launcher))
+
+
+def one(number: int = 0, /, **fields: object) -> dict[str, object]:
+    """An instance as a client writes it."""
+    return {"id": number, "port": 3001 + number, "name": f"comfyui-{number}", **fields}
+
+
+def several(*instances: object, **fields: object) -> dict[str, object]:
+    return {"instances": list(instances), **fields}

@@ -1,0 +1,45 @@
+"""What instances are started from, and by whom."""
+
+from tests.scenarios.waiting import HANG
+from tests.unit.api.site import API, FakeEnvironment, World, site_of
+
+
+async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
+    broken = FakeEnvironment(name="aua-sp", usable=False, problems=("no main.py",), notes=())
+    async with site_of(World(environments=[broken, FakeEnvironment()])) as site:
+        answer = await site.get(f"{API}/environments")
+
+    found = answer["environments"]
+    assert isinstance(found, list)
+    assert [(each["name"], each["usable"], each["problems"]) for each in found] == [
+        ("aua-sp", False, ["no main.py"]),
+        ("comm", True, []),
+    ]
+    assert found[1] == {
+        "name": "comm",
+        "path": "/workspace/ComfyUI-comm",
+        "usable": True,
+        "problems": [],
+        "notes": ["/workspace/ComfyUI-comm/models does not exist"],
+        "comfyui_version": "0.3.64",
+        "python_version": None,
+        "torch_version": None,
+        "custom_nodes": ["ComfyUI-Manager"],
+        "models_link": None,
+    }
+
+
+async def test_the_daemon_says_who_it_is() -> None:
+    async with site_of() as site:
+        answer = await site.get(f"{API}/daemon")
+
+    uptime = answer.pop("uptime_seconds")
+    assert isinstance(uptime, float)
+    assert 9 <= uptime < 9 + HANG
+    assert answer == {
+        "version": "1.2.3",
+        "pid": 42,
+        "started_at": "2001-09-09T01:46:40.000Z",
+        "troubles": [],
+        "settings": {"port": 8001},
+    }

@@ -1,0 +1,389 @@
+"""`GET /api/comfyui/events`: what is in each event, taking up again, and readers that misbehave."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from comfysup.api.event_publisher import EventPublisher
+from comfysup.api.routes import events as module
+from comfysup.api.services import DaemonFacts, StatusBoard
+from comfysup.api.stream_limit import StreamLimit
+from comfysup.api.views.serializers import present
+from comfysup.app.reload.outcome import ReloadOutcome
+from comfysup.supervision.events import LifecycleEvent, WaitFor
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.journal import Journal
+from comfysup.supervision.life import Exit, Recover, Run, StopEscalation, Stopping, StopStage
+from tests.scenarios.waiting import until
+from tests.unit.api.site import API, Site, World, services_of, site_of
+from tests.unit.api.streams import EVENTS, Event, following
+from tests.unit.supervision.fakes import spec_of
+from tests.unit.supervision.stage import now
+
+EXIT = Exit(1e9, "host_out_of_memory", "the kernel killed it", signal="SIGKILL", log_tail=("a\nb",))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A site with a journal that the test writes."""
+
+    site: Site
+    journal: Journal
+    publisher: EventPublisher
+    stream_limit: StreamLimit
+
+    def happen(self, count: int = 1, size: int = 10) -> None:
+        for _ in range(count):
+            self.journal.append(
+                lambda number: b'event: test\nid: %d\ndata: "%s"\n\n' % (number, b"x" * size)
+            )
+
+    async def instance(self) -> Instance:
+        result = await self.site.fleet.start(spec_of(0, name="main"), WaitFor.READY, 10)
+        assert result.instance
+        return result.instance
+
+    async def told(self, instance: Instance, notice: LifecycleEvent) -> tuple[object, object]:
+        """The reason and the message that readers get with a notice."""
+        async with following(self.site.client.get) as stream:
+            self.publisher.instance(instance, notice)
+            [event] = await stream.take(1)
+        return event.data["reason"], event.data["message"]
+
+    async def silent_reader(self, path: Path | None = None) -> socket.socket:
+        """Ask for the events, over a unix socket if need be, and read nothing of them."""
+        own = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        own.setblocking(False)  # noqa: FBT003 - the standard library's own
+        loop = asyncio.get_running_loop()
+        if path:
+            await self.site.serve_socket(path)
+        address = str(path) if path else ("127.0.0.1", self.site.client.port)
+        await loop.sock_connect(own, address)
+        await loop.sock_sendall(own, f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await self.until_seated()
+        return own
+
+    async def until_seated(self, number: int = 1) -> None:
+        await until(lambda: self.stream_limit.taken == number)
+
+
+@asynccontextmanager
+async def scene(
+    seats: int = 10, patience: float = 30.0, first_id: int = 1, keep: int = 1_000
+) -> AsyncIterator[Scene]:
+    journal, stream_limit = Journal(first_id, keep), StreamLimit(seats, patience)
+    world = World(journal=journal, stream_limit=stream_limit)
+    async with site_of(world) as site:
+        services = services_of(site.fleet, StatusBoard(), world)
+        publisher = EventPublisher(journal, now, lambda instance: present(instance, services))
+        yield Scene(site, journal, publisher, stream_limit)
+        journal.close()
+
+
+# ---- what an event is
+
+
+async def test_an_event_has_its_name_its_id_and_the_instance_as_get_shows_it() -> None:
+    async with scene(first_id=17) as here:
+        instance = await here.instance()
+        async with following(here.site.client.get) as stream:
+            here.publisher.instance(instance, LifecycleEvent.READY)
+            [event] = await stream.take(1)
+        shown = await here.site.get(f"{API}/instances/0")
+
+    assert (event.name, event.id) == ("instance.ready", 17)
+    assert event.data.keys() == {"at", "instance", "reason", "message"}
+    grows = dict.fromkeys(("uptime_seconds", "health"))
+    assert {**event.data["instance"], **grows} == {**shown, **grows}
+
+
+async def test_an_event_shows_the_instance_as_it_was_then() -> None:
+    async with scene() as here:
+        instance = await here.instance()
+        here.publisher.instance(instance, LifecycleEvent.READY)
+        await here.site.fleet.stop(instance)
+
+        async with following(here.site.client.get, last=0) as stream:
+            [event] = await stream.take(1)
+
+    assert event.data["instance"]["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    "notice", [LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED]
+)
+async def test_the_end_of_a_process_is_told_with_its_reason(notice: LifecycleEvent) -> None:
+    async with scene() as here:
+        instance = await here.instance()
+        instance.life = replace(instance.life, last_exit=EXIT)
+
+        assert await here.told(instance, notice) == ("host_out_of_memory", "the kernel killed it")
+
+
+async def test_what_has_no_reason_is_told_without_one_although_it_ended_before() -> None:
+    async with scene() as here:
+        instance = await here.instance()
+        instance.life = replace(instance.life, last_exit=EXIT)
+
+        assert await here.told(instance, LifecycleEvent.READY) == (None, None)
+
+
+async def test_a_verdict_is_told_before_the_process_has_ended() -> None:
+    async with scene() as here:
+        instance = await here.instance()
+        then = Recover(was_stable=True, verdict=("unresponsive", "no answer to 12 probes in a row"))
+        state = Stopping(Run(7, now()), StopEscalation(1e9, 1e9, 1e9), StopStage.INTERRUPTED, then)
+        instance.life = replace(instance.life, state=state)
+
+        assert await here.told(instance, LifecycleEvent.UNRESPONSIVE) == then.verdict
+
+
+async def test_0_is_before_the_first_event_of_this_life_and_misses_nothing() -> None:
+    async with scene(first_id=100) as here:
+        here.happen(2)
+        async with following(here.site.client.get, last_event_id=0) as stream:
+            events = await stream.take(2)
+
+    assert [event.id for event in events] == [100, 101]
+    assert stream.answer.headers["Last-Event-ID"] == "99"
+
+
+async def test_the_answer_says_where_a_stream_without_a_position_begins() -> None:
+    """A reader that loses the connection before the first event can come back."""
+    async with scene(first_id=100) as here:
+        here.happen(2)
+        async with following(here.site.client.get) as stream:
+            position = stream.answer.headers["Last-Event-ID"]
+        here.happen()
+        async with following(here.site.client.get, last=position) as stream:
+            [event] = await stream.take(1)
+
+    assert (position, event.id) == ("101", 102)
+
+
+async def test_the_daemon_and_a_reload_are_events_too() -> None:
+    async with scene() as here, following(here.site.client.get) as stream:
+        here.publisher.daemon("started", DaemonFacts("1.2.3", 42, now(), {}))
+        here.publisher.reloaded(ReloadOutcome(legible=True, started=(spec_of(4),)))
+        begun, reloaded = await stream.take(2)
+
+    assert (begun.name, begun.data["version"], begun.data["pid"]) == ("daemon.started", "1.2.3", 42)
+    assert reloaded.name == "config.reloaded"
+    assert reloaded.data["reload"]["started"] == [{"id": 4, "name": "instance_4"}]
+
+
+async def test_whatever_a_process_wrote_stays_within_its_event() -> None:
+    tail = ("a\nb\r\nc\rd", "\x00\u2028é\ud800", "data: x", "")
+    async with scene() as here:
+        instance = await here.instance()
+        instance.life = replace(instance.life, last_exit=replace(EXIT, log_tail=tail))
+        async with following(here.site.client.get) as stream:
+            here.publisher.instance(instance, LifecycleEvent.EXITED)
+            here.happen()
+            first, second = await stream.take(2)
+
+    assert first.data["instance"]["last_exit"]["log_tail"] == [
+        "a\nb\r\nc\rd",
+        "\x00\u2028é?",
+        "data: x",
+        "",
+    ]
+    assert second.name == "test"
+
+
+# ---- the stream
+
+
+async def test_the_stream_is_one_for_browsers_and_through_proxies() -> None:
+    async with scene() as here, following(here.site.client.get) as stream:
+        here.happen()
+        await stream.take(1)
+        headers = stream.answer.headers
+
+    assert headers["Content-Type"] == "text/event-stream"
+    assert headers["X-Accel-Buffering"] == "no"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "no-" in headers["Cache-Control"]
+    assert stream.retry == 2_000
+
+
+async def test_a_quiet_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PING_SECONDS", 0.01)
+    async with scene() as here, following(here.site.client.get) as stream:
+        waiting = asyncio.create_task(stream.take(1))
+        await until(lambda: "ping" in stream.comments)
+        here.happen()
+
+        assert [event.id for event in await waiting] == [1]
+
+
+async def test_without_an_id_the_stream_begins_now() -> None:
+    async with scene() as here:
+        here.happen(3)
+        async with following(here.site.client.get) as stream:
+            here.happen()
+
+            assert [event.id for event in await stream.take(1)] == [4]
+
+
+async def test_after_an_id_nothing_is_missing_and_nothing_doubled() -> None:
+    async with scene() as here:
+        here.happen(10)
+        async with following(here.site.client.get, last=4) as stream:
+            here.happen(2)
+
+            assert [event.id for event in await stream.take(8)] == list(range(5, 13))
+
+
+async def test_the_query_can_say_the_id_where_no_header_can_be_sent() -> None:
+    async with scene() as here:
+        here.happen(3)
+        async with following(here.site.client.get, last_event_id=1) as stream:
+            assert [event.id for event in await stream.take(2)] == [2, 3]
+        async with following(here.site.client.get, last=2, last_event_id=1) as stream:
+            assert [event.id for event in await stream.take(1)] == [3]
+
+
+async def test_an_id_that_is_too_old_is_answered_with_how_many_are_missed() -> None:
+    async with scene(keep=5) as here:
+        here.happen(20)
+        async with following(here.site.client.get, last=3) as stream:
+            gap, *events = await stream.take(6)
+
+    assert (gap.name, gap.id, gap.data) == ("events.missed", 15, {"missed": 12})
+    assert [event.id for event in events] == [16, 17, 18, 19, 20]
+
+
+@pytest.mark.parametrize(
+    ("last", "resumed_at"),
+    [
+        pytest.param(5_000, 102, id="greater than all: from now on"),
+        pytest.param(17, 100, id="of an earlier life: everything"),
+    ],
+)
+async def test_an_id_of_another_life_is_answered_with_that(last: int, resumed_at: int) -> None:
+    async with scene(first_id=100) as here:
+        here.happen(2)
+        async with following(here.site.client.get, last=last) as stream:
+            here.happen()
+            gap, event = await stream.take(2)
+
+    assert (gap.name, gap.data) == ("events.missed", {"missed": None})
+    assert event.id == resumed_at
+    assert gap.id == resumed_at - 1
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 19, "9" * 5_000, "٣", "1 2"])
+async def test_what_is_no_id_is_a_422(last: str) -> None:
+    async with scene() as here:
+        status, answer = await here.site.ask("GET", EVENTS, Last_Event_ID=last)
+
+    assert status == 422
+    assert answer["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "9" * 19])
+async def test_what_is_no_id_in_the_query_is_a_422(last: str) -> None:
+    async with scene() as here:
+        status, _ = await here.site.ask("GET", f"{EVENTS}?last_event_id={last}")
+
+    assert status == 422
+
+
+async def test_head_is_no_reader() -> None:
+    async with scene() as here, here.site.client.head(EVENTS) as answer:
+        assert answer.status == 405
+
+
+async def test_the_stream_ends_cleanly_when_the_daemon_does() -> None:
+    async with scene() as here, following(here.site.client.get) as stream:
+        here.happen()
+        here.journal.close()
+
+        assert [event.id for event in await stream.rest()] == [1]
+
+
+# ---- readers
+
+
+async def test_the_number_of_readers_is_bounded_and_a_seat_is_free_again_at_once() -> None:
+    async with scene(seats=3) as here, AsyncExitStack() as readers:
+        for _ in range(3):
+            await readers.enter_async_context(following(here.site.client.get))
+        status, code, detail = await here.site.refused("GET", EVENTS)
+        assert (status, code) == (503, "too_many_readers")
+        assert "3 readers" in detail
+
+        await readers.aclose()
+        await here.until_seated(0)
+
+        async with following(here.site.client.get):
+            pass
+
+
+@pytest.mark.parametrize("name", ["", "api.sock"])
+async def test_a_reader_that_takes_nothing_slows_nobody_and_is_let_go(
+    name: str, tmp_path: Path
+) -> None:
+    """Over TCP it is the kernel that lets it go; over a unix socket nobody would but we."""
+    async with scene(patience=0.3) as here:
+        silent = await here.silent_reader(tmp_path / name if name else None)
+        async with following(here.site.client.get) as stream:
+            await here.until_seated(2)
+            for number in range(1, 61):
+                here.happen(size=20_000)
+                assert [event.id for event in await stream.take(1)] == [number]
+            assert here.stream_limit.taken == 2
+
+            await here.until_seated(1)
+
+            here.happen()
+            assert [event.id for event in await stream.take(1)] == [61]
+        silent.close()
+
+
+async def test_what_a_silent_reader_costs_is_bounded() -> None:
+    async with scene() as here:
+        silent = await here.silent_reader()
+        server = here.site.client.server.runner
+        assert server is not None
+        assert server.server is not None
+        [connection] = server.server.connections
+        assert connection.transport is not None
+        for _ in range(100):
+            here.happen(size=20_000)
+            await asyncio.sleep(0.001)
+
+        # 2 MB have happened. asyncio pauses a writer at 64 kB, aiohttp looks every 64 kB.
+        assert connection.transport.get_write_buffer_size() < 200_000
+        own = connection.transport.get_extra_info("socket")
+        kept = own.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        assert kept <= 2 * module.SEND_BUFFER
+        silent.close()
+
+
+async def test_a_reader_that_falls_behind_and_comes_back_is_told_what_it_missed() -> None:
+    events: list[Event] = []
+    async with scene(keep=10) as here, following(here.site.client.get) as stream:
+        connection = stream.answer.connection
+        assert connection is not None
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+        for _ in range(300):
+            here.happen(size=50_000)
+            await asyncio.sleep(0)
+        connection.transport.resume_reading()
+        while not events or events[-1].id != 300:
+            events += await stream.take(1)
+
+    gaps = [event for event in events if event.name == "events.missed"]
+    others = [event for event in events if event.name == "test"]
+    assert gaps
+    assert sum(gap.data["missed"] for gap in gaps) + len(others) == 300
+    assert [event.id for event in events] == sorted(event.id for event in events)

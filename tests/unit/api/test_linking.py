@@ -1,0 +1,125 @@
+"""Sharing the models of an environment, as callers see it."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from comfysup.api.services import Linked
+from comfysup.supervision.protocols import RefusedError
+from tests.unit.api.site import API, FakeLinked, Site, World, one, site_of, world_of
+from tests.unit.supervision.fakes import FailingLauncher, LitteringProcess, SlowLauncher
+from tests.unit.supervision.fakes import FakeLauncher as Launcher
+
+LINK = f"{API}/environments/comm/link"
+
+
+@dataclass(frozen=True)
+class Left:
+    path: str
+    reason: str
+
+
+async def start(site: Site) -> None:
+    await site.post(f"{API}/start-single?environment=comm&wait=spawn", one())
+
+
+async def test_it_is_said_what_was_done_and_what_was_left() -> None:
+    names: list[str] = []
+
+    async def link(name: str) -> Linked:
+        names.append(name)
+        left = (Left("/w/models/x", "it is a link to /x"),)
+        return FakeLinked(
+            linked=False,
+            done=("made /w/shared-models",),
+            moved=("/w/a",),
+            aside=("/w/b",),
+            left=left,
+        )
+
+    async with site_of(World(link=link)) as site:
+        answer = await site.post(LINK)
+
+    assert names == ["comm"]
+    assert answer == {
+        "environment": "comm",
+        "linked": False,
+        "done": ["made /w/shared-models"],
+        "moved": ["/w/a"],
+        "aside": ["/w/b"],
+        "left": [{"path": "/w/models/x", "reason": "it is a link to /x"}],
+    }
+
+
+async def test_it_is_refused_while_an_instance_runs() -> None:
+    async with site_of() as site:
+        await start(site)
+        refused = await site.refused("POST", LINK)
+        await site.post(f"{API}/instances/0/stop")
+        answer = await site.post(LINK)
+
+    assert refused == (
+        409,
+        "environment_in_use",
+        "cannot link the models of 'comm': stop instance 0 'comfyui-0' first",
+    )
+    assert answer["linked"]
+
+
+@pytest.mark.parametrize("launcher", [SlowLauncher, lambda: FailingLauncher(1000)])
+async def test_it_is_refused_while_one_may_come_to_run(launcher: type[Launcher]) -> None:
+    async with site_of(world_of(launcher())) as site:
+        asking = asyncio.create_task(site.ask("POST", f"{API}/start-single", one()))
+        await site.stage.until(lambda: bool(list(site.fleet)))
+
+        assert (await site.refused("POST", LINK))[1] == "environment_in_use"
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+async def test_it_is_refused_while_something_of_one_is_left() -> None:
+    launcher = Launcher(LitteringProcess)
+    async with site_of(world_of(launcher)) as site:
+        await start(site)
+        stopping = asyncio.create_task(site.ask("POST", f"{API}/instances/0/stop"))
+        await site.stage.until(lambda: "exited" in site.stage.heard())
+
+        assert (await site.refused("POST", LINK))[1] == "environment_in_use"
+        assert isinstance(launcher.process, LitteringProcess)
+        launcher.process.tidied.set()
+        await stopping
+
+
+async def test_another_environment_is_not_hindered() -> None:
+    async with site_of() as site:
+        await start(site)
+
+        assert (await site.post(f"{API}/environments/aua-sp/link"))["environment"] == "aua-sp"
+
+
+async def test_an_unknown_environment_is_refused() -> None:
+    async def link(name: str) -> Linked:
+        raise RefusedError("unknown_environment", f"there is no environment {name!r}")
+
+    async with site_of(World(link=link)) as site:
+        assert (await site.refused("POST", LINK))[:2] == (404, "unknown_environment")
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_it() -> None:
+    begun, release, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def link(_name: str) -> Linked:
+        begun.set()
+        await release.wait()
+        done.set()
+        return FakeLinked()
+
+    async with site_of(World(link=link)) as site:
+        asking = asyncio.create_task(site.ask("POST", LINK))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        release.set()
+
+        await done.wait()

@@ -1,0 +1,42 @@
+"""The route table, from which admission, reading and documentation follow."""
+
+import pytest
+from pydantic import TypeAdapter
+
+from comfysup.api.routes.table import ROUTES
+from comfysup.api.server.security import Access
+from tests.unit.api.site import API, site_of
+
+
+def test_no_route_stands_in_it_twice() -> None:
+    targets = [(route.method, route.path) for route in ROUTES]
+
+    assert len(set(targets)) == len(targets)
+
+
+def test_what_changes_something_is_guarded_as_such_and_never_a_get() -> None:
+    reading = {Access.OPEN, Access.READ, Access.FOLLOW}
+
+    assert all((route.method == "GET") is (route.access in reading) for route in ROUTES)
+
+
+def test_only_probes_are_open() -> None:
+    assert {route.path for route in ROUTES if route.access is Access.OPEN} == {"/livez", "/readyz"}
+
+
+VIEWS = {view.__name__: view for route in ROUTES for view in route.answers.values()}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_every_answer_can_be_documented(view: type) -> None:
+    schema = TypeAdapter(view).json_schema(mode="serialization")
+
+    assert schema["type"] == "object"
+    assert schema["required"]
+
+
+async def test_a_stream_cannot_be_asked_for_by_head() -> None:
+    async with site_of() as site, site.client.head(f"{API}/events") as answer:
+        status = answer.status
+
+    assert status == 405

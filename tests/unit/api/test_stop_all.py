@@ -1,0 +1,85 @@
+"""`POST /api/comfyui/stop-all`: everything ends, in a time that can be relied on."""
+
+import pytest
+
+from comfysup.api.routes import instances as stop_all
+from comfysup.supervision.life import KILL_PATIENCE, StopEscalation
+from tests.scenarios.waiting import bounded
+from tests.unit.api.site import API, one, several, site_of, world_of
+from tests.unit.supervision.fakes import FakeLauncher, StubbornProcess, UnkillableProcess
+
+STOP = f"{API}/stop-all"
+START = f"{API}/start-instances"
+
+
+async def test_the_answer_has_the_shape_of_the_spec() -> None:
+    async with site_of() as site:
+        await site.post(START, several(one(0), one(1)))
+        answer = await site.post(STOP)
+
+    assert answer == {
+        "status": "success",
+        "message": "All instances stopped",
+        "output": "Instance 0 'comfyui-0' stopped\nInstance 1 'comfyui-1' stopped\n",
+    }
+
+
+async def test_nothing_to_stop_is_a_success() -> None:
+    async with site_of() as site:
+        answer = await site.post(STOP)
+
+    assert (answer["status"], answer["output"]) == ("success", "No ComfyUI instances are known.\n")
+
+
+async def test_what_stands_in_a_body_of_json_is_not_looked_at() -> None:
+    async with site_of() as site:
+        answer = await site.post(STOP, {"force": True})
+
+    assert answer["status"] == "success"
+
+
+async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_all, "LONGEST", StopEscalation(0.01, 0.02, 0.03))
+    launcher = FakeLauncher()
+    async with site_of(world_of(launcher)) as site:
+        await site.post(START, several(one(0)))
+        launcher.make = UnkillableProcess
+        await site.post(START, several(one(1)))
+        answer = await site.refused("POST", STOP)
+
+    status, code, detail = answer
+    assert (status, code) == (500, "stop_failed")
+    assert detail.splitlines() == [
+        "cannot stop all instances:",
+        "Instance 1 'comfyui-1' could not be stopped: SIGKILL did not end it: pid 4243",
+    ]
+
+
+async def test_a_longer_grace_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_all, "LONGEST", StopEscalation(0.01, 0.02, 5))
+    async with site_of(world_of(FakeLauncher(StubbornProcess))) as site, bounded():
+        await site.post(START, several(one(stop_grace=3600)))
+        answer = await site.post(STOP)
+
+    assert answer["status"] == "success"
+
+
+async def test_the_answer_goes_out_although_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stop_all, "PATIENCE", 0.01)
+    async with site_of(world_of(FakeLauncher(UnkillableProcess))) as site:
+        await site.post(START, several(one()))
+        answer = await site.refused("POST", STOP)
+
+    assert answer[:2] == (500, "stop_failed")
+
+
+def test_the_longest_ladder_leaves_time_for_the_answer() -> None:
+    escalation = stop_all.LONGEST
+    default = StopEscalation.of(10.0)
+
+    assert escalation.terminate < escalation.kill < escalation.give_up
+    assert escalation.give_up - escalation.kill == KILL_PATIENCE
+    assert default.hurried(escalation).terminate == default.terminate
+    assert escalation.give_up + KILL_PATIENCE < stop_all.PATIENCE < 24.5

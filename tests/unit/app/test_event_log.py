@@ -1,0 +1,76 @@
+"""How grave what happens to an instance is in the daemon's own log, and what is said of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfysup.app.event_log import log_notice
+from comfysup.supervision.events import LifecycleEvent
+from comfysup.supervision.life import (
+    Exit,
+    Failed,
+    Life,
+    Moment,
+    Recover,
+    Run,
+    State,
+    StayStopped,
+    Sweeping,
+)
+from comfysup.supervision.spec import InstanceSpec
+from tests.unit.supervision.fakes import spec_of
+
+RUN = Run(42, Moment(0, 0))
+CRASH = Exit(
+    0.0, "missing_module", "exited with 1: no torch", 1, hint="pip install torch", prompts=("a",)
+)
+STOP = replace(CRASH, reason="stopped", expected=True)
+
+
+@dataclass
+class Seen:
+    """What a notice is logged of."""
+
+    life: Life
+    spec: InstanceSpec = field(default_factory=spec_of)
+
+
+def logged(notice: LifecycleEvent, state: State, end: Exit | None = None) -> Mapping[str, object]:
+    with capture_logs() as lines:
+        log_notice(Seen(Life(state, generation=1, last_exit=end)), notice)  # type: ignore[arg-type]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("notice", "state", "level"),
+    [
+        (LifecycleEvent.EXITED, Sweeping(RUN, 0, Recover(was_stable=False)), "warning"),
+        (LifecycleEvent.FAILED, Failed(), "error"),
+    ],
+)
+def test_a_crash_is_a_warning_and_a_final_failure_an_error(
+    notice: LifecycleEvent, state: State, level: str
+) -> None:
+    line = logged(notice, state, CRASH)
+
+    assert line["log_level"] == level
+    assert {name: line[name] for name in ("reason", "message", "hint", "exit_code", "prompts")} == {
+        "reason": "missing_module",
+        "message": "exited with 1: no torch",
+        "hint": "pip install torch",
+        "exit_code": 1,
+        "prompts": ("a",),
+    }
+
+
+def test_what_was_asked_for_is_no_warning() -> None:
+    line = logged(LifecycleEvent.EXITED, Sweeping(RUN, 0, StayStopped()), STOP)
+
+    assert line["log_level"] == "info"
+    assert (line["reason"], "hint" in line) == ("stopped", False)
+
+
+def test_an_older_end_is_not_told_with_what_happens_later() -> None:
+    assert "reason" not in logged(LifecycleEvent.STOPPED, Failed(), CRASH)

@@ -1,0 +1,58 @@
+"""A launch has one deadline, whatever each of its parts may take."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from comfysup.app import launcher as module
+from comfysup.app.launcher import InstanceLauncher
+from comfysup.supervision.protocols import LaunchError
+from comfysup.supervision.spec import InstanceSpec
+
+SPEC = InstanceSpec(0, "main", "comm", 3001)
+
+
+class Parts:
+    """The environment, the driver and the making; `hangs` is the one that does not answer."""
+
+    def __init__(self, hangs: str) -> None:
+        self.hangs = hangs
+
+    async def _reach(self, part: str) -> None:
+        if part == self.hangs:
+            await asyncio.Event().wait()
+
+    async def ask(self, work: Callable[[], object], resource: str, patience: float) -> object:
+        part = "making" if "Attempt." in repr(work) else "environment"
+        await self._reach(part)
+        return SimpleNamespace(path=Path(resource))
+
+    async def assign(self, instance: int, wish: str | None, *, again: bool) -> None:
+        await self._reach("driver")
+
+    def launcher(self) -> InstanceLauncher:
+        return InstanceLauncher(
+            environments=cast("Any", SimpleNamespace(path=Path)),
+            places=cast("Any", SimpleNamespace(run=SimpleNamespace(identity=str))),
+            reaper=cast("Any", None),
+            surroundings=cast("Any", None),
+            pump=cast("Any", None),
+            hardware=cast("Any", SimpleNamespace(gpus=self)),
+            executors=cast("Any", SimpleNamespace(environments=self)),
+        )
+
+
+@pytest.mark.parametrize("hangs", ["environment", "driver", "making"])
+async def test_a_launch_has_failed_by_its_deadline(
+    hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here no part has a limit of its own."""
+    monkeypatch.setattr(module, "LAUNCH_DEADLINE", 0.01)
+
+    with pytest.raises(LaunchError, match="together have not answered") as caught:
+        await Parts(hangs).launcher().launch(SPEC, 1)
+    assert caught.value.reason == "environment_unresponsive"

@@ -1,0 +1,371 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from comfysup.app import recovery as adoption
+from comfysup.app.recovery import Recalled, recall, sweep
+from comfysup.app.state_store import State
+from comfysup.config.settings import Settings
+from comfysup.linux.executor import Executor
+from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.process import census
+from comfysup.linux.process.proc import all_pids, read_marker, read_stat
+from comfysup.linux.process.tree import Found, marked
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.supervision.life import Life, Moment, Run, Running, Starting
+from comfysup.supervision.protocols import ProcessRecord
+from comfysup.supervision.records import InstanceRecord, dump
+from comfysup.supervision.spec import InstanceSpec
+from tests.scenarios.waiting import until
+from tests.unit.linux.children import alive
+
+LIFE = BootIdentity("boot", 17)
+SETTINGS = Settings.from_environ({}, uid=0)
+SLEEP = "import time; time.sleep(60)"
+
+Launch = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def word() -> str:
+    """An identity that no other test has."""
+    return os.urandom(8).hex()
+
+
+@pytest.fixture
+def launch(tmp_path: Path, word: str) -> Iterator[Launch]:
+    """Starts what looks like an instance, with that marker after the identity."""
+    directory = tmp_path / "ComfyUI-comm"
+    directory.mkdir()
+    main = directory / "main.py"
+    main.write_text(SLEEP)
+    made: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        marker: str, *arguments: str, cwd: Path = directory, identity: str = word
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, str(main), *arguments],
+            cwd=cwd,
+            env={"COMFYSUP_MARKER": f"{identity}:{marker}"},
+            start_new_session=True,
+        )
+        made.append(process)
+        return process
+
+    yield start
+    for each in made:
+        with suppress(ProcessLookupError):
+            os.killpg(each.pid, SIGKILL)
+        each.wait()
+
+
+def seen(word: str) -> dict[str, list[Found]]:
+    """What lives with a marker that begins with that word."""
+    markers = {pid: marker for pid in all_pids() if (marker := read_marker(pid))}
+    return marked(word, markers)
+
+
+def fifo_in(file: StateFile) -> Callable[[int, int], Path]:
+    return lambda instance, generation: file.path.with_name(f"{instance}.{generation}")
+
+
+async def recalled_from(file: StateFile, word: str) -> Recalled:
+    processes = Executor("/proc")
+    try:
+        return await recall(file, LIFE, word, SETTINGS, processes, fifo_in(file))
+    finally:
+        processes.shutdown()
+
+
+async def swept(recalled: Recalled) -> None:
+    threads = Executor("sweeps", 4, reserve=1)
+    try:
+        await sweep(recalled.strays, threads)
+    finally:
+        threads.shutdown()
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> StateFile:
+    file = StateFile(tmp_path / "state.json")
+    file.write(b"{ broken")
+    return file
+
+
+OPTIONS = ("--listen", "0.0.0.0", "--port", "3007")  # noqa: S104 - what an instance is given
+
+
+async def test_what_lives_is_recalled_when_the_file_is_broken(
+    launch: Launch, word: str, broken: StateFile
+) -> None:
+    process = launch("7:12", *OPTIONS, "--lowvram", "a b")
+    await until(lambda: word in str(seen(word)))
+
+    recalled = await recalled_from(broken, word)
+
+    (record,) = recalled.state.instances
+    stat = read_stat(process.pid)
+    assert stat is not None
+    assert ProcessRecord(process.pid, stat.start_time) == record.process
+    assert record.spec == record.launched
+    assert (record.spec.id, record.spec.environment, record.spec.port) == (7, "comm", 3007)
+    assert record.spec.extra_args == ("--lowvram", "a b")
+    assert record.life.generation == 12
+    assert isinstance(record.life.state, Starting)
+    assert broken.read() is None
+    assert broken.path.with_suffix(".broken").read_bytes() == b"{ broken"
+
+
+MARKERS = ["7", "7:1:2", "x:1", "7:x", ":", "7:" + "9" * 5_000, "-1:2", "٣:1"]
+
+
+@pytest.mark.parametrize("marker", MARKERS, ids=lambda marker: marker[:8])
+async def test_a_marker_of_another_form_is_said_and_left_alone(
+    launch: Launch, word: str, broken: StateFile, marker: str
+) -> None:
+    process = launch(marker, *OPTIONS)
+    await until(lambda: seen(word))
+
+    assert (await recalled_from(broken, word)).state == State()
+    assert alive(process.pid)
+
+
+async def test_what_is_no_comfyui_is_said_and_left_alone(
+    launch: Launch, word: str, broken: StateFile, tmp_path: Path
+) -> None:
+    process = launch("7:1", *OPTIONS, cwd=tmp_path)
+    await until(lambda: seen(word))
+
+    assert (await recalled_from(broken, word)).state == State()
+    assert alive(process.pid)
+
+
+@pytest.mark.parametrize("hides", ["environ", "cmdline"])
+async def test_a_process_that_does_not_answer_is_passed_over(
+    launch: Launch,
+    word: str,
+    broken: StateFile,
+    monkeypatch: pytest.MonkeyPatch,
+    hides: str,
+) -> None:
+    """The others are recalled, and nothing but a thread waits for that one."""
+    stuck, well = launch("7:12", *OPTIONS), launch("8:3", *OPTIONS)
+    await until(lambda: len(seen(word)) == 2)
+    answers = threading.Event()
+    looks = {"environ": "read_marker", "cmdline": "read_command"}
+    look = getattr(adoption, looks[hides])
+
+    def hang(pid: int) -> object:
+        if pid == stuck.pid:
+            answers.wait()
+        return look(pid)
+
+    monkeypatch.setattr(adoption, looks[hides], hang)
+    monkeypatch.setattr(census, "PATIENCE", 0.5)
+    recalled = await recalled_from(broken, word)
+    answers.set()
+
+    assert [each.process.pid for each in recalled.state.instances if each.process] == [well.pid]
+    assert alive(stuck.pid)
+
+
+async def test_a_sound_file_is_believed(tmp_path: Path, word: str) -> None:
+    recalled = await recalled_from(StateFile(tmp_path / "state.json"), word)
+
+    assert recalled.state == State()
+    assert not recalled.strays
+
+
+def written(file: StateFile, *records: InstanceRecord) -> StateFile:
+    """A sound file of this life with those records."""
+    state = {"version": 1, **asdict(LIFE), "applied": [], "instances": [*map(dump, records)]}
+    file.write(json.dumps(state).encode())
+    return file
+
+
+def record_of(spec: InstanceSpec, generation: int, pid: int = 1) -> InstanceRecord:
+    running = Running(Run(pid, Moment(0.0, 0.0)), None)
+    life = Life(running, generation, restarts=3)
+    return InstanceRecord(spec, spec, life, ProcessRecord(pid, 1))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["not known", "known by an older generation"])
+async def test_what_a_file_that_is_behind_lacks_is_recognised(
+    launch: Launch,
+    word: str,
+    tmp_path: Path,
+    known: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The daemon before could not write any more."""
+    process = launch("7:12", *OPTIONS)
+    await until(lambda: word in str(seen(word)))
+    spec = InstanceSpec(7, "mine", "comm", 3007, gpu="auto")
+    records = [record_of(spec, 11)] if known else []
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), *records), word)
+    await swept(recalled)
+
+    (record,) = recalled.state.instances
+    assert alive(process.pid)
+    assert record.process is not None
+    assert (record.process.pid, record.life.generation) == (process.pid, 12)
+    assert record.spec.name == ("mine" if known else "instance_7")
+    assert record.spec.gpu == ("auto" if known else None)
+    assert record.life.restarts == (3 if known else 0)
+
+
+async def test_another_command_than_the_known_one_is_believed(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
+    launch("7:12", *OPTIONS, "--lowvram")
+    await until(lambda: word in str(seen(word)))
+    older = record_of(InstanceSpec(7, "mine", "comm", 3001, gpu="auto"), 11)
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), older), word)
+
+    (record,) = recalled.state.instances
+    assert (record.spec.port, record.spec.extra_args) == (3007, ("--lowvram",))
+
+
+async def test_only_strays_are_swept(launch: Launch, word: str, tmp_path: Path) -> None:
+    """What nobody knows at all may be somebody's work: it is said, and lives."""
+    own, old, unknown = launch("1:2"), launch("1:1"), launch("2:1")
+    foreign = launch("1:1", identity=word[::-1])
+    await until(lambda: len(seen(word)) == 3 and seen(word[::-1]))
+    record = record_of(InstanceSpec(1, "one", "comm", 3001), 2, own.pid)
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), record), word)
+    await swept(recalled)
+
+    assert [alive(each.pid) for each in (own, old, unknown, foreign)] == [True, False, True, True]
+
+
+async def test_nothing_is_a_stray_where_the_file_is_broken(
+    launch: Launch, word: str, broken: StateFile
+) -> None:
+    launch("7:12", *OPTIONS)
+    launch("7:11", *OPTIONS)
+    await until(lambda: len(seen(word)) == 2)
+
+    recalled = await recalled_from(broken, word)
+
+    assert [each.life.generation for each in recalled.state.instances] == [12]
+    assert not recalled.strays
+
+
+# ---- whose process a record names
+
+
+def naming(
+    process: subprocess.Popen[bytes], start_time: int | None = None, generation: int = 12
+) -> InstanceRecord:
+    """A record of instance 7 that names that process."""
+    stat = read_stat(process.pid)
+    assert stat is not None
+    record = record_of(InstanceSpec(7, "mine", "comm", 3007), generation, process.pid)
+    started = stat.start_time if start_time is None else start_time
+    return replace(record, process=ProcessRecord(process.pid, started))
+
+
+async def test_a_stranger_whose_start_time_fits_is_nobody(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
+    """Somebody has edited the file."""
+    stranger = launch("7:12", *OPTIONS, identity=word[::-1])
+    await until(lambda: seen(word[::-1]))
+    file = written(StateFile(tmp_path / "state"), naming(stranger))
+
+    recalled = await recalled_from(file, word)
+
+    (record,) = recalled.state.instances
+    assert record.process == ProcessRecord(stranger.pid, 0)
+    assert f"pid {stranger.pid} for instance 7 'mine'" in str(recalled.trouble)
+    assert file.aside.exists()
+
+
+async def test_beside_a_stranger_the_own_process_is_recognised(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
+    stranger, own = launch("7:12", *OPTIONS, identity=word[::-1]), launch("7:12", *OPTIONS)
+    await until(lambda: seen(word) and seen(word[::-1]))
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "s"), naming(stranger)), word)
+
+    (record,) = recalled.state.instances
+    assert record.process is not None
+    assert (record.process.pid, record.spec.name) == (own.pid, "mine")
+
+
+async def test_the_process_of_another_instance_is_a_stranger(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
+    other = launch("8:12", *OPTIONS)
+    await until(lambda: seen(word))
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), naming(other)), word)
+
+    record = next(each for each in recalled.state.instances if each.spec.id == 7)
+    assert record.process == ProcessRecord(other.pid, 0)
+    assert alive(other.pid)
+
+
+@pytest.mark.parametrize("wrong", ["start time", "generation"])
+async def test_a_marker_mends_what_is_wrong_beside_it(
+    launch: Launch, word: str, tmp_path: Path, wrong: str
+) -> None:
+    process = launch("7:12", *OPTIONS)
+    await until(lambda: word in str(seen(word)))
+    sound = naming(process)
+    garbled = naming(process, 1) if wrong == "start time" else naming(process, generation=99)
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), garbled), word)
+
+    (record,) = recalled.state.instances
+    assert (record.process, record.life.generation) == (sound.process, 12)
+    assert alive(process.pid)
+
+
+async def test_a_process_without_variables_is_known_by_its_output(
+    word: str, tmp_path: Path
+) -> None:
+    """`setproctitle` overwrites them."""
+    file = StateFile(tmp_path / "state")
+    fifo = fifo_in(file)(7, 12)
+    os.mkfifo(fifo)
+    output = os.open(fifo, os.O_RDWR)
+    process = subprocess.Popen(  # noqa: ASYNC220 - takes no time
+        [sys.executable, "-c", SLEEP], env={}, stdout=output, start_new_session=True
+    )
+    os.close(output)
+    try:
+        record = naming(process)
+        recalled = await recalled_from(written(file, record), word)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert [each.process for each in recalled.state.instances] == [record.process]
+    assert recalled.trouble is None
+
+
+async def test_one_that_has_ended_is_believed(launch: Launch, word: str, tmp_path: Path) -> None:
+    """A zombie has no variables; how it ended is still to be asked for."""
+    process = launch("7:12", *OPTIONS)
+    await until(lambda: seen(word))
+    record = naming(process)
+    os.kill(process.pid, SIGKILL)
+    await until(lambda: (stat := read_stat(process.pid)) and stat.ended)
+
+    recalled = await recalled_from(written(StateFile(tmp_path / "state"), record), word)
+
+    assert [each.process for each in recalled.state.instances] == [record.process]

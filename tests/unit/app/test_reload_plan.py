@@ -1,0 +1,361 @@
+"""What a reload decides, from the table, what was taken on before, and the file."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
+from comfysup.app.reload.reasons import explained
+from comfysup.config.config_errors import ConfigError
+from comfysup.config.instance_fields import Defaults
+from comfysup.config.instances_file import Entry, InstancesFile
+from comfysup.supervision.spec import InstanceSpec, Policy
+
+MAIN = InstanceSpec(0, "main", "comm", 3001)
+OTHER_PORT = replace(MAIN, port=3005)
+RENAMED = replace(MAIN, name="renamed")
+PATIENT = replace(MAIN, policy=Policy(stop_grace=60))
+DESCRIBED = replace(MAIN, description="the one")
+BY_CALLER = replace(MAIN, extra_args=("--lowvram",))
+
+RUNS = Seen(MAIN, kept=True)
+STOPPED = Seen(MAIN, kept=False)
+
+
+def file_of(
+    *wanted: InstanceSpec,
+    disabled: tuple[InstanceSpec, ...] = (),
+    mistaken: frozenset[int | None] = frozenset(),
+) -> InstancesFile:
+    entries = [Entry(spec, enabled=True, line=1) for spec in wanted]
+    entries += [Entry(spec, enabled=False, line=1) for spec in disabled]
+    mistakes = tuple(ConfigError(f"instances[{number}]", 1, 1, "wrong") for number in mistaken)
+    return InstancesFile(Defaults(), tuple(entries), mistakes=mistakes, mistaken=mistaken)
+
+
+def plan_of(
+    file: InstancesFile, seen: Seen | None = None, before: InstanceSpec | None = None
+) -> Plan:
+    """Plan for a world with one instance at most, whose id is 0."""
+    return make_plan(
+        {0: seen} if seen else {},
+        {0: before} if before else {},
+        file,
+    )
+
+
+# ---- an entry of the file
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "wanted", "step", "spec"),
+    [
+        pytest.param(None, None, MAIN, PlanStep.START, MAIN, id="new: started"),
+        pytest.param(None, STOPPED, MAIN, PlanStep.START, MAIN, id="new, in the table: started"),
+        pytest.param(
+            None,
+            Seen(BY_CALLER, kept=False),
+            MAIN,
+            PlanStep.START,
+            MAIN,
+            id="new, was another: started",
+        ),
+        pytest.param(
+            None, RUNS, MAIN, PlanStep.LEAVE, MAIN, id="new, a caller runs the same: left"
+        ),
+        pytest.param(
+            None,
+            RUNS,
+            RENAMED,
+            PlanStep.UPDATE,
+            RENAMED,
+            id="new, runs under another name: updated",
+        ),
+        pytest.param(
+            None,
+            Seen(BY_CALLER, kept=True),
+            MAIN,
+            PlanStep.RESTART,
+            MAIN,
+            id="new, runs as another",
+        ),
+        pytest.param(MAIN, RUNS, MAIN, PlanStep.LEAVE, MAIN, id="unchanged: left"),
+        pytest.param(
+            MAIN, STOPPED, MAIN, PlanStep.LEAVE, MAIN, id="unchanged, a caller stopped it"
+        ),
+        pytest.param(MAIN, None, MAIN, PlanStep.LEAVE, MAIN, id="unchanged, a caller removed it"),
+        pytest.param(
+            MAIN,
+            Seen(BY_CALLER, kept=True),
+            MAIN,
+            PlanStep.LEAVE,
+            BY_CALLER,
+            id="unchanged, a caller started it otherwise",
+        ),
+        pytest.param(MAIN, RUNS, OTHER_PORT, PlanStep.RESTART, OTHER_PORT, id="another port"),
+        pytest.param(
+            MAIN, STOPPED, OTHER_PORT, PlanStep.START, OTHER_PORT, id="another port, stopped"
+        ),
+        pytest.param(
+            MAIN, None, OTHER_PORT, PlanStep.START, OTHER_PORT, id="another port, removed"
+        ),
+        pytest.param(
+            MAIN,
+            Seen(OTHER_PORT, kept=True),
+            OTHER_PORT,
+            PlanStep.LEAVE,
+            OTHER_PORT,
+            id="another port, which a caller has done already",
+        ),
+        pytest.param(MAIN, RUNS, RENAMED, PlanStep.UPDATE, RENAMED, id="another name"),
+        pytest.param(MAIN, RUNS, PATIENT, PlanStep.UPDATE, PATIENT, id="another policy"),
+        pytest.param(MAIN, RUNS, DESCRIBED, PlanStep.UPDATE, DESCRIBED, id="another description"),
+        pytest.param(MAIN, STOPPED, RENAMED, PlanStep.UPDATE, RENAMED, id="another name, stopped"),
+        pytest.param(MAIN, None, RENAMED, PlanStep.LEAVE, RENAMED, id="another name, removed"),
+        pytest.param(
+            MAIN,
+            Seen(BY_CALLER, kept=True),
+            RENAMED,
+            PlanStep.UPDATE,
+            replace(BY_CALLER, name="renamed"),
+            id="another name, a caller started it otherwise: keeps the caller's arguments",
+        ),
+    ],
+)
+def test_an_enabled_entry(
+    before: InstanceSpec | None,
+    seen: Seen | None,
+    wanted: InstanceSpec,
+    step: PlanStep,
+    spec: InstanceSpec,
+) -> None:
+    plan = plan_of(file_of(wanted), seen, before)
+
+    assert plan.steps == {0: (step, spec)}
+    assert plan.applied == {0: wanted}
+
+
+# ---- what the file does not ask for
+
+
+@pytest.mark.parametrize("seen", [RUNS, STOPPED])
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file_of(), id="gone"),
+        pytest.param(file_of(disabled=(MAIN,)), id="disabled"),
+        pytest.param(file_of(disabled=(OTHER_PORT,)), id="disabled and changed"),
+    ],
+)
+def test_what_the_file_had_and_has_no_longer_is_stopped(file: InstancesFile, seen: Seen) -> None:
+    plan = plan_of(file, seen, before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.STOP, MAIN)}
+    assert plan.applied == {}
+
+
+@pytest.mark.parametrize("file", [file_of(), file_of(disabled=(MAIN,))])
+def test_what_a_caller_started_is_left_alone(file: InstancesFile) -> None:
+    plan = plan_of(file, RUNS)
+
+    assert plan.steps == {0: (PlanStep.LEAVE, MAIN)}
+    assert plan.applied == {}
+
+
+def test_what_a_caller_has_made_its_own_is_left_alone_when_the_file_lets_it_go() -> None:
+    plan = plan_of(file_of(), Seen(BY_CALLER, kept=True), before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.LEAVE, BY_CALLER)}
+    assert plan.applied == {}
+
+
+def test_what_is_gone_from_the_file_and_from_the_table_is_forgotten() -> None:
+    plan = plan_of(file_of(), None, before=MAIN)
+
+    assert plan.steps == {}
+    assert plan.applied == {}
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize("mistaken", [0, None])
+def test_what_the_file_may_still_ask_for_is_left_alone(mistaken: int | None) -> None:
+    file = file_of(mistaken=frozenset({mistaken}))
+
+    plan = plan_of(file, RUNS, before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.LEAVE, MAIN)}
+    assert plan.applied == {0: MAIN}
+    assert list(notes(plan, file, file_of())) == [
+        "instance 0 'main' is left as it is until the mistakes are mended"
+    ]
+
+
+def test_a_mistake_in_another_entry_keeps_nothing() -> None:
+    plan = plan_of(file_of(mistaken=frozenset({7})), RUNS, before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.STOP, MAIN)}
+
+
+def test_an_entry_without_mistakes_that_is_disabled_is_stopped_whatever_else_is_wrong() -> None:
+    file = file_of(disabled=(MAIN,), mistaken=frozenset({None, 7}))
+
+    plan = plan_of(file, RUNS, before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.STOP, MAIN)}
+
+
+def test_a_good_entry_is_followed_whatever_else_is_wrong() -> None:
+    plan = plan_of(file_of(OTHER_PORT, mistaken=frozenset({None})), RUNS, before=MAIN)
+
+    assert plan.steps == {0: (PlanStep.RESTART, OTHER_PORT)}
+
+
+# ---- why
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "file", "reason"),
+    [
+        (None, None, file_of(MAIN), "new in instances.json"),
+        (None, STOPPED, file_of(MAIN), "new in instances.json; it does not run"),
+        (
+            None,
+            Seen(BY_CALLER, kept=True),
+            file_of(OTHER_PORT),
+            (
+                "a caller started it with other settings than instances.json: "
+                "port 3001 → 3005, extra_args --lowvram → none"
+            ),
+        ),
+        (MAIN, RUNS, file_of(OTHER_PORT), "its entry has changed: port 3001 → 3005"),
+        (
+            MAIN,
+            RUNS,
+            file_of(replace(PATIENT, env=(("KEY", "secret"),))),
+            "its entry has changed: env (KEY), stop_grace 10 → 60",
+        ),
+        (
+            MAIN,
+            RUNS,
+            file_of(RENAMED),
+            "its entry differs: name main → renamed; no restart needed",
+        ),
+        (MAIN, RUNS, file_of(), "not in instances.json any more"),
+        (MAIN, RUNS, file_of(disabled=(MAIN,)), "disabled in instances.json"),
+        (MAIN, RUNS, file_of(MAIN), "unchanged"),
+        (MAIN, STOPPED, file_of(MAIN), "its entry is unchanged; a caller stopped it, or it failed"),
+        (MAIN, None, file_of(MAIN), "a caller removed it; its entry asks for no new start"),
+        (None, RUNS, file_of(MAIN), "a caller started it as instances.json has it"),
+        (None, RUNS, file_of(), "a caller started it; instances.json does not name it"),
+        (None, RUNS, file_of(disabled=(MAIN,)), "a caller started it; its entry is disabled"),
+        (
+            MAIN,
+            RUNS,
+            file_of(mistaken=frozenset({0})),
+            "its entry may be one of those with mistakes",
+        ),
+        (
+            MAIN,
+            Seen(BY_CALLER, kept=True),
+            file_of(MAIN),
+            "its entry is unchanged; a caller started it with other settings",
+        ),
+    ],
+)
+def test_a_plan_says_why(
+    before: InstanceSpec | None, seen: Seen | None, file: InstancesFile, reason: str
+) -> None:
+    table = {0: seen} if seen else {}
+    applied = {0: before} if before else {}
+
+    (planned,) = explained(make_plan(table, applied, file), table, applied, file)
+
+    assert planned.reason == reason
+
+
+# ---- what holds for all of them
+
+
+SPECS = st.builds(
+    InstanceSpec,
+    id=st.integers(0, 3),
+    name=st.sampled_from("ab"),
+    environment=st.just("comm"),
+    port=st.sampled_from((3001, 3002)),
+)
+BY_ID = st.dictionaries(st.integers(0, 3), SPECS).map(
+    lambda specs: {number: replace(spec, id=number) for number, spec in specs.items()}
+)
+TABLES = st.tuples(BY_ID, st.sets(st.integers(0, 3))).map(
+    lambda drawn: {number: Seen(spec, kept=number in drawn[1]) for number, spec in drawn[0].items()}
+)
+FILES = st.builds(
+    lambda specs, off, mistaken: file_of(
+        *(spec for number, spec in specs.items() if number not in {*off, *mistaken}),
+        disabled=tuple(s for n, s in specs.items() if n in off and n not in mistaken),
+        mistaken=frozenset(mistaken),
+    ),
+    BY_ID,
+    st.sets(st.integers(0, 3)),
+    st.sets(st.none() | st.integers(0, 3)),
+)
+
+
+def carried_out(table: Mapping[int, Seen], plan: Plan) -> dict[int, Seen]:
+    """Return the table as it is once everything has gone well."""
+    after = dict(table)
+    for number, (step, spec) in plan.steps.items():
+        match step:
+            case PlanStep.START | PlanStep.RESTART:
+                after[number] = Seen(spec, kept=True)
+            case PlanStep.UPDATE:
+                after[number] = Seen(spec, kept=table[number].kept)
+            case PlanStep.STOP:
+                del after[number]
+            case PlanStep.LEAVE:
+                pass
+    return after
+
+
+@given(table=TABLES, applied=BY_ID, file=FILES)
+def test_the_same_file_twice_changes_nothing(
+    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
+) -> None:
+    first = make_plan(table, applied, file)
+
+    second = make_plan(carried_out(table, first), first.applied, file)
+
+    assert second.of(PlanStep.START, PlanStep.RESTART, PlanStep.UPDATE, PlanStep.STOP) == ()
+    assert second.applied == first.applied
+
+
+@given(table=TABLES, applied=BY_ID, file=FILES)
+def test_nothing_is_stopped_or_restarted_that_no_good_entry_and_no_earlier_file_names(
+    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
+) -> None:
+    plan = make_plan(table, applied, file)
+
+    named = {entry.spec.id for entry in file.entries}
+    assert {spec.id for spec in plan.of(PlanStep.STOP)} <= applied.keys()
+    assert {spec.id for spec in plan.of(PlanStep.RESTART, PlanStep.UPDATE)} <= named
+    assert all(table[spec.id].kept for spec in plan.of(PlanStep.RESTART))
+
+
+@given(table=TABLES, applied=BY_ID, file=FILES)
+def test_a_mistaken_entry_changes_nothing_about_its_instance(
+    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
+) -> None:
+    plan = make_plan(table, applied, file)
+
+    touched = {
+        spec.id
+        for spec in plan.of(PlanStep.START, PlanStep.RESTART, PlanStep.UPDATE, PlanStep.STOP)
+    }
+    assert touched.isdisjoint(file.mistaken)
+    if None in file.mistaken:
+        assert touched <= {entry.spec.id for entry in file.entries}

@@ -1,0 +1,98 @@
+"""A restart in place is checked in a child; whatever that does, an answer comes."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from comfysup.app.restart_check import RestartCheck, findings
+from tests.scenarios.waiting import until
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {
+        "COMFYSUP_RUN_DIR": str(tmp_path / "run"),
+        "COMFYSUP_INSTANCES_FILE": str(tmp_path / "instances.json"),
+    }
+
+
+def test_where_all_is_well_nothing_is_found(environ: dict[str, str]) -> None:
+    assert findings(environ) == []
+
+
+def test_everything_that_is_wrong_is_found_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "instances.json").write_text("{")
+    (tmp_path / "run").write_text("")
+    environ.update(COMFYSUP_TOKEN_FILE="/none", COMFYSUP_LOG_KEEP="x")
+
+    found = findings(environ)
+
+    assert [each.split()[0] for each in found] == [
+        "COMFYSUP_LOG_KEEP",
+        "COMFYSUP_TOKEN_FILE",
+        f"{tmp_path}/instances.json:",
+        "cannot",
+    ]
+
+
+CHILDREN = {
+    'print(\'{"findings": ["one"]}\')': ["one"],
+    "print('noise'); print('{\"findings\": []}')": [],
+    "import nosuch": [
+        "the new program does not run: ModuleNotFoundError: No module named 'nosuch'"
+    ],
+    "print('[]')": ["the new program does not run: no reason given"],
+    "import os; os.kill(os.getpid(), 9)": ["the new program does not run: no reason given"],
+}
+
+
+@pytest.mark.parametrize(("code", "expected"), CHILDREN.items())
+async def test_what_the_child_says_counts(
+    monkeypatch: pytest.MonkeyPatch, code: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr("comfysup.app.restart_check.command", lambda: [sys.executable, "-c", code])
+
+    assert await RestartCheck().run(os.environ) == expected
+
+
+async def test_an_interpreter_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comfysup.app.restart_check.command", lambda: ["/none/python"])
+
+    found = await RestartCheck().run(os.environ)
+
+    assert found == ["cannot run /none/python: No such file or directory"]
+
+
+async def test_a_child_that_does_not_end_is_killed_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("comfysup.app.restart_check.command", lambda: ["sleep", "3600"])
+    monkeypatch.setattr("comfysup.app.restart_check.PATIENCE", 0.05)
+
+    assert await RestartCheck().run(os.environ) == ["sleep 3600 has not answered for 0.05 s"]
+
+
+async def test_one_that_is_called_off_leaves_no_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 3600"
+    monkeypatch.setattr("comfysup.app.restart_check.command", lambda: ["sh", "-c", script])
+    task = asyncio.create_task(RestartCheck().run(os.environ))
+    await until(pid.exists)
+
+    task.cancel()
+    await asyncio.wait([task])
+
+    await until(lambda: not alive(int(pid.read_text())))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""The backlog of an instance, and the threads that write it down."""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from comfysup.comfyui.queue import backlog_store as module
+from comfysup.comfyui.queue.backlog import Backlog
+from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
+from comfysup.comfyui.queue.prompts import Prompt
+from comfysup.linux.rundir.state_file import StateFile
+from tests.scenarios.waiting import bounded, until
+from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.server import QueueServer
+
+T = TypeVar("T")
+
+
+async def test_a_backlog_is_not_kept_before_a_thread_has_written_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not on disk must not be taken out of a queue."""
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    answers = False
+    written: list[object] = []
+
+    async def in_thread(work: Callable[[], T]) -> T:
+        if not answers:
+            raise OSError(errno.ETIMEDOUT, "run directory has not answered for 3 s")
+        result = work()
+        written.append(result)
+        return result
+
+    def ignore(*_news: object) -> None:
+        pass
+
+    ledger = BacklogStore(
+        StateFile(tmp_path / "0.json"),
+        "life",
+        BacklogThreads(in_thread, asyncio.to_thread),
+        ignore,
+        ignore,
+    )
+    ledger.belong_to(42)
+    async with bounded():
+        assert not await ledger.kept()
+
+        answers = True
+        while not await ledger.kept():
+            pass
+
+    assert written == [True]
+
+
+async def test_a_file_that_does_not_answer_yet_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.01)
+    silent = iter(range(3))
+
+    async def in_thread(work: Callable[[], T]) -> T:
+        if next(silent, None) is not None:
+            raise OSError(errno.ETIMEDOUT, "run directory has not answered for 3 s")
+        return work()
+
+    def new(threads: BacklogThreads) -> BacklogStore:
+        file = StateFile(tmp_path / "0.json")
+        return BacklogStore(file, "life", threads, lambda *_: None, lambda *_: None)
+
+    before = new(BacklogThreads(asyncio.to_thread, asyncio.to_thread))
+    before.update(Backlog(42, owed=(Prompt(1.0, "a", None),)))
+    async with bounded():
+        assert await before.kept()
+
+    after = new(BacklogThreads(in_thread, asyncio.to_thread))
+    await after.load(time.monotonic() + 3600)
+
+    assert [each.id for each in after.backlog.owed] == ["a"]
+    assert not StateFile(tmp_path / "0.json").aside.exists()
+
+
+async def test_a_file_that_somebody_removed_is_written_anew(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    server.add("waits")
+    desk.watch(server.url)
+    await until(lambda: desk.waiting == ["waits"])
+    assert await desk.ledger.kept()
+    written = desk.path.read_bytes()
+
+    desk.ledger.mend()
+    assert await desk.ledger.kept()
+    desk.path.unlink()
+    desk.ledger.mend()
+
+    assert await desk.ledger.kept()
+    assert desk.path.read_bytes() == written
+
+
+async def test_no_file_is_made_of_a_queue_of_which_nothing_needs_to_be_known(desk: Desk) -> None:
+    desk.ledger.mend()
+
+    assert await desk.ledger.kept()
+    assert not desk.path.exists()

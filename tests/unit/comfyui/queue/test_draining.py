@@ -1,0 +1,117 @@
+"""Taking out what waits until nothing runs: scenario 39."""
+
+import asyncio
+
+from comfysup.comfyui.queue import backlog_file
+from comfysup.supervision.spec import Rescue
+from tests.scenarios.waiting import until
+from tests.unit.comfyui.queue.conftest import LIFE, Desk, Serve
+from tests.unit.comfyui.queue.server import HastyServer, QueueServer
+
+
+def drained(desk: Desk) -> list[str]:
+    return [each.id for each in desk.ledger.backlog.drained]
+
+
+async def test_the_running_one_finishes_and_the_others_are_kept_for_the_next_process(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    server.add("a", "b", "c")
+    server.take()
+    watcher = desk.watch(server.url)
+    await until(lambda: desk.waiting == ["b", "c"])
+
+    draining = asyncio.create_task(watcher.drain())
+    await until(lambda: not server.waiting)
+    assert drained(desk) == ["b", "c"]
+    assert not draining.done()
+    server.add("late")
+    await server.tell()
+    await until(lambda: not server.waiting)
+    assert not draining.done()
+    server.finish()
+    await server.tell()
+
+    await draining
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    assert desk.owed == ["b", "c", "late"]
+
+
+async def test_what_is_taken_out_is_on_disk_before(desk: Desk, serve: Serve[QueueServer]) -> None:
+    server = await serve(QueueServer())
+    server.add("a", "b")
+    server.take()
+    watcher = desk.watch(server.url)
+    draining = asyncio.create_task(watcher.drain())
+    await until(lambda: not server.waiting)
+
+    kept = backlog_file.load(desk.path.read_bytes(), LIFE)
+    draining.cancel()
+
+    assert kept is not None
+    assert [each.id for each in kept.drained] == ["b"]
+
+
+async def test_what_ran_before_it_could_be_taken_out_does_not_run_again(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(HastyServer())
+    server.add("quick", "slow")
+    watcher = desk.watch(server.url)
+
+    await watcher.drain()
+
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    assert desk.owed == ["slow"]
+
+
+async def test_an_idle_process_is_drained_at_once(desk: Desk, serve: Serve[QueueServer]) -> None:
+    server = await serve(QueueServer())
+    watcher = desk.watch(server.url)
+
+    await watcher.drain()
+
+
+async def test_what_is_still_owed_is_not_handed_in_to_be_taken_out(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    server.add("a")
+    desk.watch(server.url)
+    await until(lambda: desk.waiting == ["a"])
+    await desk.leave()
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    server.waiting.clear()
+
+    await desk.watch(server.url).drain()
+
+    assert desk.owed == ["a"]
+    assert not server.posts
+
+
+async def test_what_cannot_be_written_down_is_not_taken_out(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    server.add("runs", "waits")
+    server.take()
+    watcher = desk.watch(server.url)
+    await until(lambda: desk.waiting == ["waits"])
+    await desk.ledger.kept()
+    draft = desk.path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    draft.mkdir()
+
+    draining = asyncio.create_task(watcher.drain())
+    await until(lambda: drained(desk) == ["waits"])
+    assert not await desk.ledger.kept()
+    assert server.ids == ["waits"]
+    draft.rmdir()
+    await until(lambda: not server.waiting)
+
+    draining.cancel()
+    await desk.ledger.kept()
+    kept = backlog_file.load(desk.path.read_bytes(), LIFE)
+    assert kept is not None
+    assert [each.id for each in kept.drained] == ["waits"]

@@ -1,0 +1,357 @@
+"""What follows for a queue from what happens to its instance."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from comfysup.comfyui import worker
+from comfysup.comfyui.probe import new_session
+from comfysup.comfyui.queue import watcher as queue
+from comfysup.comfyui.queue.backlog_store import PromptNews, Storage
+from comfysup.comfyui.queue.client import QueueApi
+from comfysup.comfyui.queue.manager import QueueManager
+from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
+from comfysup.comfyui.worker import Look
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.supervision import tasks
+from comfysup.supervision.events import Blame, LifecycleEvent
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import (
+    Exit,
+    Launching,
+    Life,
+    Moment,
+    Recover,
+    Run,
+    Running,
+    Starting,
+    State,
+    Sweeping,
+)
+from comfysup.supervision.protocols import Finding, LastPrompts
+from comfysup.supervision.spec import InstanceSpec, Rescue
+from tests.scenarios.waiting import until, until_async
+from tests.unit.comfyui.queue.conftest import THREADS, Serve
+from tests.unit.comfyui.queue.server import HangingServer, QueueServer
+from tests.unit.supervision.fakes import FakeProber
+from tests.unit.supervision.stage import Stage
+
+RUN = Run(42, Moment(0.0, 0.0))
+STOP = Exit(0.0, "stopped", "it was asked to stop", expected=True)
+CRASH = Exit(0.0, "signal", "it was killed", signal="SIGKILL")
+
+
+@pytest.fixture
+def living() -> set[int]:
+    """The threads of the process that is watched; 7 is its worker."""
+    return {42, 7}
+
+
+@pytest.fixture
+def news() -> list[PromptNews]:
+    return []
+
+
+@dataclass
+class Written:
+    """What processes wrote, and how much of it there was at each mark."""
+
+    lines: list[str] = field(default_factory=list)
+
+    async def mark(self) -> str:
+        return str(len(self.lines))
+
+    async def lines_with(self, text: bytes, since: str) -> list[str]:
+        return [line for line in self.lines[int(since) :] if text.decode() in line]
+
+
+@pytest.fixture
+def output() -> Written:
+    return Written(["Prompt executed in 0.01 seconds"])
+
+
+MakeQueues = Callable[[], QueueManager]
+
+
+@pytest.fixture
+async def make_queues(
+    tmp_path: Path,
+    news: list[PromptNews],
+    serve: Serve[QueueServer],
+    living: set[int],
+    output: Written,
+) -> AsyncIterator[MakeQueues]:
+    """Makes those of one daemon after the other; closed before the servers that they watch."""
+    made: list[QueueManager] = []
+
+    async def look() -> Look:
+        return Look(frozenset(living), worked=False)
+
+    async with new_session() as session:
+
+        def make() -> QueueManager:
+            one = QueueManager(
+                lambda url: QueueApi(session, url, asyncio.to_thread),
+                Storage(lambda number: StateFile(tmp_path / f"{number}.json"), "this life"),
+                THREADS,
+                lambda _instance, told: news.append(told),
+                lambda: None,
+                lambda _pid: look,
+                lambda _number: output,
+            )
+            made.append(one)
+            return one
+
+        yield make
+        for each in made:
+            await each.close()
+
+
+@pytest.fixture
+def queues(make_queues: MakeQueues) -> QueueManager:
+    return make_queues()
+
+
+async def attended(queues: QueueManager, serve: Serve[QueueServer]) -> tuple[Instance, QueueServer]:
+    """An instance whose process is working on `runs`, and its server."""
+    server = await serve(QueueServer())
+    server.add("runs")
+    server.take()
+    port = int(server.url.rpartition(":")[2])
+    instance = Instance(InstanceSpec(0, "main", "comm", port), Stage().world)
+    await ready(queues, instance)
+    return instance, server
+
+
+async def ready(queues: QueueManager, instance: Instance) -> None:
+    await queues.rescue(instance.spec, RUN.pid)
+    instance.life = Life(Running(RUN, None))
+    queues.observe(instance, LifecycleEvent.READY)
+    await until(lambda: (facts := queues.facts(0)) and facts.running_prompts)
+
+
+def fall_silent(queues: QueueManager, instance: Instance) -> None:
+    instance.life = Life(Starting(RUN, 1e9))
+    queues.observe(instance, LifecycleEvent.STARTING)
+
+
+def stop(queues: QueueManager, instance: Instance) -> None:
+    instance.life = replace(instance.life, last_exit=STOP)
+    queues.observe(instance, LifecycleEvent.EXITED)
+
+
+def crash(queues: QueueManager, instance: Instance) -> None:
+    instance.life = replace(instance.life, last_exit=CRASH)
+    queues.observe(instance, LifecycleEvent.EXITED)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_crash_is_a_strike_also_when_its_silence_was_seen_first(
+    queues: QueueManager,
+    serve: Serve[QueueServer],
+    news: list[PromptNews],
+    silent: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    instance, _ = await attended(queues, serve)
+
+    for number in range(2):
+        if number:
+            await ready(queues, instance)
+        if silent:
+            fall_silent(queues, instance)
+        crash(queues, instance)
+
+    assert [(each.prompt_id, each.reason) for each in news] == [("runs", "crashed_twice")]
+
+
+@pytest.mark.parametrize("state", [Sweeping(RUN, 0.0, Recover(was_stable=False)), Launching()])
+async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
+    make_queues: MakeQueues,
+    serve: Serve[QueueServer],
+    news: list[PromptNews],
+    tmp_path: Path,
+    state: State,
+) -> None:
+    """The state file tells of the end already, since that is written before anything else."""
+    queues, file = make_queues(), tmp_path / "0.json"
+    instance, _ = await attended(queues, serve)
+    for struck in ("[]", '["runs"]'):
+        words = ('"running":[{', f'"struck":{struck}')
+        await until(lambda: file.exists() and all(word in file.read_text() for word in words))  # noqa: B023
+        before = file.read_bytes()
+        await queues.close()
+        file.write_bytes(before)
+        end = replace(CRASH, prompts=("runs",))
+        instance.life = replace(instance.life, state=state, last_exit=end)
+
+        queues = make_queues()
+        await queues.load([0])
+        queues.restored([instance])
+        if not news:
+            await ready(queues, instance)
+
+    assert [(each.prompt_id, each.reason) for each in news] == [("runs", "crashed_twice")]
+
+
+async def test_what_a_process_had_before_it_executed_itself_anew_is_handed_in(
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews]
+) -> None:
+    instance, server = await attended(queues, serve)
+    for _ in range(3):
+        fall_silent(queues, instance)
+        server.running.clear()
+        await queues.rescue(instance.spec, RUN.pid)
+        server.take()
+        await until(lambda: (facts := queues.facts(0)) and facts.running_prompts)
+
+    assert {str(each.notice) for each in news} == {"prompt.rescued"}
+    assert len(server.posts) == 3
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_that_meets_the_end_of_a_rescue_is_not_lost(
+    queues: QueueManager, serve: Serve[QueueServer], turns: int
+) -> None:
+    """A monitor whose cancellation is lost would watch a process that is gone."""
+    instance, _ = await attended(queues, serve)
+    rescued = asyncio.Event()
+    queues._attend = lambda *_: SimpleNamespace(rescued=rescued)  # type: ignore[assignment,method-assign]
+
+    async def monitor() -> None:
+        await queues.rescue(instance.spec, RUN.pid)
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(monitor())
+    await asyncio.sleep(0)
+    rescued.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=20)
+
+    assert task.cancelled()
+
+
+async def test_one_whose_worker_thread_is_gone_while_a_prompt_runs_is_found_dead(
+    queues: QueueManager,
+    serve: Serve[QueueServer],
+    living: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await attended(queues, serve)
+    monkeypatch.setattr(worker, "IDLE", 0.0)
+    monkeypatch.setattr(worker, "STALLED", 0.0)
+    assert not await queues.worker_has_died(0)
+
+    living.discard(7)
+
+    assert await queues.worker_has_died(0)
+
+
+async def test_one_that_answers_with_a_dead_worker_is_probed_as_such(
+    queues: QueueManager,
+    serve: Serve[QueueServer],
+    living: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instance, _ = await attended(queues, serve)
+    monkeypatch.setattr(worker, "IDLE", 0.0)
+    monkeypatch.setattr(worker, "STALLED", 0.0)
+    probe = RescuingProber(FakeProber(), queues).probe(instance.spec, RUN.pid)
+    assert await probe.ask(1.0) is Finding.ANSWERED
+
+    living.discard(7)
+
+    await until_async(lambda: finds_it_dead(probe))
+
+
+async def finds_it_dead(probe: RescuingProbe) -> bool:
+    return await probe.ask(1.0) is Finding.WORKER_DEAD
+
+
+async def test_a_prompt_that_only_the_output_tells_of_is_reported(
+    queues: QueueManager,
+    serve: Serve[QueueServer],
+    news: list[PromptNews],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It held the GIL from its first moment on, so that nothing else could tell of it."""
+    instance, _ = await attended(queues, serve)
+    await until(lambda: queues.facts(0))
+    monkeypatch.setattr(queue, "UNSURE_AFTER", 0.0)
+    queues.probed(0, answered=False)
+
+    await queues.last_prompts(0, ["got prompt", "\x1b[32m[INFO]\x1b[0m got prompt", "bye"])
+    crash(queues, instance)
+
+    assert [(each.reason, each.prompt_id, each.count) for each in news] == [("unseen", None, 1)]
+
+
+async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews], output: Written
+) -> None:
+    """The next one held the GIL before the end of it was told."""
+    instance, server = await attended(queues, serve)
+    server.add("hangs")
+    await server.tell()
+    await until(lambda: (facts := queues.facts(0)) and facts.pending)
+    await until(lambda: queues._ledger(0).backlog.running[0].mark)
+    output.lines += ["got prompt", "Prompt executed in 1.00 seconds"]
+    queues.choose(0, Rescue.WAITING, at_end=True)
+
+    last = await queues.last_prompts(0, [])
+    stop(queues, instance)
+
+    assert last == LastPrompts(("hangs",), Blame.CERTAIN)
+    assert [(each.reason, each.prompt_id) for each in news] == [("unwanted", "hangs")]
+    assert not queues._ledger(0).backlog.owed
+
+
+async def test_a_prompt_that_hangs_before_its_hand_in_is_answered_can_be_dropped(
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews], output: Written
+) -> None:
+    instance, server = await attended(queues, serve)
+    server.add("hangs", "waits")
+    server.finish()
+    await server.tell()
+    await until(lambda: (facts := queues.facts(0)) and facts.pending == 2)
+    stop(queues, instance)
+    hanging = await serve(HangingServer())
+    port = int(hanging.url.rpartition(":")[2])
+    instance.spec = replace(instance.spec, port=port)
+    rescue = asyncio.create_task(queues.rescue(instance.spec, 43))
+    await until(lambda: hanging.posts)
+
+    await until(lambda: queues.facts(0) is None)
+    queues.observe(instance, LifecycleEvent.STOPPING)
+    await queues.last_prompts(0, [])
+    stop(queues, instance)
+    queues.choose(0, Rescue.WAITING, at_end=False)
+
+    assert [(each.reason, each.prompt_id) for each in news] == [("unwanted", "hangs")]
+    assert [each.id for each in queues._ledger(0).backlog.owed] == ["waits"]
+    rescue.cancel()
+
+
+async def test_a_queue_is_unknown_from_a_defect_until_it_is_watched_again(
+    queues: QueueManager, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, server = await attended(queues, serve)
+
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(tasks, "AGAIN", 0.01)
+    with capture_logs() as logged, monkeypatch.context() as broken:
+        broken.setattr(queue.QueueWatcher, "_update", break_down)
+        await server.tell()
+        await until(lambda: queues.facts(0) is None)
+        await until(lambda: logged)
+
+    assert {"loop.broke"} == {each["event"] for each in logged}
+    await until(lambda: queues.facts(0) is not None)

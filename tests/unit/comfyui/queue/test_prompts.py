@@ -1,0 +1,132 @@
+"""What the answer of /queue is read as."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from comfysup.comfyui.queue.prompts import Prompt, hand_in_body, holds_secret, parse_queue
+
+GRAPH = {"1": {"class_type": "X", "inputs": {"seconds": 1}}}
+
+
+def entry(number: float, prompt_id: str, **extra: object) -> list[Any]:
+    return [number, prompt_id, GRAPH, {"client_id": "c", **extra}, ["1"]]
+
+
+def answer(running: list[Any], pending: list[Any]) -> bytes:
+    return json.dumps({"queue_running": running, "queue_pending": pending}).encode()
+
+
+def test_what_waits_is_in_the_order_of_execution_and_not_in_that_of_the_heap() -> None:
+    numbers = [-14, 0.0, 7.5, 13, 7.5, 12, 17]
+    heap = [entry(number, f"p{place}") for place, number in enumerate(numbers)]
+
+    queue = parse_queue(answer([entry(1, "r")], heap), {})
+
+    assert [each.id for each in queue.running] == ["r"]
+    assert [each.id for each in queue.waiting] == ["p0", "p1", "p2", "p4", "p5", "p3", "p6"]
+
+
+def test_a_prompt_is_handed_in_as_it_was_but_without_its_number() -> None:
+    queue = parse_queue(answer([], [entry(7.5, "a", extra_pnginfo={"workflow": {}})]), {})
+
+    assert hand_in_body(queue.waiting[0]) == {
+        "prompt": GRAPH,
+        "prompt_id": "a",
+        "extra_data": {"client_id": "c", "extra_pnginfo": {"workflow": {}}},
+        "client_id": "c",
+        "partial_execution_targets": ["1"],
+    }
+
+
+def test_an_entry_of_a_newer_version_may_have_more_items() -> None:
+    queue = parse_queue(answer([], [[*entry(0, "a"), {"sensitive": 1}]]), {})
+
+    assert "sensitive" not in hand_in_body(queue.waiting[0])
+
+
+def test_a_known_prompt_is_not_read_again() -> None:
+    known = Prompt(1, "a", b"kept")
+    lost = Prompt(2, "b", None)
+
+    body = answer([], [entry(1, "a"), entry(2, "b"), entry(3, "c")])
+    queue = parse_queue(body, {each.key: each for each in (known, lost)})
+
+    assert known is queue.waiting[0]
+    assert all(each.content for each in queue.waiting)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"exec_info": {}}', "it has no queue_running"),
+        (b'{"queue_running": []}', "it has no queue_pending"),
+        (b'{"queue_running": [', "it ends too early"),
+        (b'{"queue_running": [[1', "Expecting ',' delimiter"),
+        (b'{"queue_running": [1]}', "an entry has another form"),
+        (b'{"queue_running": [[]]}', "an entry has another form"),
+        (b'{"queue_running": [{}]}', "an entry has another form"),
+        (b'{"queue_running": [[1, [], {}, {}, []]]}', "an entry has another form"),
+        (b"<html>", "no { at 0"),
+        (b"\xff", "it is no UTF-8"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_told_in_words(body: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"GET /queue answers no queue: {reason}")):
+        parse_queue(body, {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"queue_running": [], "queue_pending": [1]}',
+        b'{"queue_running": [], "queue_pending": 3}',
+        b'{"queue_running": [], "queue_pending": [[1, "a", {}]]}',
+        b'{"queue_running": [], "queue_pending": [["x", "a", {}, {}, []]]}',
+        b'{"queue_running": [], "queue_pending": [[1, 2',
+        b'{"queue_running": [] "queue_pending": []}',
+        b'{"queue_running": [], "queue_pending": ' + b"[" * 100_000,
+    ],
+)
+def test_what_is_no_answer_of_comfyui_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_queue(body, {})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"api_key_comfy_org": "x"},
+        {"auth_token_comfy_org": "x"},
+        {"apiKey": "x"},
+        {"extra_pnginfo": {"workflow": {"nodes": [{"hf_token": "x"}]}}},
+        {"headers": {"Authorization": "x"}},
+        {"widgets_values": [1, "sk-abcdefghijklmnopqrst"]},
+        {"widgets_values": ["hf_abcdefghijklmnopqrstuv"]},
+    ],
+)
+def test_what_looks_like_a_key_is_a_secret(value: object) -> None:
+    assert holds_secret(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"client_id": "0123456789abcdef0123456789abcdef"},
+        {"api_key": ""},
+        {"max_tokens": 77},
+        {"token_normalization": "none"},
+        {"keyframe": "x", "monkey": "y"},
+        {"text": "a portrait, sk-like, token"},
+        [None, True, 1.5],
+    ],
+)
+def test_what_does_not_is_none(value: object) -> None:
+    assert not holds_secret(value)

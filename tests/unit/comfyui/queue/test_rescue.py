@@ -1,0 +1,284 @@
+"""What the next process is given of the last one's queue: scenario 40."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import aiohttp
+import pytest
+
+from comfysup.comfyui.queue import client as queue_api
+from comfysup.comfyui.queue.backlog_store import PromptNotice
+from comfysup.comfyui.queue.client import _read
+from comfysup.comfyui.queue.given_up import REMOVED, TOLD_SINGLY
+from comfysup.comfyui.queue.prompts import Prompt, parse_queue
+from comfysup.supervision import tasks
+from comfysup.supervision.spec import Rescue
+from tests.scenarios.waiting import until
+from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.server import GRAPH, AbsentMindedServer, QueueServer, RefusingServer
+
+
+async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = False) -> None:
+    """Lets a process end with these waiting."""
+    before = await serve(QueueServer())
+    before.add(*ids)
+    desk.watch(before.url)
+    await until(lambda: desk.waiting == list(ids))
+    await desk.leave()
+    await before.close()
+    desk.ledger.lost(Rescue.ALL, crashed=crashed)
+
+
+def told(desk: Desk, notice: PromptNotice) -> list[str]:
+    return [str(each.prompt_id) for each in desk.news if each.notice is notice]
+
+
+async def test_what_waited_is_handed_in_again_in_order(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    await owe(desk, serve, "a", "b", "c")
+    server = await serve(QueueServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["a", "b", "c"]
+    assert server.posts[0] == {
+        "prompt": GRAPH,
+        "prompt_id": "a",
+        "extra_data": {"client_id": "c"},
+        "client_id": "c",
+        "partial_execution_targets": ["1"],
+    }
+    assert told(desk, PromptNotice.RESCUED) == ["a", "b", "c"]
+    await until(lambda: desk.waiting == ["a", "b", "c"])
+
+
+async def test_what_the_process_has_or_had_is_not_handed_in(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    await owe(desk, serve, "runs", "waits", "done", "owed")
+    server = await serve(QueueServer())
+    server.add("done", "runs", "waits")
+    server.take()
+    server.finish()
+    server.take()
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["owed"]
+    assert not told(desk, PromptNotice.GIVEN_UP)
+
+
+async def test_what_is_refused_is_given_up_and_said_to_be(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    await owe(desk, serve, "a", "bad", "b")
+    server = await serve(RefusingServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
+    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    assert (given_up.prompt_id, given_up.reason) == ("bad", "refused")
+    assert "Cannot execute: Node ID '#1'" in str(given_up.message)
+    assert not desk.owed
+
+
+async def test_what_was_taken_without_an_answer_is_not_handed_in_twice(
+    desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_api, "PATIENCE", 0.2)
+    await owe(desk, serve, "a", "b")
+    server = await serve(AbsentMindedServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert server.ids == ["a", "b"]
+    assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
+
+
+async def test_a_process_that_dies_meanwhile_leaves_the_rest_owed(
+    desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_api, "PATIENCE", 0.2)
+    await owe(desk, serve, "a", "b", "c")
+    dying = AbsentMindedServer()
+    await serve(dying)
+    desk.watch(dying.url)
+    await until(lambda: dying.posts)
+    await desk.leave()
+    await dying.close()
+    desk.ledger.lost(Rescue.ALL, crashed=True)
+
+    server = await serve(QueueServer())
+    await desk.watch(server.url).rescued.wait()
+
+    assert server.ids == ["a", "b", "c"]
+
+
+async def test_nothing_is_handed_in_under_a_policy_of_none(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    before = await serve(QueueServer())
+    before.add("a")
+    desk.watch(before.url)
+    await until(lambda: desk.waiting == ["a"])
+    desk.ledger.lost(Rescue.NONE, crashed=True)
+    await desk.leave()
+
+    server = await serve(QueueServer())
+    await desk.watch(server.url).rescued.wait()
+
+    assert not server.posts
+    assert told(desk, PromptNotice.GIVEN_UP) == ["a"]
+
+
+async def test_the_next_daemon_hands_in_what_the_last_one_owed(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    await owe(desk, serve, "a", "b")
+    await desk.ledger.kept()
+    desk.ledger = desk.new_ledger()
+    await desk.ledger.load()
+    server = await serve(QueueServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert server.ids == ["a", "b"]
+
+
+async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer]) -> None:
+    strange = ["..", "a/b", "ü?#%", "", "half a pair: \ud83d"]
+    for number, each in enumerate(strange):
+        content = json.dumps([number, each, GRAPH, {}, ["1"]]).encode()
+        prompt = Prompt(number, each, content)
+        desk.ledger.update(desk.ledger.backlog.handed_in(prompt, number))
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    server = await serve(QueueServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert strange == [each["prompt_id"] for each in server.posts]
+
+
+async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    """The daemon died while it handed in; the next one goes on with the same process."""
+    key = {"api_key_comfy_org": "hush"}
+    before = await serve(QueueServer())
+    before.add("a")
+    before.add("keyed", extra_data=key)
+    before.add("b")
+    desk.watch(before.url)
+    await until(lambda: desk.waiting == ["a", "keyed", "b"])
+    await desk.leave()
+    await before.close()
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    await desk.ledger.kept()
+    desk.ledger = desk.new_ledger()
+    await desk.ledger.load()
+    server = await serve(QueueServer())
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
+    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    assert (given_up.prompt_id, given_up.reason) == ("keyed", "held_keys")
+
+
+@pytest.mark.parametrize("kind", ["API_KEY_COMFY_ORG", ["AUTH_TOKEN_COMFY_ORG"]])
+async def test_one_whose_keys_were_never_shown_is_given_up(
+    desk: Desk, serve: Serve[QueueServer], kind: object
+) -> None:
+    """Newer versions keep keys where no route shows them; older ones show them in `extra_data`."""
+    before = await serve(QueueServer())
+    before.add("shown", extra_data={"api_key_comfy_org": "hush"})
+    before.add("hidden")
+    desk.watch(before.url)
+    await until(lambda: desk.waiting == ["shown", "hidden"])
+    await desk.leave()
+    await before.close()
+    desk.ledger.lost(Rescue.ALL, crashed=False)
+    server = QueueServer()
+    server.hidden = {"unique_id": "UNIQUE_ID", "key": kind}
+    await serve(server)
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["shown"]
+    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    assert (given_up.prompt_id, given_up.reason) == ("hidden", "credentials_lost")
+
+
+async def test_a_prompt_that_ends_process_and_daemon_before_its_hand_in_is_answered_is_guilty(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    """The next daemon knows from the file that it was being handed in."""
+    await owe(desk, serve, "poison", crashed=True)
+    dying = AbsentMindedServer()
+    await serve(dying)
+    desk.watch(dying.url)
+    await until(lambda: dying.posts)
+    await desk.leave()
+    desk.ledger = desk.new_ledger()
+    await desk.ledger.load()
+
+    desk.ledger.lost(Rescue.ALL, crashed=True)
+
+    [given_up] = desk.news
+    assert (given_up.prompt_id, given_up.reason) == ("poison", "crashed_twice")
+
+
+async def test_the_end_of_a_very_long_queue_is_told_in_few_words(desk: Desk) -> None:
+    waiting = tuple(Prompt(number, f"p{number}", b"[]") for number in range(5_000))
+    desk.ledger.update(replace(desk.ledger.backlog, waiting=waiting))
+
+    desk.ledger.forget(REMOVED)
+
+    assert len(desk.news) == TOLD_SINGLY + 1
+    assert sum(each.count for each in desk.news) == 5_000
+
+
+async def test_a_history_too_large_to_be_read_is_one(
+    desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds nothing at all of a prompt that has not been executed."""
+    await owe(desk, serve, "large", "waits")
+    server = await serve(QueueServer())
+    server.add("large")
+    server.take()
+    server.finish()
+    server.history["large"]["outputs"] = "x" * 5000
+    monkeypatch.setattr(queue_api, "_read", partial(_read_at_most, 4096))
+
+    await desk.watch(server.url).rescued.wait()
+
+    assert [each["prompt_id"] for each in server.posts] == ["waits"]
+
+
+async def _read_at_most(most: int, content: aiohttp.StreamReader, _limit: int) -> bytes | None:
+    return await _read(content, most)
+
+
+async def test_a_defect_in_the_watch_over_a_queue_ends_it_for_a_moment_only(
+    desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "AGAIN", 0.01)
+    server = await serve(QueueServer())
+    watcher = desk.watch(server.url)
+    await until(lambda: watcher.is_known)
+    defects = iter([ZeroDivisionError, ZeroDivisionError])
+
+    def break_twice(*arguments: Any) -> object:  # noqa: ANN401 - whatever it takes
+        if defect := next(defects, None):
+            raise defect
+        return parse_queue(*arguments)
+
+    monkeypatch.setattr(queue_api, "parse_queue", break_twice)
+    server.add("new")
+
+    await until(lambda: desk.waiting == ["new"] and watcher.is_known)
+    assert next(defects, None) is None

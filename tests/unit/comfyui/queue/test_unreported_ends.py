@@ -1,0 +1,81 @@
+"""Whether the process of a backlog has ended, by what the state file says of its instance."""
+
+from dataclasses import replace
+
+import pytest
+
+from comfysup.comfyui.queue.backlog import Backlog
+from comfysup.comfyui.queue.prompts import Prompt, RunningPrompt
+from comfysup.comfyui.queue.unreported_ends import UntoldEnd, untold_end
+from comfysup.supervision import life
+from comfysup.supervision.life import Backoff, Exit, Launching, Life, Moment, Run, Starting, Stuck
+from comfysup.supervision.life import Sweeping as Swept
+
+NOW = Moment(0.0, 0.0)
+OLD, NEW = Run(1, NOW), Run(2, NOW)
+A, B = Prompt(0, "a", b"[]"), Prompt(1, "b", b"[]")
+BACKLOG = Backlog(1, running=(RunningPrompt(A, 0.0),), waiting=(B,))
+CRASH = Exit(0.0, "signal", "it was killed", signal="SIGKILL", prompts=("a",))
+STOP = replace(CRASH, reason="stopped", expected=True)
+SWEEPING = Swept(OLD, 0.0, life.StayStopped())
+
+ENDED = [
+    SWEEPING,
+    Stuck(OLD, life.StayStopped(), ended=True),
+    Backoff(NOW),
+    Launching(),
+    life.Stopped(),
+    life.Failed(),
+    Starting(NEW, 0.0),
+    life.Running(NEW, 0.0),
+]
+
+
+@pytest.mark.parametrize("state", ENDED, ids=lambda state: type(state).__name__)
+def test_a_crash_is_known_by_the_life_of_the_instance(state: life.State) -> None:
+    assert untold_end(BACKLOG, Life(state, last_exit=CRASH)) == UntoldEnd(crashed=True, ran="a")
+
+
+@pytest.mark.parametrize(
+    "state", [Starting(OLD, 0.0), life.Running(OLD, 0.0), Stuck(OLD, life.StayStopped())], ids=repr
+)
+def test_the_end_of_one_that_lives_is_still_to_come(state: life.State) -> None:
+    assert untold_end(BACKLOG, Life(state, last_exit=CRASH)) is None
+
+
+def test_it_worked_on_what_the_life_says_although_the_file_is_older() -> None:
+    end = replace(CRASH, prompts=("b",))
+
+    assert untold_end(BACKLOG, Life(SWEEPING, last_exit=end)) == UntoldEnd(crashed=True, ran="b")
+
+
+def test_a_stop_is_no_crash() -> None:
+    assert untold_end(BACKLOG, Life(SWEEPING, last_exit=STOP)) == UntoldEnd(crashed=False, ran="a")
+
+
+def test_one_that_was_being_handed_in_counts() -> None:
+    backlog = Backlog(1, owed=(A,), posted="a")
+
+    assert untold_end(backlog, Life(SWEEPING, last_exit=CRASH)) == UntoldEnd(crashed=True, ran="a")
+
+
+@pytest.mark.parametrize("end", [None, replace(CRASH, prompts=("c",)), replace(CRASH, prompts=())])
+def test_no_prompt_is_blamed_for_an_end_that_names_none_of_them(end: Exit | None) -> None:
+    """As a launch that failed, or a defect of the supervisor."""
+    assert untold_end(BACKLOG, Life(Backoff(NOW), last_exit=end)) == UntoldEnd(
+        crashed=False, ran=None
+    )
+
+
+def test_what_is_owed_already_has_been_told_of() -> None:
+    backlog = Backlog(owed=(A,), struck=frozenset("a"))
+
+    assert untold_end(backlog, Life(Backoff(NOW), last_exit=CRASH)) is None
+
+
+def test_one_that_executed_itself_anew_has_not_ended() -> None:
+    silent = replace(BACKLOG, pid=None)
+
+    assert untold_end(silent, Life(Starting(replace(OLD, reloaded=NOW), 0.0))) is None
+    end = untold_end(silent, Life(Starting(NEW, 0.0), last_exit=CRASH))
+    assert end == UntoldEnd(crashed=True, ran="a")

@@ -1,0 +1,33 @@
+"""Which failures of prompts tell of a GPU that no prompt can use any more."""
+
+import pytest
+
+from comfysup.comfyui.diagnosis.conditions import lasting_gpu_error
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronous"
+
+
+@pytest.mark.parametrize(
+    "error", [ASSERT, "HIP error: an illegal memory access was encountered", "cuda error: unknown"]
+)
+def test_the_last_prompts_failed_by_it(error: str) -> None:
+    condition = lasting_gpu_error(["", error, error, error])
+
+    assert condition is not None
+    assert condition.message.endswith(error.partition("\n")[0])
+    assert condition.hint
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [],
+        [ASSERT, ASSERT],
+        [ASSERT, ASSERT, ASSERT, ""],
+        [ASSERT, ASSERT, "KeyError: 'model'"],
+        ["CUDA error: out of memory"] * 3,
+        ["CUDA out of memory. Tried to allocate 2.00 GiB"] * 3,
+    ],
+)
+def test_too_few_others_or_want_of_memory_are_nothing(failures: list[str]) -> None:
+    assert lasting_gpu_error(failures) is None

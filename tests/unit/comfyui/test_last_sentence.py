@@ -1,0 +1,190 @@
+"""Which sentence is taken for the last one, where the lines around it lead astray."""
+
+import pytest
+
+from comfysup.comfyui.diagnosis.diagnosis import Diagnosis, diagnose
+
+
+def of(log: str, exit_code: int | None = 1, signal: str | None = None) -> Diagnosis:
+    return diagnose(
+        exit_code=None if signal else exit_code, signal=signal, log_tail=log.splitlines()
+    )
+
+
+def test_an_error_that_is_clear_by_its_frame_alone_says_nothing_elsewhere() -> None:
+    """The same words, raised elsewhere, tell of another fault."""
+    frame = '  File "/workspace/ComfyUI-comm/{}", line 4, in {}\n'
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/workspace/ComfyUI-comm/main.py", line 149, in <module>\n{}{}\n'
+    )
+    paths = frame.format("utils/extra_config.py", "load_extra_path_config")
+    client = frame.format("server.py", "send_socket_catch_exception")
+    nothing = "TypeError: 'NoneType' object is not iterable"
+    lost = "ConnectionError: Connection lost"
+
+    assert "extra_model_paths" in of(log.format(paths, nothing)).message
+    assert "extra_model_paths" not in of(log.format(client, nothing)).message
+    assert "client" in of(log.format(client, lost)).message
+    assert "client" not in of(log.format(paths.replace("extra", "other"), lost)).message
+
+
+def test_an_error_of_the_gpu_that_a_node_prints_does_not_explain_an_abort_after_it() -> None:
+    found = of("CUDA error: out of memory\nfree(): invalid pointer\n", signal="SIGABRT")
+
+    assert found.reason == "native_crash"
+    assert "free(): invalid pointer" in found.message
+
+
+def test_an_abort_without_a_word_is_not_explained_by_what_was_said_before_it() -> None:
+    found = of("[Node] loaded 7 nodes\nAborted (core dumped)\n", 134)
+
+    assert found.message.endswith("(SIGABRT) after its last line: [Node] loaded 7 nodes")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "start.sh: line 2: 16131 Aborted                 (core dumped) python main.py",
+        "./start.sh: l\u00ednea 4:  6516 Abortado         (`core' generado) python main.py",
+        "zsh: abort      python main.py",
+        "[1]    34394 abort      python main.py",
+        "Abort trap: 6",
+        "FETCH ComfyRegistry Data: 5/98",
+        "[ComfyUI-Manager] All startup tasks have been completed.",
+    ],
+)
+def test_the_words_of_a_shell_and_of_a_thread_are_not_the_last_ones(line: str) -> None:
+    found = of(f"last words\n{line}\n", signal="SIGABRT")
+
+    assert found.message.endswith(": last words")
+
+
+def test_an_exception_that_begins_with_an_empty_line_is_told_with_what_it_hides() -> None:
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/workspace/ComfyUI-comm/main.py", line 1, in <module>\n'
+        "ImportError: \n\nIMPORTANT: PLEASE READ THIS\n\nOriginal error was: no such thing\n"
+    )
+
+    assert of(log).message == "it exited by itself with code 1: ImportError: no such thing"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(RayWorker pid=92234, ip=172.19.24.110) free(): invalid pointer",
+        "\x1b[36m(RayCOMMTester pid=15299)\x1b[0m ModuleNotFoundError: No module named 'xfuser'",
+        "(raylet) A worker died or was killed while executing a task.",
+        "(pid=812) terminate called after throwing an instance of 'std::bad_alloc'",
+    ],
+)
+def test_the_lines_of_a_worker_of_ray_are_not_the_last_words(line: str) -> None:
+    assert of(f"last words\n{line}\n").message == "it exited by itself with code 1: last words"
+    assert of(f"last words\n{line}\n", signal="SIGABRT").message.endswith(": last words")
+
+
+def test_a_line_in_brackets_is_not_that_of_another_process() -> None:
+    assert of("(pid 812) last words\n").message.endswith(": (pid 812) last words")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "hint"),
+    [
+        ("ModuleNotFoundError: No module named '_lzma'", "wrong_python", "recreate"),
+        ("ModuleNotFoundError: No module named '_lzma_tools'", "missing_module", "install it"),
+        ("ModuleNotFoundError: No module named 'tkinter'", "missing_module", "python3-tk"),
+        ("ModuleNotFoundError: No module named 'imp'", "missing_module", "older Python"),
+        ("ModuleNotFoundError: No module named 'imports'", "missing_module", "install it"),
+        ("ModuleNotFoundError: No module named 'pkg_resources'", "missing_module", "setuptools"),
+        (
+            "ImportError: cannot import name 'B' from 'typing' (/usr/lib/python3.10/typing.py)",
+            "missing_module",
+            "another Python",
+        ),
+        (
+            "ImportError: cannot import name 'B' from 'b' (/v/lib/python3.10/site-packages/b.py)",
+            "missing_module",
+            "requirements",
+        ),
+        ("TypeError: type 'Node' is not subscriptable", "exit", ""),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/data/a'", "exit", "mounted"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'git'", "exit", ""),
+    ],
+)
+def test_what_python_itself_lacks_is_told_from_what_a_package_lacks(
+    error: str, reason: str, hint: str
+) -> None:
+    found = of(
+        "Traceback (most recent call last):\n"
+        f'  File "/workspace/ComfyUI-comm/main.py", line 1, in <module>\n{error}\n'
+    )
+
+    assert found.reason == reason
+    assert hint in found.hint
+    assert bool(hint) == bool(found.hint)
+
+
+_NODE = '  File "/w/custom_nodes/ComfyUI-{}/code.py", line 3 in run\n'
+_ALPHA = _NODE.format("Alpha")
+_OTHERS = "Thread 0x00007d01 (most recent call first):\n" + _NODE.format("Watcher")
+
+
+@pytest.mark.parametrize("signal", ["SIGSEGV", "SIGABRT"])
+@pytest.mark.parametrize(
+    ("stacks", "node"),
+    [
+        ("Stack (most recent call first):\n" + _ALPHA, "ComfyUI-Alpha"),
+        (
+            f"{_OTHERS}\nCurrent thread 0x02 [p] (most recent call first):\n{_ALPHA}\n{_OTHERS}",
+            "ComfyUI-Alpha",
+        ),
+        (f"Current thread 0x00007d02 (most recent call first):\n  x\n\n{_OTHERS}", ""),
+        (f"Thread 0x00007d03 (most recent call first):\n  <no Python frame>\n\n{_OTHERS}", ""),
+        (f"<Cannot show all threads while the GIL is disabled>\n{_ALPHA}", "Alpha"),
+    ],
+)
+def test_only_the_thread_that_crashed_names_a_custom_node(
+    stacks: str, node: str, signal: str
+) -> None:
+    name = {"SIGSEGV": "Segmentation fault", "SIGABRT": "Aborted"}[signal]
+
+    message = of(f"Fatal Python error: {name}\n\n{stacks}", signal=signal).message
+
+    assert node in message
+    assert ("custom node" in message) == bool(node)
+
+
+def test_the_directory_of_a_source_file_does_not_take_the_room_of_what_it_says() -> None:
+    directory = "/root/" + "very-long/" * 30
+
+    found = of(f"{directory}array.mm:829: failed assertion `too long'\n", signal="SIGABRT")
+
+    assert (
+        found.message
+        == "it aborted in native code (SIGABRT): array.mm:829: failed assertion `too long'"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Assertion `x > 0' failed.",
+        "scale.cu:12: Assertion `x > 0` failed.",
+        "block: [0,0,0] of thread: [1,0,0] is done",
+    ],
+)
+def test_only_an_assert_of_a_kernel_is_one_of_the_gpu(line: str) -> None:
+    assert of(f"{line}\n", signal="SIGABRT").reason == "native_crash"
+
+
+def test_a_file_that_is_not_there_is_a_certificate_only_where_the_server_begins() -> None:
+    log = (
+        "Traceback (most recent call last):\n"
+        '  File "/workspace/ComfyUI-comm/main.py", line 149, in <module>\n'
+        '  File "/workspace/ComfyUI-comm/server.py", line 9, in {}\n'
+        "FileNotFoundError: [Errno 2] No such file or directory\n"
+    )
+
+    assert "--tls-keyfile" in of(log.format("start")).message
+    assert "--tls-keyfile" not in of(log.format("start_worker")).message

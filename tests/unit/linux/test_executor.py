@@ -1,0 +1,258 @@
+"""A resource that does not answer takes its own share of threads, and nobody else's."""
+
+import ast
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import comfysup
+from comfysup.linux import executor as executors
+from comfysup.linux.executor import Executor, Executors, UnresponsiveError
+from comfysup.linux.process.signals import NoThreadError
+from tests.scenarios.waiting import until
+
+DEAD, ALIVE = "/mnt/dead", "/mnt/alive"
+
+
+@pytest.fixture
+def mount() -> Iterator[threading.Event]:
+    """What hangs until it is set."""
+    answers = threading.Event()
+    yield answers
+    answers.set()
+
+
+@pytest.fixture
+async def executor() -> AsyncIterator[Executor]:
+    one = Executor("test", share=2)
+    yield one
+    one.shutdown()
+
+
+def hang(executor: Executor, mount: threading.Event, count: int) -> list[asyncio.Future[bool]]:
+    return [executor.submit(mount.wait, DEAD) for _ in range(count)]
+
+
+async def test_what_is_returned_and_raised_comes_to_the_caller(executor: Executor) -> None:
+    assert await executor.submit(lambda: 42) == 42
+    with pytest.raises(ZeroDivisionError):
+        await executor.submit(lambda: 1 // 0)
+
+
+async def test_a_resource_that_hangs_leaves_the_others_alone(
+    executor: Executor, mount: threading.Event
+) -> None:
+    hanging = hang(executor, mount, 20)
+
+    assert await executor.submit(lambda: "answered", ALIVE) == "answered"
+    assert not any(each.done() for each in hanging)
+
+
+async def test_a_share_that_is_used_up_fails_a_further_call_at_once(
+    executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = hang(executor, mount, 2)
+    monkeypatch.setattr(executors, "STALLED_AFTER", -1.0)
+    before = threading.active_count()
+    for _ in range(100):
+        with pytest.raises(UnresponsiveError, match="/mnt/dead has not answered for 0 s"):
+            await executor.submit(mount.wait, DEAD)
+
+    assert threading.active_count() == before
+    assert [resource for resource, _ in executor.unanswered()] == [DEAD]
+    mount.set()
+    assert await asyncio.gather(*hanging) == [True, True]
+    assert await executor.submit(lambda: "answers again", DEAD) == "answers again"
+    assert list(executor.unanswered()) == []
+
+
+async def test_a_call_waits_for_its_share_while_that_answers(
+    executor: Executor, mount: threading.Event
+) -> None:
+    hanging = hang(executor, mount, 5)
+    mount.set()
+
+    assert await asyncio.gather(*hanging) == [True] * 5
+
+
+async def test_a_call_is_given_up_after_the_patience_of_who_asks(
+    executor: Executor, mount: threading.Event
+) -> None:
+    with pytest.raises(UnresponsiveError, match="/mnt/dead has not answered for 0 s"):
+        await executor.ask(mount.wait, DEAD, 0.01)
+
+
+async def test_work_that_nobody_waits_for_any_more_is_not_begun(
+    executor: Executor, mount: threading.Event
+) -> None:
+    hang(executor, mount, 2)
+    done: list[str] = []
+    executor.submit(lambda: done.append("cancelled"), DEAD).cancel()
+    last = executor.submit(lambda: done.append("last"), DEAD)
+    mount.set()
+    await last
+
+    assert done == ["last"]
+
+
+async def test_what_nobody_waits_for_is_done_when_the_resource_answers_again(
+    executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang(executor, mount, 2)
+    monkeypatch.setattr(executors, "STALLED_AFTER", -1.0)
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    executor.do(lambda: 1 // 0, DEAD)
+    executor.do(lambda: loop.call_soon_threadsafe(done.set), DEAD)
+    mount.set()
+
+    await done.wait()
+
+
+async def test_no_more_threads_than_the_bound_hang(
+    mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "MOST", 3)
+    executor = Executor("test", share=1)
+    hanging = [executor.submit(mount.wait, f"/mnt/{number}") for number in range(3)]
+    with pytest.raises(UnresponsiveError):
+        await executor.submit(mount.wait, "/mnt/4")
+    mount.set()
+    await asyncio.gather(*hanging)
+
+    assert await executor.submit(lambda: 42, "/mnt/5") == 42
+
+
+async def test_the_threads_leave_signals_to_the_main_thread(executor: Executor) -> None:
+    blocked = await executor.submit(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    assert signal.SIGTERM in blocked
+
+
+async def test_threads_end_at_the_shutdown_when_they_have_done_what_they_do(
+    mount: threading.Event,
+) -> None:
+    executor = Executor("closing")
+    hanging = hang(executor, mount, 1)
+    executor.shutdown()
+    mount.set()
+    give_up = time.monotonic() + 20
+    while any(each.name.startswith("closing ") for each in threading.enumerate()):
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.01)
+
+    assert await hanging[0]
+
+
+async def test_a_thread_that_no_signal_ends_is_told_of(
+    mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Executing another program would wait for it."""
+    monkeypatch.setattr(executors, "STALLED_AFTER", -1.0)
+    several = Executors()
+    answer = several.environments.submit(mount.wait, DEAD)
+    await until(lambda: several.environments._shares[DEAD].running[0].thread)
+    assert not list(several.unkillable())
+    monkeypatch.setattr(executors, "is_unkillable", lambda _thread: True)
+
+    assert list(several.unkillable()) == [DEAD]
+    mount.set()
+    assert await answer
+    assert not list(several.unkillable())
+    several.shutdown()
+
+
+def test_nothing_uses_the_threads_of_the_loop_itself() -> None:
+    """They have no bound, and Python waits for them at the end; the linter sees no method."""
+    sources = sorted(Path(comfysup.__file__).parent.rglob("*.py"))
+    users = [
+        f"{source.name}:{node.lineno} {node.attr}"
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"run_in_executor", "to_thread"}
+    ]
+
+    assert len(sources) > 100
+    assert users == []
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+async def test_whatever_is_raised_ends_neither_the_thread_nor_the_loop(
+    error: type[BaseException],
+) -> None:
+    executor = Executor("test", share=1)
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(RuntimeError):
+        await executor.submit(fail)
+
+    assert await executor.submit(lambda: 42) == 42
+    assert list(executor.unanswered()) == []
+    executor.shutdown()
+
+
+async def test_without_memory_an_answer_is_late_and_not_lost(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    passing_on = loop.call_soon_threadsafe
+    lacking = iter([MemoryError, MemoryError])
+
+    def pass_on(*arguments: Any, **options: Any) -> asyncio.Handle:  # noqa: ANN401 - as it is
+        if error := next(lacking, None):
+            raise error
+        return passing_on(*arguments, **options)
+
+    monkeypatch.setattr(executors, "AGAIN", 0.001)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", pass_on)
+
+    assert await executor.submit(lambda: 42) == 42
+
+
+async def test_no_more_calls_than_the_bound_wait(
+    executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "MOST_WAITING", 3)
+    hanging = hang(executor, mount, 5)
+
+    with pytest.raises(UnresponsiveError):
+        await executor.submit(mount.wait, DEAD)
+    mount.set()
+
+    assert await asyncio.gather(*hanging) == [True] * 5
+
+
+async def test_a_call_waits_for_no_thread_that_there_cannot_be(
+    executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_target: object, _name: str) -> None:
+        raise NoThreadError
+
+    monkeypatch.setattr(executors, "start_thread", none)
+    hang(executor, mount, 2)
+
+    with pytest.raises(NoThreadError, match="cannot start a thread: the limit of processes"):
+        await executor.submit(lambda: 42, ALIVE)
+
+
+async def test_a_computation_waits_for_others_however_long_they_take(
+    mount: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "STALLED_AFTER", -1.0)
+    computing = Executor("computing", share=1, computes=True)
+    long = computing.submit(mount.wait, "the parsing of queues")
+    waiting = computing.submit(lambda: 42, "the parsing of queues")
+
+    assert not waiting.done()
+    mount.set()
+
+    assert (await long, await waiting) == (True, 42)
+    computing.shutdown()

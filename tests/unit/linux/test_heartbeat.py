@@ -1,0 +1,58 @@
+"""When the last daemon turned its event loop last, for the next one."""
+
+from pathlib import Path
+
+import pytest
+
+from comfysup.linux.rundir.heartbeat import Heartbeat
+
+
+def test_the_next_daemon_reads_what_was_noted_last(tmp_path: Path) -> None:
+    noting = Heartbeat(tmp_path / "heartbeat")
+    for seconds in (1.5, 2.25):
+        noting.beat(seconds)
+    noting.close()
+
+    assert Heartbeat(tmp_path / "heartbeat").read(now=10.0) == 2.25
+
+
+def test_what_was_noted_is_there_when_the_daemon_is_gone_at_once(tmp_path: Path) -> None:
+    noting = Heartbeat(tmp_path / "heartbeat")
+    noting.beat(7.0)
+
+    assert Heartbeat(tmp_path / "heartbeat").read(now=10.0) == 7.0
+    noting.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\0" * 3, b"x" * 80, b"\xff" * 8])
+def test_what_is_no_note_is_not_guessed_at(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "heartbeat"
+    path.write_bytes(content)
+
+    assert Heartbeat(path).read(now=10.0) is None
+
+
+def test_a_time_to_come_is_that_of_another_boot(tmp_path: Path) -> None:
+    noting = Heartbeat(tmp_path / "heartbeat")
+    noting.beat(11.0)
+    noting.close()
+
+    assert Heartbeat(tmp_path / "heartbeat").read(now=10.0) is None
+
+
+def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
+    nowhere = Heartbeat(tmp_path / "nowhere" / "heartbeat")
+    nowhere.beat(1.0)
+    nowhere.close()
+    nowhere.close()
+
+    assert nowhere.read(now=10.0) is None
+
+
+def test_a_link_that_somebody_laid_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    (tmp_path / "heartbeat").symlink_to(other)
+    Heartbeat(tmp_path / "heartbeat").beat(1.0)
+
+    assert other.read_text() == "precious"

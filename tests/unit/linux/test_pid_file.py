@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from comfysup.linux.rundir.pid_file import PidFile
+
+
+def test_it_names_the_process_on_one_line(tmp_path: Path) -> None:
+    PidFile(tmp_path / "made" / "for it", 3, 4242).write()
+
+    assert (tmp_path / "made" / "for it" / "comfyui_instance_3.pid").read_text() == "4242\n"
+
+
+def test_it_is_gone_with_its_process(tmp_path: Path) -> None:
+    file = PidFile(tmp_path, 3, 4242)
+    file.write()
+
+    file.remove()
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_is_gone_already_is_nobodys_problem(tmp_path: Path) -> None:
+    PidFile(tmp_path, 3, 4242).remove()
+    PidFile(tmp_path / "nowhere", 3, 4242).remove()
+
+
+def test_a_later_process_keeps_its_own(tmp_path: Path) -> None:
+    old, new = PidFile(tmp_path, 3, 1), PidFile(tmp_path, 3, 2)
+    old.write()
+    new.write()
+
+    old.remove()
+
+    assert (tmp_path / "comfyui_instance_3.pid").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"4242 and more\n"])
+def test_what_somebody_else_wrote_there_stays(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "comfyui_instance_3.pid").write_bytes(content)
+
+    PidFile(tmp_path, 3, 4242).remove()
+
+    assert (tmp_path / "comfyui_instance_3.pid").read_bytes() == content
+
+
+def test_readers_see_one_or_the_other_and_never_half(tmp_path: Path) -> None:
+    PidFile(tmp_path, 3, 1).write()
+    held = (tmp_path / "comfyui_instance_3.pid").open()
+
+    PidFile(tmp_path, 3, 2).write()
+
+    assert held.read() == "1\n"
+    held.close()

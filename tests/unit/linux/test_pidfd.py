@@ -1,0 +1,199 @@
+# ruff: noqa: ASYNC220, ASYNC222, ASYNC240 - nobody but the test waits on its loop
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from comfysup.linux.process.pidfd import ExitStatus, Pidfd
+from tests.scenarios.waiting import bounded
+from tests.unit.linux.children import TERMINATING, alive, child, end, shell, spawn, wait_ended
+
+GONE = 2**22 + 1
+"""No pid can be that high: PID_MAX_LIMIT is 2**22."""
+
+
+async def status_of(pid: int) -> ExitStatus:
+    """The status of a child, which is reaped."""
+    pidfd = Pidfd(pid)
+    try:
+        await pidfd.ended()
+        return pidfd.peek()
+    finally:
+        pidfd.reap()
+        pidfd.close()
+
+
+async def test_every_exit_code_is_told() -> None:
+    statuses = [await status_of(shell(f"exit {code}")) for code in range(256)]
+
+    assert [ExitStatus(code=code) for code in range(256)] == statuses
+
+
+@pytest.mark.parametrize("number", TERMINATING)
+async def test_every_signal_is_told(number: int) -> None:
+    pid = spawn("sleep", "60")
+    os.kill(pid, number)
+
+    assert ExitStatus(signal=number) == await status_of(pid)
+
+
+async def test_a_signal_with_a_name_is_told_by_it() -> None:
+    pid = spawn("sleep", "60")
+    os.kill(pid, signal.SIGKILL)
+
+    status = await status_of(pid)
+
+    assert isinstance(status.signal, signal.Signals)
+
+
+async def test_peeking_leaves_the_child_to_be_reaped() -> None:
+    pid = shell("exit 7")
+    pidfd = Pidfd(pid)
+    await pidfd.ended()
+
+    first, second = pidfd.peek(), pidfd.peek()
+
+    assert ExitStatus(code=7) == first == second
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    pidfd.close()
+
+
+async def test_a_process_that_lives_has_no_status() -> None:
+    with child("sleep", "60") as pid:
+        pidfd = Pidfd(pid)
+
+        assert ExitStatus() == pidfd.peek()
+        pidfd.close()
+
+
+async def test_reaping_twice_harms_nothing() -> None:
+    pid = shell("exit 0")
+    pidfd = Pidfd(pid)
+    await pidfd.ended()
+
+    pidfd.reap()
+    pidfd.reap()
+
+    assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+    pidfd.close()
+
+
+async def test_nobody_can_be_opened_under_an_unused_pid() -> None:
+    with pytest.raises(ProcessLookupError):
+        Pidfd(GONE)
+
+
+@pytest.mark.parametrize("reaped", [False, True], ids=["zombie", "reaped"])
+async def test_signals_to_the_dead_do_nothing(*, reaped: bool) -> None:
+    pid = shell("exit 0")
+    pidfd = Pidfd(pid)
+    wait_ended(pid)
+    if reaped:
+        pidfd.reap()
+
+    pidfd.send(signal.SIGKILL)
+    pidfd.signal_group(signal.SIGKILL, is_ours=True)
+
+    end(pid)
+    pidfd.close()
+
+
+async def test_a_group_is_signalled_also_when_its_leader_is_dead() -> None:
+    # The shell ends at once and leaves a child in the group that it led.
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo $!"], stdout=subprocess.PIPE, process_group=0, text=True
+    ) as leader:
+        assert leader.stdout is not None
+        left = Pidfd(int(leader.stdout.readline()))
+        pidfd = Pidfd(leader.pid)
+        await pidfd.ended()
+
+        pidfd.signal_group(signal.SIGKILL, is_ours=True)
+
+        async with bounded():
+            await left.ended()
+        assert ExitStatus(code=0) == pidfd.peek()
+    left.close()
+    pidfd.close()
+
+
+async def test_others_wait_for_nobody_else() -> None:
+    with child("sleep", "60") as pid:
+        pidfd = Pidfd(pid)
+        waiting = asyncio.create_task(pidfd.ended())
+        await status_of(shell("exit 0"))
+
+        assert not waiting.done()
+        assert alive(pid)
+        os.kill(pid, signal.SIGKILL)
+        async with bounded():
+            await waiting
+        pidfd.close()
+
+
+PARENT = """
+import os, sys
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+print(pid, flush=True)
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("read x; exit 7", ExitStatus(code=7)),
+        ("read x; kill -9 $$", ExitStatus(signal=signal.SIGKILL)),
+    ],
+)
+async def test_a_stranger_is_told_as_far_as_the_kernel_does(script: str, told: ExitStatus) -> None:
+    """Since Linux 6.15 that is all; before, nothing, and never a guess."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        stranger = Pidfd(int(parent.stdout.readline()))
+        # The stranger has the same stdin, and goes on at its end.
+        parent.communicate()
+
+    async with bounded():
+        await stranger.ended()
+    status = stranger.peek()
+
+    assert status in (told, ExitStatus())
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):
+        assert told == status
+    stranger.close()
+
+
+async def test_several_wait_for_one_end_and_one_of_them_may_leave() -> None:
+    with child("sleep", "60") as pid:
+        pidfd = Pidfd(pid)
+        leaving, staying, last = (asyncio.create_task(pidfd.ended()) for _ in range(3))
+        await asyncio.sleep(0)  # all of them wait now
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        pidfd.send(signal.SIGKILL)
+
+        async with bounded():
+            await asyncio.gather(staying, last)
+        pidfd.close()
+
+
+async def test_who_waits_goes_on_when_the_handle_is_closed() -> None:
+    with child("sleep", "60") as pid:
+        pidfd = Pidfd(pid)
+        waiting = asyncio.create_task(pidfd.ended())
+        await asyncio.sleep(0)  # it waits now
+
+        pidfd.close()
+
+        async with bounded():
+            await waiting

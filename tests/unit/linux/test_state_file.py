@@ -1,0 +1,131 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from comfysup.linux.rundir.state_file import StateFile
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> StateFile:
+    return StateFile(tmp_path / "state.json")
+
+
+def problem(file: StateFile) -> str | None:
+    return file.problem
+
+
+def test_what_was_written_last_is_read(file: StateFile) -> None:
+    assert file.write(b"longer than the next\n" * 10_000)
+    assert file.write(b"short")
+
+    assert file.read() == b"short"
+    assert file.problem is None
+
+
+def test_nothing_is_read_where_nothing_was_written(file: StateFile) -> None:
+    assert file.read() is None
+
+
+def test_only_its_owner_can_read_it(file: StateFile) -> None:
+    file.write(b"{}")
+
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_replaced_and_never_written_into(file: StateFile) -> None:
+    """A kill in the middle of a write leaves the content before it."""
+    file.write(b"old")
+    held = file.path.open("rb")
+    file.write(b"new")
+
+    assert held.read() == b"old"
+    held.close()
+
+
+def test_a_file_system_that_cannot_exchange_files_does_as_well(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comfysup.linux.rundir.state_file.RENAME_EXCHANGE", 1 << 30)  # EINVAL
+
+    for content in (b"first", b"second, longer", b"third"):
+        assert file.write(content)
+        assert file.read() == content
+
+
+def test_a_draft_of_a_daemon_that_died_is_no_content(file: StateFile) -> None:
+    file.write(b"whole")
+    file.path.with_suffix(".draft").write_bytes(b"ha")
+
+    assert file.read() == b"whole"
+    assert file.write(b"next")
+    assert file.read() == b"next"
+
+
+def no_space(*_arguments: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_old_content_and_is_told_until_it_is_over(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write(b"old")
+    monkeypatch.setattr("comfysup.linux.rundir.state_file.os.write", no_space)
+
+    assert not file.write(b"new")
+    assert file.read() == b"old"
+    assert str(file.path) in (problem(file) or "")
+    assert "No space left" in (problem(file) or "")
+
+    monkeypatch.undo()
+    assert file.write(b"new")
+    assert problem(file) is None
+    assert file.read() == b"new"
+
+
+def test_a_link_is_not_followed(file: StateFile, tmp_path: Path) -> None:
+    """Somebody else may have laid it, where the directory is shared."""
+    target = tmp_path / "target"
+    target.write_bytes(b"as it was")
+    file.path.with_suffix(".draft").symlink_to(target)
+    (tmp_path / "other.json").symlink_to(target)
+
+    assert not file.write(b"x")
+    with pytest.raises(OSError, match="symbolic links"):
+        StateFile(tmp_path / "other.json").read()
+    assert target.read_bytes() == b"as it was"
+
+
+def test_a_directory_that_is_gone_is_told_too(tmp_path: Path) -> None:
+    file = StateFile(tmp_path / "gone" / "state.json")
+
+    assert not file.write(b"x")
+    assert file.problem is not None
+
+
+def test_what_cannot_be_read_raises(tmp_path: Path) -> None:
+    file = StateFile(tmp_path)
+
+    with pytest.raises(OSError, match=r".*") as caught:
+        file.read()
+    assert caught.value.errno == errno.EISDIR
+
+
+def test_what_is_forgotten_is_gone(file: StateFile) -> None:
+    file.write(b"x")
+    file.write(b"y")
+    file.forget()
+    file.forget()
+
+    assert file.read() is None
+    assert not list(file.path.parent.iterdir())
+
+
+def test_what_is_put_aside_is_kept_whole_and_is_no_state(file: StateFile) -> None:
+    file.write(b"\xff broken")
+
+    aside = file.put_aside()
+
+    assert aside.read_bytes() == b"\xff broken"
+    assert file.read() is None

@@ -1,0 +1,312 @@
+# ruff: noqa: ASYNC220 - nobody but the test waits on its loop
+"""Ending what a dead process left, with a proof that nothing of it is left."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from comfysup.linux import executor as executors
+from comfysup.linux.process import process as processes
+from comfysup.linux.process import sweep as sweeping
+from comfysup.linux.process import tree as lineages
+from comfysup.linux.process.proc import all_pids, own_orphans, read_marker, read_stat
+from comfysup.linux.process.process import carry_out
+from comfysup.linux.process.reaper import Reaper
+from comfysup.linux.process.signals import NoThreadError
+from comfysup.linux.process.sweep import Sweep
+from comfysup.linux.process.tree import Found, ProcessTree
+from tests.scenarios.waiting import bounded
+from tests.unit.linux.children import MARKER, alive, child, end_orphan, sweeps, wait_ended
+from tests.unit.linux.test_tree import HIDDEN, KINDS, dead_leader
+
+NO_LEADER = 2**22 + 1
+LONG = 30.0
+
+
+def finish(sweep: Sweep) -> None:
+    """Lets a sweep go on until it says that nothing is left."""
+    give_up = time.monotonic() + LONG
+    while not sweep.turn():
+        assert time.monotonic() < give_up, sweep.remnants
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "hidden"])
+async def test_orphans_of_this_process_are_ended(reaper: Reaper, kind: str) -> None:
+    with dead_leader({**KINDS, "hidden": HIDDEN}[kind]) as (pid, left):
+        output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
+        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+
+        finish(Sweep(lineage, own_orphans))
+
+        assert not alive(left)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "hidden"])
+def test_orphans_of_another_process_are_ended(kind: str) -> None:
+    with dead_leader({**KINDS, "hidden": HIDDEN}[kind]) as (pid, left):
+        output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
+        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+
+        finish(Sweep(lineage, all_pids))
+
+        assert not alive(left)
+
+
+def test_a_process_that_exits_while_its_signs_are_read_makes_the_look_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its variables are gone with its memory: it may have been a descendant that has forked."""
+    with child("sleep", "1000") as pid:
+
+        def exits(lineage: ProcessTree, pid: int, *_: object, **__: object) -> bool:
+            os.kill(pid, signal.SIGKILL)
+            wait_ended(pid)
+            return False
+
+        monkeypatch.setattr(ProcessTree, "claims", exits)
+        sweep = Sweep(ProcessTree(NO_LEADER, MARKER), lambda: [pid])
+
+        assert sweep._look()
+
+
+@pytest.mark.parametrize("kind", ["own session", "hidden"])
+async def test_a_stranger_whose_memory_is_locked_holds_up_no_sweep(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a descendant's own memory, where its output tells what the descendant is."""
+    answers = threading.Event()
+    locked: set[int] = set()
+
+    def hang(pid: int) -> str | None:
+        if pid in locked:
+            answers.wait()
+        return read_marker(pid)
+
+    monkeypatch.setattr(lineages, "read_marker", hang)
+    monkeypatch.setattr(processes, "TURN_PATIENCE", 0.1)
+    with (
+        subprocess.Popen(["sleep", "3600"]) as stranger,
+        dead_leader({**KINDS, "hidden": HIDDEN}[kind]) as (pid, left),
+    ):
+        locked |= {stranger.pid, left} if kind == "hidden" else {stranger.pid}
+        output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
+        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+        async with bounded():
+            await carry_out(Sweep(lineage, all_pids), sweeps())
+        answers.set()
+
+        assert not alive(left)
+        assert alive(stranger.pid)
+        stranger.kill()
+
+
+async def test_the_descendants_of_what_is_left_are_ended_whatever_they_hide(
+    reaper: Reaper,
+) -> None:
+    hidden = 'env -i setsid sh -c "echo \\$\\$; exec sleep 60" > /dev/null'
+    script = f"setsid -f sh -c 'echo $$; {hidden} & wait'"
+    with dead_leader(script) as (pid, left):
+        before = _descendants(left, 1)
+
+        finish(Sweep(ProcessTree(pid, MARKER), own_orphans))
+
+        assert not [each for each in (left, *before) if alive(each)]
+
+
+def _descendants(pid: int, count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found = [each for each in map(int, children) if os.getsid(each) == each]
+    return found
+
+
+def test_who_was_known_before_is_ended_whatever_that_hides() -> None:
+    with child("sleep", "60") as known, child("sleep", "60") as another:
+        stats = [read_stat(known), read_stat(another)]
+        found = [stat.start_time for stat in stats if stat]
+        sweep = Sweep(
+            ProcessTree(NO_LEADER, "nobody's"),
+            list,
+            [Found(known, found[0]), Found(another, found[1] - 1)],
+        )
+
+        finish(sweep)
+
+        assert not alive(known)
+        assert alive(another)
+
+
+def test_others_are_left_alone() -> None:
+    with child("sleep", "60", COMFYSUP_MARKER=f"{MARKER}2") as pid:
+        finish(Sweep(ProcessTree(NO_LEADER, MARKER), all_pids))
+
+        assert alive(pid)
+
+
+def test_who_was_gone_before_it_was_looked_at_makes_the_look_void() -> None:
+    """It may have been one that forked just before."""
+    looks: list[int] = []
+
+    def candidates() -> list[int]:
+        looks.append(0)
+        return [NO_LEADER + len(looks)] if len(looks) < 4 else []
+
+    finish(Sweep(ProcessTree(NO_LEADER, MARKER), candidates))
+
+    assert len(looks) == 3 + sweeping.QUIET_LOOKS
+
+
+def test_others_that_begin_and_end_all_the_time_do_not_keep_it_for_ever() -> None:
+    looks: list[int] = []
+
+    def candidates() -> list[int]:
+        looks.append(0)
+        return [NO_LEADER + len(looks)]
+
+    began = time.monotonic()
+    finish(Sweep(ProcessTree(NO_LEADER, MARKER), candidates))
+
+    assert time.monotonic() - began >= sweeping.CROWDED
+
+
+# ---- a process that forks and exits again and again
+
+COMET_C = r"""
+#include <unistd.h>
+#include <stdlib.h>
+int main(int argc, char **argv) {
+    for (long left = atol(argv[1]); left > 0; left--) {
+        pid_t child = fork();
+        if (child > 0) _exit(0);
+        if (child < 0) usleep(1000);
+        setsid();
+    }
+    return 0;
+}
+"""
+COMET_PY = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+"""
+FORKS = "100000"
+"""So many that none ends by itself within a test."""
+
+
+@pytest.fixture(scope="module")
+def comet(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command of a program that is another process every moment."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return [sys.executable, "-I", "-S", "-c", COMET_PY, FORKS]
+    directory = tmp_path_factory.mktemp("comet")
+    (directory / "comet.c").write_text(COMET_C)
+    subprocess.run([compiler, "-O1", "-o", "comet", "comet.c"], cwd=directory, check=True)
+    return [str(directory / "comet"), FORKS]
+
+
+Bearers = Callable[[], list[int]]
+
+
+@pytest.fixture
+def bearers() -> Iterator[Bearers]:
+    """Who bears the marker, by a look; none of them is left after the test."""
+
+    def look() -> list[int]:
+        return [pid for pid in all_pids() if read_marker(pid) == MARKER and alive(pid)]
+
+    yield look
+    while found := look():
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_a_process_that_forks_and_exits_for_ever_is_ended(
+    comet: list[str], bearers: Bearers, number: int
+) -> None:
+    env = {**os.environ, "COMFYSUP_MARKER": MARKER}
+    with ExitStack() as started:
+        for _ in range(number):
+            started.enter_context(subprocess.Popen(comet, env=env, start_new_session=True))
+    # Popen has waited for the first of each; what forks on is the child of another process.
+    finish(Sweep(ProcessTree(NO_LEADER, MARKER), all_pids))
+
+    ends = time.monotonic() + 0.5
+    while time.monotonic() < ends:
+        assert not bearers()
+
+
+async def test_it_is_ended_among_the_orphans_of_this_process(
+    comet: list[str], bearers: Bearers, reaper: Reaper
+) -> None:
+    env = {**os.environ, "COMFYSUP_MARKER": MARKER}
+    with subprocess.Popen(comet, env=env, start_new_session=True):
+        pass
+    async with bounded():  # the loop must hear of each end meanwhile
+        await carry_out(Sweep(ProcessTree(NO_LEADER, MARKER), own_orphans), sweeps())
+
+    ends = time.monotonic() + 0.5
+    while time.monotonic() < ends:
+        assert not bearers()
+
+
+# ---- what may not be signalled
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a process of another user")
+def test_what_refuses_signals_is_named_with_its_user() -> None:
+    with child("sleep", "60") as pid:
+        stat = read_stat(pid)
+        assert stat is not None
+        other = os.fork()
+        if other == 0:  # an ordinary user, who may not signal a process of root
+            os.setresuid(65534, 65534, 65534)
+            sweep = Sweep(ProcessTree(NO_LEADER, MARKER), list, [Found(pid, stat.start_time)])
+            done = sweep.turn()
+            words = [each.describe() for each in sweep.remnants.values()]
+            expected = [f"pid {pid} (sleep, user root; comfysup may not signal it)"]
+            os._exit(0 if (done, words) == (False, expected) else 1)
+
+        assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
+        assert alive(pid)
+        end_orphan(pid)
+
+
+async def test_without_another_thread_sweeps_take_turns_in_the_one_that_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Never in the loop, which a file of /proc would block."""
+
+    def none(_target: object, _name: str) -> None:
+        raise NoThreadError
+
+    looked: set[int] = set()
+
+    def candidates() -> list[int]:
+        looked.add(threading.get_ident())
+        return []
+
+    threads = sweeps()
+    monkeypatch.setattr(executors, "start_thread", none)
+    generations = [ProcessTree(NO_LEADER, f"{MARKER}{number}") for number in range(5)]
+    async with bounded():
+        await asyncio.gather(*(carry_out(Sweep(each, candidates), threads) for each in generations))
+
+    assert len(looked) == 1
+    assert threading.get_ident() not in looked

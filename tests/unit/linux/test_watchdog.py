@@ -1,0 +1,102 @@
+"""What does not answer stands in the log and among the troubles, for as long as it does not."""
+
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+from typing_extensions import override
+
+from comfysup.linux import watchdog as watchdogs
+from comfysup.linux.watchdog import LOOP, Stall, Watchdog
+from tests.scenarios.waiting import HANG, until
+
+DEAD = "stalled: /mnt"
+
+
+class Listening(threading.Event):
+    """What the thread of a watchdog waits for between two looks at the loop; `times` counts."""
+
+    times = 0
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        self.times += 1
+        return super().wait(timeout)
+
+
+class Dog:
+    """A watchdog that is told what stalls, and what it reported."""
+
+    def __init__(self) -> None:
+        self.stalls: list[Stall] = []
+        self.troubles: dict[Path, str] = {}
+        self.said: list[str | None] = []
+        self.watchdog = Watchdog(lambda: self.stalls, self.report)
+        self.watchdog._ended = self.listening = Listening()
+
+    async def until_listened(self, times: int) -> None:
+        """Waits until its thread has looked at the loop so often."""
+        asked = self.listening.times
+        await until(lambda: self.listening.times > asked + times)
+
+    def report(self, file: Path, sentence: str | None) -> None:
+        self.said.append(sentence)
+        if sentence:
+            self.troubles[file] = sentence
+        else:
+            self.troubles.pop(file, None)
+
+
+@pytest.fixture
+async def dog(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Dog]:
+    monkeypatch.setattr(watchdogs, "BEAT", 0.01)
+    one = Dog()
+    one.watchdog.start()
+    yield one
+    one.watchdog.close()
+
+
+async def test_a_stall_is_a_trouble_until_it_is_over(dog: Dog) -> None:
+    dog.stalls = [Stall(DEAD, "/mnt has not answered", 5.0)]
+    await until(lambda: dog.troubles)
+    assert dog.troubles == {Path(DEAD): "/mnt has not answered for 4 s"}
+    dog.stalls = []
+
+    await until(lambda: not dog.troubles)
+    assert dog.said == ["/mnt has not answered for 4 s", None]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(2.0, 2), (3.9, 2), (4.1, 4), (8.0, 8), (100.0, 64)]
+)
+def test_a_stall_is_told_of_again_when_its_time_has_doubled(seconds: float, shown: int) -> None:
+    assert Stall(DEAD, "x", seconds).trouble == f"x for {shown} s"
+
+
+async def test_a_loop_that_stands_still_is_told_of_with_its_stack(
+    dog: Dog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdogs, "LAG", 0.05)
+    await dog.until_listened(1)
+    with capture_logs() as logs:
+        give_up = time.monotonic() + 20
+        while not logs and time.monotonic() < give_up:
+            time.sleep(0.01)  # noqa: ASYNC251 - what stops the loop
+        await until(lambda: LOOP in dog.troubles)
+
+    assert [each["event"] for each in logs] == ["loop.lags", "loop.resumed"]
+    assert "what stops the loop" in logs[0]["stack"]
+    assert "the event loop was blocked for" in dog.troubles[LOOP]
+
+
+async def test_a_loop_that_is_in_time_is_not_told_of(
+    dog: Dog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdogs, "LAG", HANG)
+
+    await dog.until_listened(5)
+
+    assert dog.said == []

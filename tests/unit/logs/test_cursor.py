@@ -1,0 +1,361 @@
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfysup.logs.cursor import BLOCK, END, Cursor, Piece
+from comfysup.logs.files import LogFiles
+from comfysup.logs.resume_token import ResumeToken
+from comfysup.logs.stream_offsets import StreamOffsets
+from tests.unit.linux.children import open_descriptors
+from tests.unit.logs.test_writer import Log
+
+MakeCursor = Callable[[], Cursor]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LogFiles:
+    return LogFiles(tmp_path / "log")
+
+
+@pytest.fixture
+def ledger() -> StreamOffsets:
+    return StreamOffsets()
+
+
+@pytest.fixture
+def make(files: LogFiles, ledger: StreamOffsets) -> Iterator[MakeCursor]:
+    made = []
+
+    def make_one() -> Cursor:
+        made.append(Cursor(files, lambda: ledger))
+        return made[-1]
+
+    yield make_one
+    for cursor in made:
+        cursor.close()
+
+
+def put(files: LogFiles, *contents: bytes) -> None:
+    """Makes the files of a log, the oldest first."""
+    for number, content in enumerate(reversed(contents)):
+        files.numbered(number).write_bytes(content)
+
+
+def rest(cursor: Cursor) -> bytes:
+    """All that is there, none of it missing."""
+    data = b""
+    while (piece := cursor.read()) != END:
+        assert piece.missed == 0
+        data += piece.data
+    return data
+
+
+def rotate(files: LogFiles, ledger: StreamOffsets, keep: int) -> None:
+    """As the writer does it."""
+    before = files.path.stat()
+    begin = ledger.begin(before.st_ino) or 0
+    files.rotate(keep)
+    files.path.touch()
+    ledger.add(files.path.stat().st_ino, begin + before.st_size)
+
+
+def last_lines(contents: list[bytes], count: int) -> bytes:
+    """What `tail -n` gives."""
+    lines = b"".join(contents).splitlines(keepends=True)
+    return b"".join(lines[len(lines) - min(count, len(lines)) :])
+
+
+@given(
+    contents=st.lists(
+        st.lists(st.sampled_from([b"\n", b"a\n", b"bc\n"])).map(b"".join), max_size=4
+    ),
+    end=st.sampled_from([b"", b"no end"]),
+    count=st.integers(0, 12),
+)
+def test_the_last_lines_are_those_that_tail_gives(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], end: bytes, count: int
+) -> None:
+    contents = [*contents, end]
+    files = LogFiles(tmp_path_factory.mktemp("log") / "log")
+    put(files, *contents)
+    cursor = Cursor(files, lambda: None)
+
+    behind = cursor.seek_lines(count)
+
+    assert last_lines(contents, count) == rest(cursor)
+    assert behind == len(last_lines(contents, count))
+    cursor.close()
+
+
+@pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_lines_may_lie_on_the_edge_of_a_block(files: LogFiles, make: MakeCursor, size: int) -> None:
+    content = b"first\n" + b"x" * size + b"\nlast\n"
+    put(files, content)
+
+    for count in range(5):
+        cursor = make()
+        cursor.seek_lines(count)
+        assert last_lines([content], count) == rest(cursor)
+
+
+def test_no_more_is_read_than_is_needed(files: LogFiles, make: MakeCursor) -> None:
+    """A file that nobody could read to its beginning."""
+    with files.path.open("wb") as sparse:
+        sparse.truncate(1 << 42)
+        sparse.seek(0, os.SEEK_END)
+        sparse.write(b"\none\ntwo\n")
+    files.numbered(1).mkdir()  # and one that nobody could read at all
+
+    cursor = make()
+    cursor.seek_lines(2)
+
+    assert rest(cursor) == b"one\ntwo\n"
+
+
+def test_a_rotation_while_it_reads_loses_nothing(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+) -> None:
+    put(files, b"one\n")
+    cursor = make()
+    read = rest(cursor)
+
+    with files.path.open("ab") as log:
+        log.write(b"two\n")
+    rotate(files, ledger, keep=3)
+    files.path.write_bytes(b"three\n")
+    rotate(files, ledger, keep=3)
+    files.path.write_bytes(b"four\n")
+
+    assert (read, rest(cursor)) == (b"one\n", b"two\nthree\nfour\n")
+
+
+def test_a_file_that_is_being_read_is_read_to_its_end_though_it_is_removed(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+) -> None:
+    put(files, b"one\n")
+    ledger.survey(files)
+    cursor = make()
+    cursor.seek_lines(1)
+
+    rotate(files, ledger, keep=0)
+    files.path.write_bytes(b"two\n")
+
+    assert rest(cursor) == b"one\ntwo\n"
+
+
+def test_what_was_removed_unread_is_counted(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+) -> None:
+    put(files, b"one\n")
+    ledger.survey(files)
+    cursor = make()
+    cursor.seek_lines(9)
+
+    for content in (b"two\n", b"three\n", b"four\n", b"five\n"):
+        rotate(files, ledger, keep=1)
+        files.path.write_bytes(content)
+    pieces = [cursor.read() for _ in range(5)]
+
+    missed = len("two\nthree\n")
+    assert [
+        Piece(b"one\n"),
+        Piece(missed=missed),
+        Piece(b"four\n"),
+        Piece(b"five\n"),
+        END,
+    ] == pieces
+
+
+def test_what_was_removed_by_a_stranger_is_told_without_a_number(
+    files: LogFiles, make: MakeCursor
+) -> None:
+    put(files, b"one\n")
+    cursor = make()
+    rest(cursor)
+
+    files.path.unlink()
+    gone = cursor.read()
+    put(files, b"two\n")
+    pieces = [cursor.read(), cursor.read()]
+
+    assert gone == END
+    assert [Piece(missed=None), Piece(b"two\n")] == pieces
+
+
+def test_a_log_that_does_not_exist_yet_is_read_when_it_does(
+    files: LogFiles, make: MakeCursor
+) -> None:
+    cursor = make()
+    cursor.seek_lines(5)
+    nothing = cursor.read()
+
+    put(files, b"first\n")
+
+    assert (nothing, rest(cursor)) == (END, b"first\n")
+
+
+def test_a_log_that_was_emptied_is_read_from_its_beginning(
+    files: LogFiles, make: MakeCursor
+) -> None:
+    put(files, b"one\ntwo\n")
+    cursor = make()
+    rest(cursor)
+
+    put(files, b"new\n")
+
+    assert rest(cursor) == b"new\n"
+
+
+# ---- coming back
+
+
+def test_a_place_is_found_again_wherever_its_file_has_gone(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+) -> None:
+    put(files, b"one\ntwo\n")
+    first = make()
+    first.seek_lines(2)
+    first.read()
+    place = first.place(len("two\n"))
+
+    rotate(files, ledger, keep=3)
+    files.path.write_bytes(b"three\n")
+    rotate(files, ledger, keep=3)
+    second = make()
+    second.seek_place(ResumeToken.parse(str(place)) or place)
+
+    assert rest(second) == b"two\nthree\n"
+
+
+def test_a_place_that_is_gone_leads_to_the_oldest_byte_and_tells_how_many_are_missing(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+) -> None:
+    put(files, b"one\ntwo\n")
+    ledger.survey(files)
+    first = make()
+    first.seek_lines(2)
+    first.read()
+    place = first.place(len("two\n"))
+    for content in (b"three\n", b"four\n"):
+        rotate(files, ledger, keep=0)
+        files.path.write_bytes(content)
+
+    second = make()
+    second.seek_place(place)
+
+    assert [Piece(missed=len("two\nthree\n")), Piece(b"four\n")] == [second.read(), second.read()]
+
+
+def test_an_inode_that_is_used_again_is_no_place_to_come_back_to(
+    files: LogFiles, make: MakeCursor
+) -> None:
+    put(files, b"one\ntwo\n")
+    cursor = make()
+    cursor.seek_lines(9)
+    cursor.read()
+    place = cursor.place(0)
+    put(files, b"another log, longer than the first\n")  # in the same inode
+
+    cursor.seek_place(place)
+
+    assert [Piece(missed=None), Piece(b"another log, longer than the first\n")] == [
+        cursor.read(),
+        cursor.read(),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "x-1-00000000", "1-2", "1-2-3", "-1-2-00000000", "1" * 99]
+)
+def test_what_is_no_place_is_none(text: str) -> None:
+    assert ResumeToken.parse(text) is None
+
+
+def test_a_closed_cursor_holds_nothing(files: LogFiles) -> None:
+    put(files, b"one\n", b"two\n", b"three\n")
+    before = open_descriptors()
+    cursor = Cursor(files, lambda: None)
+    cursor.seek_lines(2)
+    rest(cursor)
+
+    cursor.close()
+
+    assert (END, before) == (cursor.read(), open_descriptors())
+
+
+def test_a_closed_cursor_opens_nothing(files: LogFiles) -> None:
+    """A thread may begin to look when whoever wanted it is gone already."""
+    put(files, b"one\n", b"two\n", b"three\n")
+    cursor = Cursor(files, lambda: None)
+    rest(cursor)
+    place = cursor.place(0)
+    cursor.close()
+    before = open_descriptors()
+
+    cursor.seek_lines(2)
+    cursor.seek_place(place)
+    cursor.seek_place(ResumeToken(0, 0, 0, 0, 0))
+
+    assert (END, before) == (cursor.read(), open_descriptors())
+
+
+def test_bytes_that_come_right_before_a_rotation_are_read(
+    files: LogFiles, ledger: StreamOffsets, make: MakeCursor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the moment when the reader has just found nothing more in the file."""
+    put(files, b"one\n")
+    cursor = make()
+    rest(cursor)
+    read = os.pread
+
+    def read_and_lose_the_race(file: int, count: int, offset: int) -> bytes:
+        data = read(file, count, offset)
+        if not data and not files.numbered(1).exists():
+            with files.path.open("ab") as log:
+                log.write(b"two\n")
+            rotate(files, ledger, keep=3)
+        return data
+
+    monkeypatch.setattr(os, "pread", read_and_lose_the_race)
+
+    assert rest(cursor) + rest(cursor) == b"two\n"
+
+
+def write_each(log: Log, lines: list[bytes]) -> None:
+    for line in lines:
+        log.write(line)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3, 120])
+def test_what_is_read_while_another_thread_writes_and_rotates_is_all_or_counted(
+    tmp_path: Path, keep: int
+) -> None:
+    log = Log(tmp_path / "log", max_bytes=2_000, keep=keep)
+    lines = [b"%049d\n" % number for number in range(8_000)]
+    log.write(lines[0])  # the ledger begins with it
+    cursor = Cursor(log.files, lambda: log.writer.ledger)
+    pieces = [cursor.read()]
+    thread = threading.Thread(target=write_each, args=(log, lines[1:]))
+    thread.start()
+
+    alive = True
+    while alive or pieces[-1] != END:
+        alive = thread.is_alive()
+        pieces.append(cursor.read())
+    thread.join()
+
+    position = 0
+    written = b"".join(lines)
+    for piece in pieces:
+        assert piece.missed is not None
+        position += piece.missed
+        assert written[position : position + len(piece.data)] == piece.data
+        position += len(piece.data)
+    assert position == 50 * len(lines)
+    cursor.close()
+    log.close()

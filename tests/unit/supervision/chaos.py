@@ -1,0 +1,89 @@
+"""A world that does everything wrong that it can, by a seed; `calm` makes it kind."""
+
+import asyncio
+from random import Random
+from signal import Signals
+
+from typing_extensions import override
+
+from comfysup.supervision.protocols import Finding, LaunchError
+from comfysup.supervision.spec import InstanceSpec
+from tests.unit.supervision.fakes import FakeLauncher, FakeProbe, FakeProber, FakeProcess
+
+
+class Chaos:
+    """The chance by which all of one world misbehaves."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.calm = False
+
+    def happens(self, likelihood: float) -> bool:
+        return not self.calm and self.random.random() < likelihood
+
+    async def pause(self) -> None:
+        """Give way to the others for a while, mostly a short one."""
+        if self.happens(0.2):
+            await asyncio.sleep(self.random.random() / 500)
+        for _ in range(self.random.randrange(4)):
+            await asyncio.sleep(0)
+
+
+class ChaoticProcess(FakeProcess):
+    """Hears whatever signals it likes, may crash at any time, and leaves things behind."""
+
+    def __init__(self, pid: int, chaos: Chaos) -> None:
+        super().__init__(pid)
+        self._chaos = chaos
+        if chaos.happens(0.5):
+            heard = chaos.random.choice([[Signals.SIGTERM, Signals.SIGKILL], [Signals.SIGKILL]])
+            self.deadly = frozenset(heard)
+        if chaos.happens(0.5):
+            asyncio.get_running_loop().call_later(chaos.random.random() / 200, self.end)
+
+    @override
+    async def sweep(self) -> None:
+        await self._chaos.pause()
+        await super().sweep()
+
+
+class ChaoticLauncher(FakeLauncher):
+    """Takes its time, fails, and sometimes does not hear that it is called off."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        super().__init__(lambda pid: ChaoticProcess(pid, chaos))
+        self._chaos = chaos
+
+    @override
+    async def prepare(self, spec: InstanceSpec) -> None:
+        hears = not self._chaos.happens(0.3)
+        try:
+            await self._chaos.pause()
+        except asyncio.CancelledError:
+            if hears:
+                raise
+        if self._chaos.happens(0.2):
+            raise LaunchError("no_memory", "cannot start: no memory")
+
+
+class ChaoticProbe(FakeProbe):
+    """Finds anything."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        self._chaos = chaos
+
+    @override
+    async def until_ready(self) -> None:
+        await self._chaos.pause()
+        await super().until_ready()
+
+    @override
+    async def ask(self, patience: float) -> Finding:
+        await self._chaos.pause()
+        if self._chaos.happens(0.5):
+            return self._chaos.random.choice(list(Finding))
+        return Finding.ANSWERED
+
+
+def chaotic_prober(chaos: Chaos) -> FakeProber:
+    return FakeProber(lambda: ChaoticProbe(chaos))

@@ -1,0 +1,349 @@
+"""What callers of a fleet hear when they start, stop, restart and remove."""
+
+import asyncio
+from dataclasses import replace
+
+from comfysup.supervision.events import LifecycleEvent, WaitFor
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.results import Outcome, Result
+from comfysup.supervision.spec import InstanceSpec, Policy
+from tests.unit.supervision.fakes import (
+    DefectiveLauncher,
+    FakeLauncher,
+    FakeProber,
+    LitteringProcess,
+    NeverReadyProbe,
+    StubbornProcess,
+    UnkillableProcess,
+    spec_of,
+)
+from tests.unit.supervision.stage import Stage, fleet_on
+
+PATIENCE = 30.0
+QUICK = StopEscalation(terminate=0.001, kill=0.002, give_up=PATIENCE)
+MAIN = replace(spec_of(0), name="main")
+OTHER = replace(spec_of(1), name="other")
+
+
+async def start(fleet: Fleet, spec: InstanceSpec) -> Result:
+    return await fleet.start(spec, WaitFor.READY, PATIENCE)
+
+
+async def started(fleet: Fleet, spec: InstanceSpec) -> Instance:
+    """Start it, and return the instance that this made."""
+    result = await start(fleet, spec)
+    assert result.outcome is Outcome.DONE, result.message
+    assert result.instance is not None
+    return result.instance
+
+
+def refused(code: str, message: str) -> Result:
+    return Result(Outcome.REFUSED, None, message, code)
+
+
+# ---- starting
+
+
+async def test_a_start_of_what_runs_with_the_same_spec_succeeds_at_once() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        first = await started(fleet, MAIN)
+
+        assert await started(fleet, MAIN) is first
+        assert len(launcher.processes) == 1
+
+
+async def test_another_name_description_or_policy_is_taken_on_by_what_runs() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        main = await started(fleet, MAIN)
+        renamed = replace(MAIN, name="first", description="d", policy=Policy(stop_grace=1))
+        await started(fleet, renamed)
+
+        assert main.spec == renamed
+        assert fleet.find("first") is main
+        assert len(launcher.processes) == 1
+
+
+async def test_a_failure_is_told_with_its_exit() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher, FakeProber(NeverReadyProbe))) as fleet:
+        waiting = asyncio.create_task(start(fleet, MAIN))
+        await fleet.start(MAIN, WaitFor.SPAWN, PATIENCE)
+        launcher.process.end(3)
+        result = await waiting
+
+        assert (result.outcome, result.message) == (Outcome.FAILED, "exited with code 3")
+        assert result.exit is not None
+        assert result.exit.exit_code == 3
+
+
+async def test_a_wait_that_runs_out_says_what_it_is_still_doing_and_changes_nothing() -> None:
+    stage = Stage(prober=FakeProber(NeverReadyProbe))
+    async with fleet_on(stage) as fleet:
+        await fleet.start(MAIN, WaitFor.SPAWN, PATIENCE)
+        result = await fleet.start(MAIN, WaitFor.READY, 0.001)
+
+        assert result == Result(Outcome.TIMEOUT, fleet.find("0"), "still starting after 0.001 s")
+        assert fleet.find("0").life.phase is Phase.STARTING
+
+
+async def test_a_wait_of_no_time_still_starts_it() -> None:
+    stage = Stage()
+    async with fleet_on(stage) as fleet:
+        result = await fleet.start(MAIN, WaitFor.READY, 0)
+        await stage.until(lambda: fleet.find("0").life.phase is Phase.RUNNING)
+
+        assert result.outcome is Outcome.TIMEOUT
+
+
+# ---- restarting
+
+
+async def test_a_restart_makes_a_new_process_by_the_same_spec() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        main = await started(fleet, MAIN)
+        result = await fleet.restart(main, WaitFor.READY, PATIENCE)
+
+        assert result == Result(Outcome.DONE, main)
+        assert launcher.launches == [(MAIN, 1), (MAIN, 2)]
+
+
+async def test_a_restart_of_what_is_stopped_is_a_start() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        main = await started(fleet, MAIN)
+        await fleet.stop(main)
+
+        assert (await fleet.restart(main, WaitFor.READY, PATIENCE)).outcome is Outcome.DONE
+        assert main.life.phase is Phase.RUNNING
+
+
+async def test_a_stop_in_the_turn_after_a_start_overrides_it() -> None:
+    """Whatever the start has to look at first: the last wish is the end state."""
+    async with fleet_on(Stage()) as fleet:
+        main = await started(fleet, MAIN)
+        await fleet.stop(main)
+
+        starting, stopping = await asyncio.gather(
+            start(fleet, MAIN), fleet.stop(main, patience=PATIENCE)
+        )
+
+        assert starting == Result(Outcome.FAILED, main, "stopped while starting")
+        assert stopping.outcome is Outcome.DONE
+        assert main.life.phase is Phase.STOPPED
+
+
+async def test_a_restart_that_could_not_succeed_is_refused_and_the_process_lives_on() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        main = await started(fleet, MAIN)
+        launcher.broken_environments.add("comm")
+        result = await fleet.restart(main, WaitFor.READY, PATIENCE)
+
+        assert result == Result(
+            Outcome.REFUSED, main, "no environment 'comm'", "unknown_environment"
+        )
+        assert launcher.process.alive
+
+
+# ---- stopping
+
+
+async def test_all_are_stopped_at_once_and_each_answers() -> None:
+    launcher = FakeLauncher(StubbornProcess)
+    async with fleet_on(Stage(launcher)) as fleet:
+        for number in range(8):
+            await started(fleet, spec_of(number))
+        results = await fleet.stop_all(QUICK)
+
+        assert [result.outcome for result in results] == [Outcome.DONE] * 8
+        assert {instance.life.phase for instance in fleet} == {Phase.STOPPED}
+        assert not any(process.alive for process in launcher.processes)
+
+
+async def test_an_instance_keeps_its_own_grace_where_that_is_shorter_than_that_of_all() -> None:
+    launcher = FakeLauncher(StubbornProcess)
+    async with fleet_on(Stage(launcher)) as fleet:
+        await started(fleet, replace(MAIN, policy=Policy(stop_grace=0.001)))
+        results = await fleet.stop_all(StopEscalation.of(1000))
+
+        assert [result.outcome for result in results] == [Outcome.DONE]
+
+
+async def test_a_stop_that_the_caller_does_not_wait_out_goes_on() -> None:
+    launcher = FakeLauncher(LitteringProcess)
+    stage = Stage(launcher)
+    async with fleet_on(stage) as fleet:
+        main = await started(fleet, MAIN)
+        result = await fleet.stop(main, patience=0.001)
+        process = launcher.process
+        assert isinstance(process, LitteringProcess)
+        process.tidied.set()
+        await stage.until(lambda: main.life.phase is Phase.STOPPED)
+
+        assert (result.outcome, result.message) == (
+            Outcome.TIMEOUT,
+            "still stopping after 0.001 s",
+        )
+
+
+# ---- forgetting
+
+
+async def test_what_is_removed_is_ended_and_unknown_and_its_name_and_port_are_free() -> None:
+    launcher = FakeLauncher()
+    stage = Stage(launcher)
+    async with fleet_on(stage) as fleet:
+        main = await started(fleet, MAIN)
+        result = await fleet.remove(main)
+        assert result.outcome is Outcome.DONE
+        assert stage.notices[-1] == (0, LifecycleEvent.REMOVED)
+        assert launcher.living(0) == 0
+
+        await started(fleet, replace(OTHER, name="main", port=MAIN.port))
+        assert [instance.spec.id for instance in fleet] == [1]
+
+
+async def test_what_was_removed_can_be_started_anew() -> None:
+    async with fleet_on(Stage()) as fleet:
+        old = await started(fleet, MAIN)
+        await fleet.remove(old)
+        new = await started(fleet, MAIN)
+
+        assert new is not old
+        assert new.life.generation == 1
+
+
+async def test_what_cannot_be_ended_is_not_forgotten() -> None:
+    async with fleet_on(Stage(FakeLauncher(UnkillableProcess))) as fleet:
+        main = await started(fleet, replace(MAIN, policy=Policy(stop_grace=0)))
+        await fleet.stop(main, escalation=StopEscalation(0, 0, 0))
+
+        assert (await fleet.remove(main)).outcome is Outcome.FAILED
+        assert fleet.find("0") is main
+
+
+async def test_what_is_started_again_while_it_is_removed_stays() -> None:
+    async with fleet_on(Stage()) as fleet:
+        main = await started(fleet, MAIN)
+        removed, again = await asyncio.gather(fleet.remove(main), start(fleet, MAIN))
+
+        assert (removed.outcome, removed.message) == (
+            Outcome.FAILED,
+            "instance 0 'main' was started again while it was removed",
+        )
+        assert again.outcome is Outcome.DONE
+        assert fleet.find("0") is main
+
+
+async def test_what_is_started_again_while_it_is_removed_stays_even_if_it_is_stopped_then() -> None:
+    launcher = FakeLauncher(LitteringProcess)
+    stage = Stage(launcher)
+    async with fleet_on(stage) as fleet:
+        main = await started(fleet, MAIN)
+        [process] = launcher.processes
+        removing = asyncio.create_task(fleet.remove(main))
+        await stage.until(lambda: main.removing)
+        again = asyncio.create_task(start(fleet, MAIN))
+        await stage.until(lambda: not main.removing)
+        stopping = asyncio.create_task(fleet.stop(main))
+        await asyncio.sleep(0)
+        assert isinstance(process, LitteringProcess)
+        process.tidied.set()
+        removed = await removing
+
+        assert (removed.outcome, removed.message) == (
+            Outcome.FAILED,
+            "instance 0 'main' was started again while it was removed",
+        )
+        assert (await stopping).outcome is Outcome.DONE
+        assert (await again).outcome is Outcome.FAILED
+        assert list(fleet) == [main]
+        assert "removed" not in stage.heard()
+
+
+async def test_two_who_remove_the_same_are_both_told_that_it_is_done() -> None:
+    stage = Stage()
+    async with fleet_on(stage) as fleet:
+        main = await started(fleet, MAIN)
+        results = await asyncio.gather(fleet.remove(main), fleet.remove(main))
+
+        assert [result.outcome for result in results] == [Outcome.DONE, Outcome.DONE]
+        assert stage.heard().count("removed") == 1
+
+
+async def test_who_stops_it_at_the_moment_of_its_removal_is_answered_too() -> None:
+    stage = Stage()
+    async with fleet_on(stage) as fleet:
+        main = await started(fleet, MAIN)
+        removing = asyncio.create_task(fleet.remove(main))
+        await stage.until(lambda: main.life.phase is Phase.STOPPED)
+
+        assert (await fleet.stop(main)).outcome is Outcome.DONE
+        assert (await removing).outcome is Outcome.DONE
+        assert list(fleet) == []
+
+
+async def test_a_stop_of_what_was_removed_meanwhile_is_answered() -> None:
+    async with fleet_on(Stage()) as fleet:
+        main = await started(fleet, MAIN)
+        await fleet.remove(main)
+
+        assert (await fleet.stop(main)).outcome is Outcome.DONE
+        assert (await fleet.remove(main)).outcome is Outcome.DONE
+
+
+async def test_removing_the_old_leaves_the_new_instance_of_that_id_alone() -> None:
+    async with fleet_on(Stage()) as fleet:
+        old = await started(fleet, MAIN)
+        await fleet.remove(old)
+        new = await started(fleet, MAIN)
+        await fleet.remove(old)
+
+        assert fleet.find("0") is new
+        assert new.life.phase is Phase.RUNNING
+
+
+# ---- the end of the daemon
+
+
+async def test_a_closed_fleet_starts_and_restarts_nothing_but_still_stops() -> None:
+    async with fleet_on(Stage()) as fleet:
+        main = await started(fleet, MAIN)
+        fleet.close()
+        message = "cannot start instance {}: comfysup is shutting down"
+
+        assert await start(fleet, OTHER) == refused("shutting_down", message.format("1 'other'"))
+        assert await fleet.restart(main, WaitFor.READY, PATIENCE) == Result(
+            Outcome.REFUSED, main, message.format("0 'main'"), "shutting_down"
+        )
+        assert (await fleet.stop(main)).outcome is Outcome.DONE
+
+
+async def test_a_fleet_that_is_released_leaves_the_processes_alone() -> None:
+    launcher = FakeLauncher()
+    async with fleet_on(Stage(launcher)) as fleet:
+        await started(fleet, MAIN)
+
+    assert launcher.process.alive
+    assert launcher.process.signals == []
+
+
+# ---- defects
+
+
+async def test_the_defect_of_one_instance_leaves_the_others_untouched() -> None:
+    launcher = DefectiveLauncher(1)
+    async with fleet_on(Stage(launcher)) as fleet:
+        results = await asyncio.gather(*(start(fleet, spec_of(n)) for n in range(3)))
+        phases = [instance.life.phase for instance in fleet]
+
+        assert [result.outcome for result in results] == ["done", "failed", "done"]
+        assert phases == [Phase.RUNNING, Phase.FAILED, Phase.RUNNING]
+        launcher.victims.clear()
+        assert (await start(fleet, spec_of(1))).outcome is Outcome.DONE
+        assert launcher.overlaps == []

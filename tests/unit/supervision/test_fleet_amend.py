@@ -1,0 +1,70 @@
+"""Giving instances other specs while they are in the table, all at once."""
+
+from dataclasses import replace
+
+from comfysup.supervision.events import WaitFor
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.results import Outcome
+from comfysup.supervision.spec import InstanceSpec
+from tests.unit.supervision.fakes import spec_of
+from tests.unit.supervision.stage import Stage, fleet_on
+
+A, B, C = (spec_of(number, name=name) for number, name in enumerate("abc"))
+
+
+async def started(fleet: Fleet, *specs: InstanceSpec) -> None:
+    for spec in specs:
+        result = await fleet.start(spec, WaitFor.READY, 30)
+        assert result.outcome is Outcome.DONE, result.message
+
+
+def names(fleet: Fleet) -> list[str]:
+    return [instance.spec.name for instance in fleet]
+
+
+async def test_names_go_round_in_one_step() -> None:
+    async with fleet_on(Stage()) as fleet:
+        await started(fleet, A, B, C)
+
+        refused = fleet.amend(
+            [replace(A, name="b"), replace(B, name="c"), replace(C, name="a")],
+        )
+
+        assert refused == {}
+        assert names(fleet) == ["b", "c", "a"]
+
+
+async def test_who_cannot_have_its_name_keeps_its_own_and_so_does_who_wanted_that() -> None:
+    async with fleet_on(Stage()) as fleet:
+        await started(fleet, A, B, C)
+
+        refused = fleet.amend([replace(A, name="c"), replace(B, name="a")])
+
+        assert {number: error.code for number, error in refused.items()} == {
+            0: "name_taken",
+            1: "name_taken",
+        }
+        assert str(refused[0]) == "cannot rename instance 0 'c': the name is taken"
+        assert names(fleet) == ["a", "b", "c"]
+
+
+async def test_a_running_process_keeps_what_it_was_started_with() -> None:
+    async with fleet_on(Stage()) as fleet:
+        await started(fleet, A)
+
+        refused = fleet.amend([replace(A, port=4000)])
+
+        assert refused[0].code == "spec_conflict"
+        assert str(refused[0]) == (
+            "cannot change instance 0 'a': it runs with another port; stop it first"
+        )
+        assert fleet.find("0").spec == A
+
+
+async def test_what_is_stopped_may_become_anything() -> None:
+    async with fleet_on(Stage()) as fleet:
+        await started(fleet, A)
+        await fleet.stop(fleet.find("0"))
+
+        assert fleet.amend([replace(A, port=4000, name="x")]) == {}
+        assert fleet.find("x").spec.port == 4000

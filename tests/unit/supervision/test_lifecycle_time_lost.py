@@ -1,0 +1,121 @@
+"""Time in which nobody looked counts for no deadline; rungs of a ladder keep their distances."""
+
+from signal import Signals
+
+import pytest
+
+from comfysup.supervision.events import DeadlinePassed, Signal, TimeLost
+from comfysup.supervision.life import (
+    KILL_PATIENCE,
+    Phase,
+    Running,
+    StopEscalation,
+    Stopping,
+    StopStage,
+    Sweeping,
+)
+from comfysup.supervision.spec import Policy
+from comfysup.supervision.transitions import LOOK_FIRST
+from tests.unit.supervision.story import Story, backing_off, running, starting
+
+HOUR = 3600.0
+
+
+def lose(story: Story, seconds: float = HOUR) -> None:
+    story.wait(seconds)
+    story.happens(TimeLost(seconds))
+
+
+def left(story: Story) -> float:
+    assert story.life.deadline is not None
+    return story.life.deadline - story.now.monotonic
+
+
+def test_a_start_gets_what_was_left_of_its_time() -> None:
+    story = starting(Policy(startup_timeout=600))
+    story.wait(100)
+    lose(story)
+
+    assert left(story) == pytest.approx(500)
+    assert story.life.phase is Phase.STARTING
+
+
+def test_a_start_whose_time_is_over_is_looked_at_first() -> None:
+    story = starting(Policy(startup_timeout=600))
+    story.wait(600)
+    lose(story)
+
+    assert left(story) == LOOK_FIRST
+    story.ready()
+    assert story.life.phase is Phase.RUNNING
+
+
+def test_that_look_takes_no_longer_than_a_whole_start() -> None:
+    story = starting(Policy(startup_timeout=2))
+    story.wait(2)
+    lose(story)
+
+    assert left(story) == 2
+
+
+def test_a_run_is_not_stable_for_time_in_which_nobody_looked() -> None:
+    story = running(Policy(stable_after=60))
+    story.wait(10)
+    lose(story)
+
+    assert left(story) == pytest.approx(50)
+    story.wait_for_deadline()
+    before = story.life
+    lose(story)
+    assert isinstance(before.state, Running)
+    assert before == story.life
+
+
+def test_each_signal_of_a_stop_comes_after_its_time() -> None:
+    story = running(Policy(stop_grace=10))
+    story.stop()
+    story.wait(4)
+    lose(story)
+
+    assert left(story) == pytest.approx(6)
+    story.wait_for_deadline()
+    lose(story)
+    assert left(story) == pytest.approx(5)
+    story.wait_for_deadline()
+    lose(story)
+    assert left(story) == pytest.approx(KILL_PATIENCE)
+    assert story.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
+
+
+def test_a_sweep_gets_its_whole_time_again() -> None:
+    story = starting()
+    story.exits(1)
+    story.wait(4)
+    lose(story)
+
+    assert isinstance(story.life.state, Sweeping)
+    assert left(story) == KILL_PATIENCE
+
+
+def test_a_back_off_ends_when_it_was_to_end() -> None:
+    """Nobody has to look at a wait, and callers have been told its end."""
+    story = backing_off()
+    before = story.life
+    lose(story)
+
+    assert before == story.life
+
+
+def test_signals_come_one_after_another_however_late_the_first_is() -> None:
+    story = running()
+    story.stop(StopEscalation.of(0.2))
+    story.wait(0.2)
+    story.wait(1.0)  # noticed by nobody
+    actions = story.happens(DeadlinePassed())
+
+    assert actions == (Signal(Signals.SIGTERM),)
+    assert isinstance(story.life.state, Stopping)
+    assert story.life.state.stop_stage is StopStage.TERMINATED
+    assert left(story) == pytest.approx(0.1)
+    story.wait_for_deadline()
+    assert left(story) == pytest.approx(KILL_PATIENCE)
