@@ -13,7 +13,11 @@ from comfysup.model.printable import printable_line
 MARKER = "COMFYSUP_MARKER"
 
 PF_EXITING = 0x4
-"""Flag of a process that exits (include/linux/sched.h), in the ninth field of its stat."""
+PF_KTHREAD = 0x200000
+"""Flags of a process (include/linux/sched.h) that exits, and of a thread of the kernel's own."""
+
+EXEC_PATIENCE = 0.5
+"""Seconds for which the variables of a process in the middle of execve(2) are waited for."""
 
 
 _FAMILY = Lock()
@@ -29,6 +33,8 @@ class Stat:
     """The part of /proc/PID/stat (proc(5)) that tells processes apart.
 
     `start_time` is in clock ticks since boot: with the pid it names a process for good.
+    `environment_size` is that of its variables in bytes: None in the middle of execve(2), when the
+    old ones are gone and the new not there yet, and where this process may not know.
     """
 
     state: str
@@ -37,6 +43,7 @@ class Stat:
     session: int
     start_time: int
     flags: int = 0
+    environment_size: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -48,6 +55,11 @@ class Stat:
         """Whether it has begun to exit: its variables and descriptors may be gone already."""
         return self.ended or bool(self.flags & PF_EXITING)
 
+    @property
+    def has_no_environment(self) -> bool:
+        """Whether it has no variables and, unless it executes another program, gets none."""
+        return self.exiting or bool(self.flags & PF_KTHREAD) or self.environment_size == 0
+
 
 def read_stat(pid: int) -> Stat | None:
     """Return the stat of a process, or None when there is none or it is hidden (hidepid=1)."""
@@ -58,7 +70,10 @@ def read_stat(pid: int) -> Stat | None:
     # The name stands in parentheses and may hold anything, parentheses too.
     fields = text[text.rindex(b")") + 2 :].split()
     parent, group, session = map(int, fields[1:4])
-    return Stat(fields[0].decode(), parent, group, session, int(fields[19]), int(fields[6]))
+    start_time, flags, code, begin, end = (int(fields[index]) for index in (19, 6, 23, 47, 48))
+    # The kernel writes the address of the code last (`load_elf_binary` in its fs/binfmt_elf.c).
+    size = end - begin if code and end else None
+    return Stat(fields[0].decode(), parent, group, session, start_time, flags, size)
 
 
 def _read(path: str) -> bytes:
@@ -74,9 +89,13 @@ def _read(path: str) -> bytes:
 
 
 def read_marker(pid: int) -> str | None:
-    """Return the marker that a process was started with; None where it has none or hides it."""
+    """Return the marker that a process was started with; None where it has none or hides it.
+
+    In the middle of execve(2) a process has no variables. It is asked again for EXEC_PATIENCE, so
+    the call can take that long: it belongs in a thread.
+    """
     try:
-        environment = _read(f"/proc/{pid}/environ")
+        environment = _read_environment(pid)
     except OSError:
         return None
     prefix = f"{MARKER}=".encode()
@@ -84,6 +103,19 @@ def read_marker(pid: int) -> str | None:
         if variable.startswith(prefix):
             return variable.removeprefix(prefix).decode(errors="replace")
     return None
+
+
+def _read_environment(pid: int) -> bytes:
+    """Read the variables of a process, empty where it has none; OSError where it hides them."""
+    deadline = time.monotonic() + EXEC_PATIENCE
+    while True:
+        environment = _read(f"/proc/{pid}/environ")
+        if environment or time.monotonic() > deadline:
+            return environment
+        stat = read_stat(pid)
+        if stat is None or stat.has_no_environment:
+            return environment
+        time.sleep(0.001)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +130,8 @@ class Command:
 def read_command(pid: int) -> Command | None:
     """Return what a process was started as, or None when it is gone or somebody else's."""
     try:
+        environ = _read_environment(pid)  # first: it waits for the end of an execve(2)
         argv = Path(f"/proc/{pid}/cmdline").read_bytes()
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
         cwd = Path(f"/proc/{pid}/cwd").readlink()
     except OSError:
         return None

@@ -74,6 +74,30 @@ def test_a_marker_with_odd_bytes_is_read_with_replacements() -> None:
         assert proc.read_marker(pid) == "a�"
 
 
+def test_a_process_bears_its_marker_also_in_the_middle_of_execve(tmp_path: Path) -> None:
+    """It has no variables then: asked once, one in ten looks at this one finds none."""
+    script = tmp_path / "again"
+    script.write_text('exec sh "$0"\n')
+    environment = {**os.environ, proc.MARKER: "found"}
+
+    with subprocess.Popen(["sh", script], env=environment) as process:
+        seen = {proc.read_marker(process.pid) for _ in range(1000)}
+        process.kill()
+
+    assert seen == {"found"}
+
+
+def test_a_process_without_variables_is_not_waited_for() -> None:
+    with subprocess.Popen(["sleep", "60"], env={}) as process:
+        while (stat := proc.read_stat(process.pid)) and stat.environment_size != 0:
+            pass
+
+        assert stat is not None
+        assert stat.has_no_environment
+        assert proc.read_marker(process.pid) is None
+        process.kill()
+
+
 def test_a_zombie_has_no_marker() -> None:
     pid = shell("exit 0", COMFYSUP_MARKER="a:0:1")
     wait_ended(pid)
