@@ -28,8 +28,12 @@ MAX_CONDITIONS = 50
 
 _MESSAGE_CHARS = 300
 
-_TABLE = "Import times for custom nodes:"
-_ROW = re.compile(r" *[\d.]+ seconds(?: \((?P<stage>IMPORT|PRESTARTUP) FAILED\))?: (?P<path>.+)")
+_TABLES: Final = {
+    "Prestartup times for custom nodes:": {"PRESTARTUP"},
+    "Import times for custom nodes:": {"IMPORT", "BUILTIN"},
+}
+"""The titles of the tables, with the stages whose failures follow each."""
+_ROW = re.compile(r" *[\d.]+ seconds \((?P<stage>IMPORT|PRESTARTUP) FAILED\): (?P<path>.+)")
 _ERROR = re.compile(
     r"Cannot import (?P<module>.+?) module for custom nodes: (?P<import_error>.*)"
     r"|Failed to execute startup-script: (?P<node>.+?)/[^/]+\.py / (?P<script_error>.*)"
@@ -65,10 +69,10 @@ def failed_nodes(
                 errors["IMPORT", path] = error
                 if PurePosixPath(path).parent.name in _BUILTIN_DIRECTORIES:
                     errors["BUILTIN", PurePosixPath(path).name] = error
-        elif line == _TABLE:
-            failed = {each: None for each in failed if each[0] == "PRESTARTUP"}
+        elif stages := _TABLES.get(line):
+            failed = {each: None for each in failed if each[0] not in stages}
         elif found := _ROW.fullmatch(line):
-            _follow(failed, found["stage"], found["path"])
+            failed[found["stage"], found["path"]] = None
         elif found := _BUILTIN.match(line):
             failed["BUILTIN", found["file"]] = None
     conditions = [
@@ -79,14 +83,6 @@ def failed_nodes(
         rest = f"{more} more custom nodes could not be imported"
         conditions.append(Condition("custom_node_failed", rest))
     return conditions
-
-
-def _follow(failed: dict[tuple[str, str], None], stage: str | None, path: str) -> None:
-    """Take a row of a table into account: a failure, or a success that ends an earlier one."""
-    if stage is None:
-        failed.pop(("PRESTARTUP", path), None)
-    else:
-        failed[stage, path] = None
 
 
 def _shown(text: str) -> str:

@@ -152,3 +152,29 @@ def test_hundreds_of_failures_are_counted_and_not_all_named() -> None:
 
     assert len(found) == MAX_CONDITIONS + 1
     assert found[-1].message == "7 more custom nodes could not be imported"
+
+
+def test_a_custom_node_that_is_imported_well_has_its_start_up_script_failed_all_the_same() -> None:
+    log = f"""\
+Failed to execute startup-script: {NODES}/x/prestartup_script.py / division by zero
+
+Prestartup times for custom nodes:
+   0.0 seconds (PRESTARTUP FAILED): {NODES}/x
+
+Import times for custom nodes:
+   0.0 seconds: {NODES}/x
+"""
+    assert [each.message for each in failed_nodes(log.splitlines())] == [
+        "the start-up script of the custom node 'x' failed: division by zero"
+    ]
+
+
+def test_a_second_load_in_which_a_start_up_script_does_well_ends_its_failure() -> None:
+    log = f"""\
+Failed to execute startup-script: {NODES}/x/prestartup_script.py / division by zero
+Prestartup times for custom nodes:
+   0.0 seconds (PRESTARTUP FAILED): {NODES}/x
+Prestartup times for custom nodes:
+   0.0 seconds: {NODES}/x
+"""
+    assert failed_nodes(log.splitlines()) == []
