@@ -103,3 +103,19 @@ def conflict(present: InstanceSpec, spec: InstanceSpec, verb: str) -> RefusedErr
         "spec_conflict",
         f"cannot {verb} instance {spec.label}: it runs with another {what}; stop it first",
     )
+
+
+def name_taken(spec: InstanceSpec, owner: InstanceSpec, verb: str = "start") -> RefusedError:
+    """Return the refusal of a spec that has the name of another instance."""
+    return RefusedError(
+        "name_taken",
+        f"cannot {verb} instance {spec.label}: that is the name of instance {owner.id}",
+    )
+
+
+def port_taken(spec: InstanceSpec, owner: str) -> RefusedError:
+    """Return the refusal of a spec whose port is another's, who is named `owner`."""
+    return RefusedError(
+        "port_taken",
+        f"cannot start instance {spec.label}: port {spec.port} belongs to {owner}",
+    )

@@ -1,8 +1,8 @@
 """All instances of one daemon: who may have which id, name and port, and how callers wait."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import TypeAlias
 
 from comfysup.model.printable import shortened
@@ -12,6 +12,8 @@ from comfysup.supervision.admission import (
     Look,
     OverriddenError,
     conflict,
+    name_taken,
+    port_taken,
     shutting_down,
 )
 from comfysup.supervision.callers import Reply
@@ -224,9 +226,8 @@ class Fleet:
             if _is_bound(present := self._table[spec.id]) and present.spec.essence != spec.essence
         }
         while clash := self._clash({key: new[key] for key in new if key not in refused}):
-            refused[clash.id] = RefusedError(
-                "name_taken", f"cannot rename instance {clash.label}: the name is taken"
-            )
+            spec, owner = clash
+            refused[spec.id] = name_taken(spec, owner, "rename")
         for number in new.keys() - refused.keys():
             self._table[number].spec = new[number]
         return refused
@@ -303,28 +304,22 @@ class Fleet:
 
     def _check_name(self, spec: InstanceSpec) -> None:
         for other in self:
-            if other.spec.name == spec.name and other.spec.id != spec.id:
-                raise RefusedError(
-                    "name_taken",
-                    f"cannot start instance {spec.label}: that is the name of instance "
-                    f"{other.spec.id}",
-                )
+            if _are_namesakes(spec, other.spec):
+                raise name_taken(spec, other.spec)
 
-    def _clash(self, new: dict[int, InstanceSpec]) -> InstanceSpec | None:
-        """Return one of the new specs whose name another instance would have too."""
-        names = Counter(new.get(each.spec.id, each.spec).name for each in self)
-        return next((spec for spec in new.values() if names[spec.name] > 1), None)
+    def _clash(self, new: dict[int, InstanceSpec]) -> tuple[InstanceSpec, InstanceSpec] | None:
+        """Return one of the new specs with that of an instance which would have its name too."""
+        after = [new.get(each.spec.id, each.spec) for each in self]
+        pairs = product(new.values(), after)
+        return next((pair for pair in pairs if _are_namesakes(*pair)), None)
 
     def _check_port(self, spec: InstanceSpec) -> None:
         owner = "comfysup itself" if spec.port == self._reserved_port else None
         for other in self:
-            if other.spec.id != spec.id and spec.port in _ports(other):
+            if other.spec.id != spec.id and spec.port in ports_of(other):
                 owner = f"instance {other.spec.label}"
         if owner:
-            raise RefusedError(
-                "port_taken",
-                f"cannot start instance {spec.label}: port {spec.port} belongs to {owner}",
-            )
+            raise port_taken(spec, owner)
 
 
 def _is_bound(instance: Instance) -> bool:
@@ -334,10 +329,15 @@ def _is_bound(instance: Instance) -> bool:
     return instance.life.wanted and instance.life.phase not in (Phase.BACKOFF, Phase.FAILED)
 
 
-def _ports(instance: Instance) -> set[int | None]:
-    """The ports that nobody else may have: the one that it is to use, and the one it still uses."""
+def _are_namesakes(one: InstanceSpec, other: InstanceSpec) -> bool:
+    return one.name == other.name and one.id != other.id
+
+
+def ports_of(instance: Instance) -> frozenset[int]:
+    """Return what ports nobody else may have: the one that it is to use, and that it still uses."""
     resting = instance.life.phase in (Phase.STOPPED, Phase.FAILED) and not _is_bound(instance)
-    return {instance.held_port, None if resting else instance.spec.port}
+    ports = (instance.held_port, None if resting else instance.spec.port)
+    return frozenset(port for port in ports if port is not None)
 
 
 async def _reply(

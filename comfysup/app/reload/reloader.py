@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from comfysup.app.reload.clashes import Held, clashes
 from comfysup.app.reload.outcome import Failure, ReloadOutcome
 from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
 from comfysup.app.reload.reasons import Planned, explained
@@ -13,7 +14,7 @@ from comfysup.config.config_errors import ConfigError
 from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings
 from comfysup.supervision.events import StopAsked, WaitFor
-from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.fleet import Fleet, ports_of
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
@@ -149,7 +150,7 @@ class Reloader:
                 return ReloadOutcome(legible=False, dry_run=True, mistakes=mistakes)
             seen, applied = self._seen(), self.applied
             plan = make_plan(seen, applied, file)
-            failed = await self._unable(plan.of(PlanStep.START, PlanStep.RESTART))
+            failed = await self._unable(plan, PlanStep.START, PlanStep.RESTART)
         return self._outcome(file, plan, explained(plan, seen, applied, file), failed, dry_run=True)
 
     async def _follow(self, file: InstancesFile) -> ReloadOutcome:
@@ -192,7 +193,7 @@ class Reloader:
 
     async def _carry_out(self, plan: Plan) -> dict[int, Failure]:
         """Stop all that must go before anything new takes its port or name; return what failed."""
-        failed = await self._unable(plan.of(PlanStep.RESTART))
+        failed = await self._unable(plan, PlanStep.RESTART)
 
         def still(*steps: PlanStep) -> list[InstanceSpec]:
             return [spec for spec in plan.of(*steps) if spec.id not in failed]
@@ -202,19 +203,28 @@ class Reloader:
         failed |= await self._start(still(PlanStep.RESTART, PlanStep.START))
         return failed
 
-    async def _unable(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
-        """Find those that could not be started any more, before they are stopped."""
+    async def _unable(self, plan: Plan, *steps: PlanStep) -> dict[int, Failure]:
+        """Find who could not have what the file says, before anything is stopped for it.
+
+        Those of these `steps` are looked at too as a start would look at them.
+        """
         ours = {instance.spec.port for instance in self._fleet}
 
         async def check(spec: InstanceSpec) -> Failure | None:
             try:
                 await self._checks.check(spec, port=spec.port not in ours)
             except RefusedError as error:
-                return Failure(spec, error.code, str(error))
+                return _refusal(spec, error)
             return None
 
-        found = await asyncio.gather(*map(check, specs))
-        return {failure.spec.id: failure for failure in found if failure}
+        found = await asyncio.gather(*map(check, plan.of(*steps)))
+        failed = {failure.spec.id: failure for failure in found if failure}
+        # Last, and without giving way: callers start and stop instances during the looks.
+        held = {each.spec.id: Held(each.spec, ports_of(each)) for each in self._fleet}
+        clashing = clashes(plan, held, failed.keys())
+        return failed | {
+            number: _refusal(plan.steps[number][1], error) for number, error in clashing.items()
+        }
 
     async def _end(
         self, removed: Iterable[InstanceSpec], stopped: Iterable[InstanceSpec]
@@ -246,10 +256,7 @@ class Reloader:
         """Give those of the table their specs; the others get theirs when they are started."""
         present = {spec.id: spec for spec in specs if spec.id in self._table()}
         refused = self._fleet.amend(present.values())
-        return {
-            number: Failure(present[number], error.code, str(error))
-            for number, error in refused.items()
-        }
+        return {number: _refusal(present[number], error) for number, error in refused.items()}
 
     async def _start(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
         """Start all of them at once; one that still waits for its process counts as started."""
@@ -284,6 +291,10 @@ def _is_kept(instance: Instance) -> bool:
     if instance.asked:
         return not isinstance(instance.asked, StopAsked)
     return instance.life.wanted and instance.life.phase is not Phase.FAILED
+
+
+def _refusal(spec: InstanceSpec, error: RefusedError) -> Failure:
+    return Failure(spec, error.code, str(error))
 
 
 def _failure(spec: InstanceSpec, result: Result) -> Failure:

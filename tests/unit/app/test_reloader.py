@@ -240,6 +240,45 @@ async def test_a_restart_that_could_not_succeed_leaves_the_instance_running(
         assert await here.reload() == {"stopped": [0, 1]}
 
 
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"port": 3008}, "port_taken"),
+        ({"name": "mine", "extra_args": "--lowvram"}, "name_taken"),
+    ],
+    ids=["port", "name"],
+)
+async def test_a_restart_onto_what_another_instance_keeps_stops_nobody(
+    tmp_path: Path, changed: dict[str, object], code: str
+) -> None:
+    async with scene(tmp_path) as here:
+        await here.start(spec_of(7, name="mine"))
+        await here.reload(entry(0))
+        launches = len(here.launcher.launches)
+
+        here.write(entry(0, **changed))
+        planned = await here.reloader.plan()
+        outcome = await here.reloader.reload()
+
+        assert [failure.code for failure in planned.failed] == [code]
+        assert [failure.code for failure in outcome.failed] == [code]
+        assert len(here.launcher.launches) == launches
+        assert here.launcher.living(0) == 1
+        assert here.specs()[0] == ("instance_0", 3001)
+
+
+async def test_who_is_refused_a_port_keeps_its_own_from_others(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        await here.start(spec_of(7))
+        await here.reload(entry(0), entry(1))
+        launches = len(here.launcher.launches)
+
+        done = await here.reload(entry(0, port=3008), entry(1, port=3001))
+
+        assert done == {"failed": [0, 1], "left_alone": [7]}
+        assert len(here.launcher.launches) == launches
+
+
 async def test_what_a_caller_stopped_stays_stopped_until_its_entry_changes(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0))
