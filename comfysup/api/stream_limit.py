@@ -13,11 +13,11 @@ from comfysup.api.server.errors import ApiError
 from comfysup.api.server.request import Call
 
 CROWDED_PATIENCE = 5.0
-"""Seconds for which a reader may take nothing while another one waits for a seat."""
+"""Seconds for which a reader may take nothing while another one waits for a slot."""
 
 
 class StreamSlot:
-    """The place of one reader. `evict` ends its stream."""
+    """One reader's slot. `evict` ends its stream."""
 
     def __init__(self, patience: float, evict: Callable[[], None]) -> None:
         self.evict = evict
@@ -43,52 +43,52 @@ class StreamSlot:
 
 
 class StreamLimit:
-    """A number of seats at each of the two doors, the port and the socket.
+    """A number of slots at each of the two doors, the port and the socket.
 
     Each is taken for as long as its reader likes. Strangers at the port take none of the socket.
-    `patience` is the seconds after which a reader that takes nothing must go. When all seats of a
+    `patience` is the seconds after which a reader that takes nothing must go. When all slots of a
     door are taken, a newcomer gets that of the reader that has taken nothing for longest, if that
     is longer than `crowded_patience`.
     """
 
     def __init__(
         self,
-        seats: int,
+        slots: int,
         patience: float,
         code: str = "too_many_readers",
         crowded_patience: float = CROWDED_PATIENCE,
     ) -> None:
-        """Begin with every seat free."""
+        """Begin with every slot free."""
         self.patience = patience
-        self._number = seats
+        self._number = slots
         self._code = code
         self._crowded_patience = crowded_patience
         self._doors: dict[bool, set[StreamSlot]] = {True: set(), False: set()}
 
     @property
     def taken(self) -> int:
-        """How many seats have a reader."""
+        """How many slots have a reader."""
         return sum(map(len, self._doors.values()))
 
     @contextmanager
-    def seat(self, call: Call[Any, Any]) -> Iterator[StreamSlot]:
-        """Take a seat meanwhile; refuse by an `ApiError` where none can be had."""
-        seats = self._doors[call.caller.local]
-        if len(seats) >= self._number:
-            self._make_room(seats)
-        seat = StreamSlot(self.patience, partial(drop, call.request))
-        seats.add(seat)
+    def slot(self, call: Call[Any, Any]) -> Iterator[StreamSlot]:
+        """Take a slot meanwhile; refuse by an `ApiError` where none can be had."""
+        slots = self._doors[call.caller.local]
+        if len(slots) >= self._number:
+            self._make_room(slots)
+        slot = StreamSlot(self.patience, partial(drop, call.request))
+        slots.add(slot)
         try:
-            yield seat
+            yield slot
         finally:
-            seats.discard(seat)
+            slots.discard(slot)
 
-    def _make_room(self, seats: set[StreamSlot]) -> None:
-        slowest = max(seats, key=lambda seat: seat.blocked_seconds)
+    def _make_room(self, slots: set[StreamSlot]) -> None:
+        slowest = max(slots, key=lambda slot: slot.blocked_seconds)
         if slowest.blocked_seconds < self._crowded_patience:
             detail = f"cannot read: {self._number} readers do so already; try again later"
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, self._code, detail)
-        seats.discard(slowest)
+        slots.discard(slowest)
         slowest.evict()
 
 

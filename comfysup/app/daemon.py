@@ -78,7 +78,7 @@ class Daemon:
         self._settings = settings
         self._opened = opened
         self._hangup = hangup
-        self._keeper: StateStore | None = None
+        self._store: StateStore | None = None
         self._last_event: Callable[[], int] = lambda: 0
         self._unkillable: Callable[[], str | None] = lambda: None
         self._checking: asyncio.Task[list[str]] | None = None
@@ -119,7 +119,7 @@ class Daemon:
             parts = await assemble(
                 self._settings, run, self._restart, resources, self._kept.last_event
             )
-            self._keeper, self._unkillable = parts.store, parts.unkillable
+            self._store, self._unkillable = parts.store, parts.unkillable
             self._last_event = lambda: parts.publisher.journal.newest
             await self._adopt(parts)
             await asyncio.sleep(0)  # a launch that goes on holds its FIFO from its first turn on
@@ -143,13 +143,13 @@ class Daemon:
 
     async def _adopt(self, parts: Parts) -> None:
         """Go on with the instances of the daemon before this one."""
-        for record in parts.recalled.state.instances:
+        for record in parts.recovered.state.instances:
             parts.fleet.restore(record)
         parts.telemetry.restored()
         began = parts.attention.begin()
-        if parts.recalled.at is not None:  # what has been done since then took time too
-            parts.fleet.lose_time(began.monotonic - parts.recalled.at)
-        await sweep(parts.recalled.strays, parts.sweeps)
+        if parts.recovered.at is not None:  # what has been done since then took time too
+            parts.fleet.lose_time(began.monotonic - parts.recovered.at)
+        await sweep(parts.recovered.strays, parts.sweeps)
 
     async def _open(self, parts: Parts, run: RunDirectory, resources: AsyncExitStack) -> Listening:
         """Let callers in."""
@@ -246,9 +246,9 @@ class Daemon:
     async def _check_restart(self) -> list[str]:
         """Return, and log, all that speaks against a restart."""
         reasons = await RestartCheck().run(os.environ)
-        if self._keeper is not None:
-            self._keeper.write()
-            if self._keeper.is_behind:
+        if self._store is not None:
+            self._store.write()
+            if self._store.is_behind:
                 reasons.append(BEHIND)
         if reason := self._unkillable():
             reasons.append(reason)

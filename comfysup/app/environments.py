@@ -33,7 +33,7 @@ class EnvironmentService:
         self._linking = asyncio.Lock()
         self._linked = ""  # whose models are being linked
         self._links = Owner()
-        self._seats = asyncio.Semaphore(AT_ONCE)
+        self._looks = asyncio.Semaphore(AT_ONCE)
 
     async def look(self) -> Sequence[Survey]:
         """Return all of them as they are now; raises `RefusedError` for a dead workspace."""
@@ -104,7 +104,7 @@ class EnvironmentService:
     async def _survey(self, name: str) -> Survey | None:
         path = self._environments.path(name)
         look = partial(self._environments.survey_any, name)
-        async with self._seats:
+        async with self._looks:
             try:
                 return await self._executor.ask(look, str(path), LOOK_PATIENCE)
             except UnresponsiveError as error:

@@ -84,10 +84,10 @@ class RunArtifacts:
 class InstanceProcess:
     """The process of one generation with its log and its other traces."""
 
-    def __init__(self, process: linux.Process, pipe: LogPipe, traces: RunArtifacts) -> None:
+    def __init__(self, process: linux.Process, pipe: LogPipe, artifacts: RunArtifacts) -> None:
         self._process = process
         self._pipe = pipe
-        self._traces = traces
+        self._artifacts = artifacts
 
     @property
     def pid(self) -> int:
@@ -105,14 +105,14 @@ class InstanceProcess:
         at = time.time()
         lines = await self._pipe.last_lines(10 * TAIL_LINES)
         name = _signal_name(status.signal)
-        files = self._traces.files
+        files = self._artifacts.files
         told = name in {None, "SIGABRT"} and status.code != 0  # else the ending says it all
         circumstances = await files.circumstances(lines or ()) if told else files.known
         found = diagnose(
             exit_code=status.code,
             signal=name,
             log_tail=lines or (),
-            oom_killed=self._traces.killed_for_memory(name),
+            oom_killed=self._artifacts.killed_for_memory(name),
             circumstances=circumstances,
         )
         end = Exit(
@@ -125,19 +125,19 @@ class InstanceProcess:
             log_tail=tuple(shown_tail(lines or (), TAIL_LINES)),
             permanent=found.permanent,
         )
-        return Ending(end, reboot=status.code == 0 and self._traces.reboot.take())
+        return Ending(end, reboot=status.code == 0 and self._artifacts.reboot.take())
 
     async def recorded(self) -> None:
         await self._pipe.begun()
 
     async def conditions(self) -> Sequence[Condition]:
-        return await self._traces.files.conditions(await self._pipe.first_lines())
+        return await self._artifacts.files.conditions(await self._pipe.first_lines())
 
     async def last_lines(self, count: int) -> Sequence[str]:
         return await self._pipe.last_lines(count) or ()
 
     async def sweep(self) -> None:
-        removed = self._traces.pid_file.remove()
+        removed = self._artifacts.pid_file.remove()
         await self._process.sweep()
         await bounded(self._pipe.close, 2 * PIPE_PATIENCE)
         await asyncio.wait([removed], timeout=PATIENCE)

@@ -74,15 +74,15 @@ class Hardware:
 class InstanceLauncher:
     """Launches the instances of one workspace.
 
-    `surroundings` is what all of them inherit.
+    `inherited_env` is what all of them inherit.
     """
 
     def __init__(
         self,
         environments: Environments,
-        places: Paths,
+        paths: Paths,
         reaper: Reaper,
-        surroundings: InheritedEnv,
+        inherited_env: InheritedEnv,
         pump: LogPump,
         hardware: Hardware,
         executors: Executors,
@@ -90,11 +90,11 @@ class InstanceLauncher:
         self._executors = executors
         self._hardware = hardware
         self._environments = environments
-        self._places = places
+        self._paths = paths
         self._reaper = reaper
-        self._surroundings = surroundings
+        self._inherited_env = inherited_env
         self._pump = pump
-        self._identity = places.run.identity()
+        self._identity = paths.run.identity()
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None:
         """Raise `RefusedError` unless its environment is usable, and its port free if asked."""
@@ -127,17 +127,17 @@ class InstanceLauncher:
             raise LaunchError("environment_unusable", str(error)) from error
         except OSError as error:
             raise LaunchError(_reason(error), f"cannot start the process: {error}") from error
-        fifo = self._places.run.fifo(spec.id, generation)
-        pipe = LogPipe(fifo, self._places.log_file(spec.id), self._pump, reader, anew=True)
-        traces = self._traces(spec, process.pid, gpu)
-        traces.pid_file.write()
-        return InstanceProcess(process, pipe, traces)
+        fifo = self._paths.run.fifo(spec.id, generation)
+        pipe = LogPipe(fifo, self._paths.log_file(spec.id), self._pump, reader, anew=True)
+        artifacts = self._artifacts(spec, process.pid, gpu)
+        artifacts.pid_file.write()
+        return InstanceProcess(process, pipe, artifacts)
 
     def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> InstanceProcess:
         """Take over the process of that generation from a daemon that is gone."""
         marker = self._marker(spec, generation)
-        log_file = self._places.log_file(spec.id)
-        fifo = self._places.run.fifo(spec.id, generation)
+        log_file = self._paths.log_file(spec.id)
+        fifo = self._paths.run.fifo(spec.id, generation)
         pid, start_time = record.pid, record.start_time
         source = fifo if fifo.exists() else output_of(pid, start_time, fifo)
         try:
@@ -151,7 +151,7 @@ class InstanceLauncher:
         )
         if spec.gpu:
             self._take_over_gpu(spec.id, record.pid)
-        return InstanceProcess(process, pipe, self._traces(spec, record.pid))
+        return InstanceProcess(process, pipe, self._artifacts(spec, record.pid))
 
     async def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
         """Look for the process of a generation in whose launch a daemon died.
@@ -159,7 +159,7 @@ class InstanceLauncher:
         It may not have executed its program yet: then its output tells. Where it has ended by now,
         or never was, what waits of its output is in the log afterwards.
         """
-        fifo = self._places.run.fifo(spec.id, generation)
+        fifo = self._paths.run.fifo(spec.id, generation)
         with ExitStack() as undo:
             with suppress(OSError):
                 # Until it is known, neither a process that ends nor the descriptors that an earlier
@@ -177,14 +177,14 @@ class InstanceLauncher:
         `going_on` are the instances and generations of which another output may come. A daemon that
         dies while a log stalls leaves such a FIFO; it can be empty by now, and the log says so.
         """
-        for fifo, instance, generation in self._places.run.fifos():
+        for fifo, instance, generation in self._paths.run.fifos():
             if (instance, generation) not in going_on and (pipe := self._settle(fifo, instance)):
                 pipe.abandon()
 
     def _settle(self, fifo: Path, instance: int) -> LogPipe | None:
         """Return a pipe out of a FIFO that gets nothing more; None where there is none to open."""
         try:
-            return LogPipe.adopt(fifo, self._places.log_file(instance), self._pump)
+            return LogPipe.adopt(fifo, self._paths.log_file(instance), self._pump)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -205,14 +205,14 @@ class InstanceLauncher:
     def _marker(self, spec: InstanceSpec, generation: int) -> str:
         return f"{self._identity}:{spec.id}:{generation}"
 
-    def _traces(self, spec: InstanceSpec, pid: int, gpu: str | None = None) -> RunArtifacts:
+    def _artifacts(self, spec: InstanceSpec, pid: int, gpu: str | None = None) -> RunArtifacts:
         return RunArtifacts(
-            PidFileAside(PidFile(self._places.pids, spec.id, pid), self._pump.ask),
-            RebootRequest(self._places.run.session(spec.id)),
+            PidFileAside(PidFile(self._paths.pids, spec.id, pid), self._pump.ask),
+            RebootRequest(self._paths.run.session(spec.id)),
             EnvironmentFiles(
                 self._environments,
                 spec.environment,
-                known_at_start(spec, self._surroundings, gpu or spec.gpu),
+                known_at_start(spec, self._inherited_env, gpu or spec.gpu),
                 self._executors.environments,
             ),
             self._hardware.oom_kills,
@@ -267,12 +267,12 @@ class InstanceLauncher:
         """Start the process, and return it with the reading end of its output."""
         if not port_is_free(spec.port):
             raise LaunchError("port_in_use", _who_has(spec.port))
-        session = self._places.run.session(spec.id)
+        session = self._paths.run.session(spec.id)
         RebootRequest(session).clear()
-        command = build_command(environment, spec, self._surroundings, session=session, gpu=gpu)
+        command = build_command(environment, spec, self._inherited_env, session=session, gpu=gpu)
         for directory in command.directories:
             directory.mkdir(parents=True, exist_ok=True)
-        fifo = self._places.run.fifo(spec.id, generation)
+        fifo = self._paths.run.fifo(spec.id, generation)
         first_line = f"=== {_now()} comfysup: {spec.label} starts, generation {generation}"
         with ExitStack() as undo:
             undo.callback(fifo.unlink, missing_ok=True)

@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class RecoveredState:
     """What a daemon begins with, and what it is to sweep before.
 
     `strays` is what older generations left of instances that go on with a later one; none where the
@@ -94,7 +94,7 @@ def after_gap(record: InstanceRecord, looked: float | None, now: Moment) -> Inst
     return replace(record, life=life)
 
 
-async def recall(
+async def recover_state(
     file: StateFile,
     life: BootIdentity,
     identity: str,
@@ -102,7 +102,7 @@ async def recall(
     processes: Executor,
     fifo: Callable[[int, int], Path],
     heartbeat: Heartbeat | None = None,
-) -> Recalled:
+) -> RecoveredState:
     """Return what was written down, put right by what can be seen of the instances that live.
 
     The file may be broken, then it is kept aside; or gone; or behind, since the last daemon could
@@ -137,7 +137,7 @@ async def recall(
     present = {number: record.life.generation for number, record in records.items()}
     strays = [each for each in everything if each.generation < present.get(each.instance, 0)]
     state = replace(written, instances=tuple(records.values()))
-    return Recalled(state, () if trouble else tuple(strays), trouble, now.monotonic)
+    return RecoveredState(state, () if trouble else tuple(strays), trouble, now.monotonic)
 
 
 async def sweep(strays: Iterable[Seen], threads: Executor) -> None:
@@ -147,8 +147,8 @@ async def sweep(strays: Iterable[Seen], threads: Executor) -> None:
         log.warning("stray.killed", instance=stray.instance, generation=stray.generation, pids=pids)
         try:
             async with asyncio.timeout(KILL_PATIENCE):
-                lineage = ProcessTree(NOBODY, stray.marker)
-                await carry_out(Sweep(lineage, all_pids, stray.processes), threads)
+                process_tree = ProcessTree(NOBODY, stray.marker)
+                await carry_out(Sweep(process_tree, all_pids, stray.processes), threads)
         except TimeoutError:
             log.error("stray.stuck", instance=stray.instance, pids=pids)  # noqa: TRY400 - no defect
 

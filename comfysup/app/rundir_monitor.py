@@ -35,7 +35,7 @@ class RunDirectoryMonitor:
         """`remember` is called at each look; it writes missing settings and queues."""
         self._run = run
         self._doors = doors
-        self._keeper = store
+        self._store = store
         self._troubles = troubles
         self._remember = remember
 
@@ -58,8 +58,8 @@ class RunDirectoryMonitor:
         except (RunDirectoryError, OSError) as error:
             self._troubles.report(self._run.path, f"the run directory is damaged: {error}")
             return
-        if not (self._run.state.exists() or self._keeper.is_behind):
-            self._keeper.write()
+        if not (self._run.state.exists() or self._store.is_behind):
+            self._store.write()
         self._remember()
         if mended:
             log.warning("run_directory.mended", path=str(self._run.path), made_anew=mended)

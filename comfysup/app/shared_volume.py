@@ -41,16 +41,16 @@ class Sharing:
         self._resources = resources
         self._report = report
 
-    async def own_logs(self, places: Paths) -> Paths:
+    async def own_logs(self, paths: Paths) -> Paths:
         """Return places whose logs and PID files no other daemon writes.
 
         Where one writes them already they are in a directory of our own below.
         """
-        own = places.logs / self.own
+        own = paths.logs / self.own
         remedy = f"the logs of this daemon are in {own}; COMFYSUP_LOG_DIR chooses another directory"
-        if await self.logs_are_anothers(places.logs, remedy):
-            return replace(places, logs=own, pids=places.pids / self.own)
-        return places
+        if await self.logs_are_anothers(paths.logs, remedy):
+            return replace(paths, logs=own, pids=paths.pids / self.own)
+        return paths
 
     async def own_suffix(self, workspace: Path) -> str:
         """Return what the temp directories and databases of instances are named by beside their id.

@@ -23,7 +23,7 @@ from comfysup.app.autolaunch import Shortfall, autolaunch
 from comfysup.app.environments import EnvironmentService
 from comfysup.app.event_log import log_notice
 from comfysup.app.launcher import Hardware, InstanceLauncher, Paths
-from comfysup.app.recovery import Recalled, going_on, recall
+from comfysup.app.recovery import RecoveredState, going_on, recover_state
 from comfysup.app.reload.outcome import ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.app.restart_check import stalls, unkillable
@@ -84,7 +84,7 @@ People stop a terminal to read, and go on.
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon works with. `recalled` is what the one before it left.
+    """What a daemon works with. `recovered` is what the one before it left.
 
     `sweeps` has the threads that look for what processes leave. `autolaunch` starts what
     instances.json names, `unkillable` says why no other program can be executed now.
@@ -93,7 +93,7 @@ class Parts:
     fleet: Fleet
     publisher: EventPublisher
     store: StateStore
-    recalled: Recalled
+    recovered: RecoveredState
     sweeps: Executor
     telemetry: Telemetry
     attention: Attention
@@ -138,10 +138,10 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
     identity = run.identity(partial(written_identity, state_file))
     heartbeat = Heartbeat(run.heartbeat)
     resources.callback(heartbeat.close)
-    recalled = await recall(
+    recovered = await recover_state(
         state_file, life, identity, settings, executors.processes, run.fifo, heartbeat
     )
-    troubles.report(state_file.aside, recalled.trouble)
+    troubles.report(state_file.aside, recovered.trouble)
     if settings.mistakes:
         troubles.report(Path("settings"), _wrong_environment(settings.mistakes))
     telemetry = Telemetry(
@@ -153,24 +153,24 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         ),
         tell=publisher.prompt,
         changed=board.invalidate,
-        output=lambda number: LogOutput(pump, places.log_file(number)),
+        output=lambda number: LogOutput(pump, paths.log_file(number)),
         instances=lambda: fleet,
     )
     resources.push_async_callback(bounded, telemetry.close, CLEANUP_PATIENCE)
-    await telemetry.queues.load(record.spec.id for record in recalled.state.instances)
+    await telemetry.queues.load(record.spec.id for record in recovered.state.instances)
     losses = UnsaidLosses(StateFile(run.path / "losses.json", troubles.report))
     pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep), troubles.report, losses)
     resources.push_async_callback(bounded, pump.close, CLEANUP_PATIENCE)
     logs = LogReader(pump, executors.logs)
     environments = Environments(settings.workspace)
     sharing = Sharing(settings.port, executors.logs, resources, troubles.report)
-    places = await sharing.own_logs(_places(settings, run, file))
+    paths = await sharing.own_logs(_paths(settings, run, file))
     suffix = await sharing.own_suffix(settings.workspace.absolute())
     reaper = Reaper()
     resources.callback(reaper.close)
     launcher = InstanceLauncher(
         environments,
-        places,
+        paths,
         reaper,
         InheritedEnv(dict(os.environ), await _find_tcmalloc(executors), suffix),
         pump,
@@ -184,8 +184,8 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         telemetry.observe(instance, notice)
         if notice is LifecycleEvent.REMOVED:
             store.forget(instance)
-            logs.finish(places.log_file(instance.spec.id))
-            _ = pump.ask(partial(pump.forget, places.log_file(instance.spec.id)))
+            logs.finish(paths.log_file(instance.spec.id))
+            _ = pump.ask(partial(pump.forget, paths.log_file(instance.spec.id)))
         else:
             shortfall.entered(instance.spec.id)
 
@@ -201,7 +201,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
 
     attention = Attention(now, heartbeat, lose_time)
     resources.callback(attention.close)
-    world = InstanceContext(
+    context = InstanceContext(
         launcher,
         telemetry.prober(),
         attention,
@@ -211,7 +211,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         lost=lambda: attention.lost,
         admitted=admitted,
     )
-    fleet = Fleet(world, settings.port)
+    fleet = Fleet(context, settings.port)
     resources.push_async_callback(bounded, fleet.release, 2 * RELEASE_PATIENCE)
 
     def reloaded(outcome: ReloadOutcome) -> None:
@@ -223,11 +223,11 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
 
     reloader = Reloader(fleet, launcher, settings, file, reloaded, read_file, write_state)
     resources.push_async_callback(bounded, reloader.close, CLEANUP_PATIENCE)
-    reloader.applied = dict(recalled.state.applied)
+    reloader.applied = dict(recovered.state.applied)
     if settings.autolaunch:
         shortfall.expect(file, reloader.applied)
     store = StateStore(
-        state_file, life, lambda: reloader.applied, recalled.state.instances, identity
+        state_file, life, lambda: reloader.applied, recovered.state.instances, identity
     )
     environment_service = EnvironmentService(
         environments, settings.workspace.absolute() / "shared-models", executors.environments
@@ -245,7 +245,7 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         daemon=lambda: facts,
         troubles=lambda: troubles.sentences,
         shortfall=lambda: shortfall.waiting_for,
-        log_file=places.log_file,
+        log_file=paths.log_file,
         url=base_url,
         usage=telemetry.usage,
         queue=telemetry.queue,
@@ -258,18 +258,18 @@ async def assemble(  # noqa: PLR0915 - a statement for each part
         log_reader_limit=StreamLimit(LOG_FOLLOWERS, LOG_PATIENCE),
     )
     resources.push_async_callback(bounded, services.unhurried.close, CLEANUP_PATIENCE)
-    watchdog = Watchdog(partial(stalls, executors, pump, fleet, places.log_file), troubles.report)
+    watchdog = Watchdog(partial(stalls, executors, pump, fleet, paths.log_file), troubles.report)
     resources.callback(watchdog.close)
     watchdog.start()
     pump.start()
-    launcher.settle_outputs(going_on(recalled.state.instances))
+    launcher.settle_outputs(going_on(recovered.state.instances))
     reaper.start()
     telemetry.start(troubles.report)
     return Parts(
         fleet,
         publisher,
         store,
-        recalled,
+        recovered,
         executors.sweeps,
         telemetry,
         attention,
@@ -309,7 +309,7 @@ def now() -> Moment:
     return Moment(time.monotonic(), time.time())
 
 
-def _places(settings: Settings, run: RunDirectory, file: InstancesFile) -> Paths:
+def _paths(settings: Settings, run: RunDirectory, file: InstancesFile) -> Paths:
     logs = file.log_directory or settings.log_dir
     return Paths(run, logs=logs, pids=file.pid_directory or logs)
 

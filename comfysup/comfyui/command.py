@@ -105,7 +105,7 @@ class Command:
 def build_command(
     environment: Environment,
     spec: InstanceSpec,
-    surroundings: InheritedEnv,
+    inherited_env: InheritedEnv,
     *,
     session: Path,
     gpu: str | None,
@@ -115,7 +115,7 @@ def build_command(
     `session` is the path without `.reboot` by which the Manager asks for a reboot, `gpu` the
     spec's after `auto` has been resolved.
     """
-    name = f"{spec.id}-{surroundings.owner}" if surroundings.owner else str(spec.id)
+    name = f"{spec.id}-{inherited_env.owner}" if inherited_env.owner else str(spec.id)
     own, directories = _own_places(environment, name, spec.extra_args)
     return Command(
         argv=(
@@ -127,7 +127,7 @@ def build_command(
             *spec.extra_args,
         ),
         cwd=environment.path,
-        env=_variables(environment, spec, surroundings)
+        env=_variables(environment, spec, inherited_env)
         | _gpu(gpu)
         | {SESSION_VARIABLE: str(session)},
         directories=directories,
@@ -165,15 +165,15 @@ def _own_places(
 
 
 def _variables(
-    environment: Environment, spec: InstanceSpec, surroundings: InheritedEnv
+    environment: Environment, spec: InstanceSpec, inherited_env: InheritedEnv
 ) -> dict[str, str]:
     """Return the daemon's variables less its own, then the venv's, then the spec's over all."""
     inherited = {
         name: value
-        for name, value in surroundings.environ.items()
+        for name, value in inherited_env.environ.items()
         if not name.startswith(_OWN_PREFIX) and name not in _FOREIGN_PYTHON
     }
-    preload = preloaded(inherited.get("LD_PRELOAD", ""), surroundings.preload)
+    preload = preloaded(inherited.get("LD_PRELOAD", ""), inherited_env.preload)
     own = dict(spec.env)
     modules = own.pop("PYTHONPATH", "")
     return (

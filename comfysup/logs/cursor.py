@@ -33,10 +33,10 @@ END = Piece()
 class Cursor:
     """A place in a log, which moves on as it is read. It keeps the file open that it is in."""
 
-    def __init__(self, files: LogFiles, ledger: Callable[[], StreamOffsets | None]) -> None:
+    def __init__(self, files: LogFiles, offsets: Callable[[], StreamOffsets | None]) -> None:
         """Stand before the oldest byte, whenever there will be one; opens nothing."""
         self._files = files
-        self._ledger = ledger
+        self._offsets = offsets
         self._lock = Lock()
         self._closed = False
         self._file = -1
@@ -74,8 +74,8 @@ class Cursor:
                 if place.is_in(found.fd):
                     self._enter(os.dup(found.fd), place.offset)
                     return
-            ledger = self._ledger()
-            known = ledger is not None and ledger.life == place.life
+            offsets = self._offsets()
+            known = offsets is not None and offsets.life == place.life
             self._enter(-1, 0)
             self._step_over(place.position if known else None)
 
@@ -98,9 +98,9 @@ class Cursor:
     def place(self, back: int) -> ResumeToken:
         """Name the place so many bytes before this one, in the same file."""
         with self._lock:
-            ledger = self._ledger()
-            begin = ledger.begin(self._inode) if ledger else None
-            life = ledger.life if ledger and begin is not None else 0
+            offsets = self._offsets()
+            begin = offsets.begin(self._inode) if offsets else None
+            life = offsets.life if offsets and begin is not None else 0
             return ResumeToken.at(self._file, self._offset - back, life, begin or 0)
 
     def abandon(self) -> bool:
@@ -139,7 +139,7 @@ class Cursor:
     def _step_over(self, position: int | None) -> None:
         """Go to the file after this one; to the oldest, if this one is gone.
 
-        `position` is where the reader had come to, in the ledger's terms.
+        `position` is where the reader had come to, in the terms of `StreamOffsets`.
         """
         with self._files.opened() as files:
             inodes = [found.inode for found in files]
@@ -150,14 +150,14 @@ class Cursor:
                 self._enter(os.dup(files[here - 1].fd), 0)
 
     def _position(self) -> int | None:
-        """Return where this is by the ledger; None where that is not known."""
-        ledger = self._ledger()
-        begin = ledger.begin(self._inode) if ledger else None
+        """Return where this is by the offsets; None where that is not known."""
+        offsets = self._offsets()
+        begin = offsets.begin(self._inode) if offsets else None
         return None if begin is None else begin + self._offset
 
     def _count_missed(self, position: int | None, next_inode: int) -> int | None:
-        ledger = self._ledger()
-        begin = ledger.begin(next_inode) if ledger else None
+        offsets = self._offsets()
+        begin = offsets.begin(next_inode) if offsets else None
         return None if begin is None or position is None else max(0, begin - position)
 
     def _enter(self, file: int, offset: int) -> None:

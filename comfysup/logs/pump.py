@@ -124,10 +124,10 @@ class LogPump:
         writer = self._writers.get(log_file)
         return writer.dropped_bytes if writer else 0
 
-    def ledger(self, log_file: Path) -> StreamOffsets | None:
+    def offsets(self, log_file: Path) -> StreamOffsets | None:
         """Return where the files of that log begin; None before this daemon has written to it."""
         writer = self._writers.get(log_file)
-        return writer.ledger if writer else None
+        return writer.offsets if writer else None
 
     def began(self, log_file: Path) -> ResumeToken | None:
         """Return where in that log the output of the present process begins, where known."""
@@ -152,14 +152,14 @@ class LogPump:
         writer = self._writers[log_file]
         with self._at(log_file):
             return read_tail(
-                log_file, lines, since=writer.began, ledger=writer.ledger, lost=writer.lost
+                log_file, lines, since=writer.began, offsets=writer.offsets, lost=writer.lost
             )
 
     def read_head(self, log_file: Path) -> list[str]:
         """Return the first lines of the present process, as far as the file has taken them."""
         writer = self._writers[log_file]
         with self._at(log_file):
-            return read_head(log_file, since=writer.began, ledger=writer.ledger)
+            return read_head(log_file, since=writer.began, offsets=writer.offsets)
 
     def mark(self, log_file: Path, most: int) -> ResumeToken | None:
         """Move all that waits for a log, and return its end; None where no process writes there."""
@@ -175,7 +175,7 @@ class LogPump:
         if writer is None:
             return []
         with self._at(log_file):
-            return lines_with(log_file, text, since=since, ledger=writer.ledger, lost=writer.lost)
+            return lines_with(log_file, text, since=since, offsets=writer.offsets, lost=writer.lost)
 
     def take_in(
         self, reader: int, log_file: Path, *, anew: bool, began: ResumeToken | None

@@ -100,7 +100,7 @@ class LogReader:
 
     @asynccontextmanager
     async def _cursor(self, log_file: Path) -> AsyncIterator[Cursor]:
-        cursor = Cursor(LogFiles(log_file), partial(self._pump.ledger, log_file))
+        cursor = Cursor(LogFiles(log_file), partial(self._pump.offsets, log_file))
         try:
             yield cursor
         finally:

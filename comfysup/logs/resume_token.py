@@ -18,7 +18,7 @@ _TEXT = re.compile("-".join(["([0-9a-f]{1,16})"] * 5))
 class ResumeToken:
     """An offset in the file of that inode. Inodes are used again, so what stands before counts.
 
-    `position` is where it is in the whole log, by the ledger of that `life`.
+    `position` is where it is in the whole log, by the offsets of that `life`.
     """
 
     inode: int
@@ -29,7 +29,7 @@ class ResumeToken:
 
     @classmethod
     def at(cls, file: int, offset: int, life: int, begin: int) -> Self:
-        """Name a place in an open file, which begins at `begin` by the ledger of that life."""
+        """Name a place in an open file, which begins at `begin` by the offsets of that life."""
         inode = os.fstat(file).st_ino
         return cls(inode, offset, _check(file, offset), life, begin + offset)
 

@@ -14,7 +14,7 @@ REMEMBERED = 1_000
 class StreamOffsets:
     """Keeps the beginnings by inode; written by one thread, read by any.
 
-    The file that was the oldest when the ledger was made begins at 0. `life` tells its numbers
+    The file that was the oldest when this was made begins at 0. `life` tells its numbers
     from those of another daemon.
     """
 

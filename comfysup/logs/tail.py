@@ -26,7 +26,7 @@ _HEADING = re.compile(r"=== \S+ comfysup: ")
 
 
 def read_tail(
-    path: Path, lines: int, *, since: ResumeToken | None, ledger: StreamOffsets, lost: bytes = b""
+    path: Path, lines: int, *, since: ResumeToken | None, offsets: StreamOffsets, lost: bytes = b""
 ) -> list[str]:
     """Return up to that many last lines, as text, of a log that may have been rotated meanwhile.
 
@@ -34,7 +34,7 @@ def read_tail(
     after that. Reads at most 32 kB. A log that cannot be read has no lines.
     """
     try:
-        data, whole = _read_end(path, since, ledger)
+        data, whole = _read_end(path, since, offsets)
     except OSError:
         data, whole = b"", False
     found = [clean(line) for line in _split(data + lost)]
@@ -43,14 +43,14 @@ def read_tail(
     return _without_heading(found)[-lines:]
 
 
-def read_head(path: Path, *, since: ResumeToken | None, ledger: StreamOffsets) -> list[str]:
+def read_head(path: Path, *, since: ResumeToken | None, offsets: StreamOffsets) -> list[str]:
     """Return the lines behind `since`, with all that they hold; reads at most 512 kB.
 
     None where it cannot. Cleaning them all would take a tenth of a second of the pump's thread.
     """
     data = b""
     try:
-        with _files_since(path, since, ledger) as files:
+        with _files_since(path, since, offsets) as files:
             for found, begin in reversed(files):
                 data += os.pread(found.fd, HEAD_BYTES - len(data), begin)
     except OSError:
@@ -59,7 +59,7 @@ def read_head(path: Path, *, since: ResumeToken | None, ledger: StreamOffsets) -
 
 
 def lines_with(
-    path: Path, text: bytes, *, since: ResumeToken, ledger: StreamOffsets, lost: bytes = b""
+    path: Path, text: bytes, *, since: ResumeToken, offsets: StreamOffsets, lost: bytes = b""
 ) -> list[str]:
     """Return the lines behind `since` that hold the text; `lost` as in `read_tail`.
 
@@ -67,18 +67,18 @@ def lines_with(
     """
     data = b""
     with suppress(OSError):
-        data, _ = _read_end(path, since, ledger, SOUGHT_BYTES)
+        data, _ = _read_end(path, since, offsets, SOUGHT_BYTES)
     return [
         clean(line.decode(errors="replace")) for line in (data + lost).split(b"\n") if text in line
     ]
 
 
 def _read_end(
-    path: Path, since: ResumeToken | None, ledger: StreamOffsets, most: int = TAIL_BYTES
+    path: Path, since: ResumeToken | None, offsets: StreamOffsets, most: int = TAIL_BYTES
 ) -> tuple[bytes, bool]:
     """Return the last bytes, and whether the first of them begins a line for sure."""
     data = b""
-    with _files_since(path, since, ledger) as files:
+    with _files_since(path, since, offsets) as files:
         for found, first in files:
             begin = max(first, found.size - (most - len(data)))
             data = os.pread(found.fd, found.size - begin, begin) + data
@@ -89,11 +89,11 @@ def _read_end(
 
 @contextmanager
 def _files_since(
-    path: Path, since: ResumeToken | None, ledger: StreamOffsets
+    path: Path, since: ResumeToken | None, offsets: StreamOffsets
 ) -> Iterator[Sequence[tuple[Found, int]]]:
     """Give the files that may be read, open, the newest first, each with its first offset.
 
-    Where the file of `since` is gone, those that began after it; where the ledger does not know
+    Where the file of `since` is gone, those that began after it; where `offsets` does not know
     that, because another daemon made the place, the newest alone.
     """
     if since is None:
@@ -104,8 +104,8 @@ def _files_since(
             if since.is_in(found.fd):
                 yield [*((each, 0) for each in files[:index]), (found, since.offset)]
                 return
-        if ledger.life == since.life:
-            begins = ((each, ledger.begin(each.inode)) for each in files)
+        if offsets.life == since.life:
+            begins = ((each, offsets.begin(each.inode)) for each in files)
             yield [(each, 0) for each, begin in begins if begin and begin >= since.position]
         else:
             yield [(each, 0) for each in files[:1]]

@@ -94,14 +94,14 @@ class LogWriter:
         self.dropped_bytes = 0
         self.began: ResumeToken | None = None
         self.lost = b""
-        self.ledger = StreamOffsets()
+        self.offsets = StreamOffsets()
         self._files = files
         self._rotation = rotation
         self._soft = rotation.soft
         self._peephole = peephole
         self._log = -1
         self._inode = 0
-        self._next_begin: int | None = None  # in the ledger's terms, of the next file
+        self._next_begin: int | None = None  # in the terms of `StreamOffsets`, of the next file
         self._splices = True
         self._report = report
         self._losses = losses or UnsaidLosses()
@@ -194,12 +194,12 @@ class LogWriter:
     def _end(self) -> ResumeToken:
         """Name the place behind the last byte."""
         size = os.lseek(self._log, 0, os.SEEK_END)
-        begin = self.ledger.begin(self._inode) or 0
-        return ResumeToken.at(self._log, size, self.ledger.life, begin)
+        begin = self.offsets.begin(self._inode) or 0
+        return ResumeToken.at(self._log, size, self.offsets.life, begin)
 
     def _open(self) -> None:
         if self._next_begin is None:
-            self._next_begin = self.ledger.survey(self._files)
+            self._next_begin = self.offsets.survey(self._files)
             self._look_at_owner()
         try:
             self._log = open_own(self._files.path, os.O_RDWR)
@@ -216,11 +216,11 @@ class LogWriter:
                 log.warning("log.directory_of_another_user", directory=str(directory), user=owner)
 
     def _create(self, begin: int) -> int:
-        """Make the newest file. It stands in the ledger before any reader can see it."""
+        """Make the newest file. The offsets know it before any reader can see it."""
         path, draft = self._files.path, self._files.draft
         new = create_own(draft, os.O_RDWR, 0o640)
         try:
-            self.ledger.add(os.fstat(new).st_ino, begin)
+            self.offsets.add(os.fstat(new).st_ino, begin)
             draft.rename(path)
         except OSError:
             os.close(new)
@@ -230,7 +230,7 @@ class LogWriter:
     def _leave_file(self) -> None:
         """Close a file that gets no byte any more."""
         size = os.lseek(self._log, 0, os.SEEK_END)
-        self._next_begin = (self.ledger.begin(self._inode) or 0) + size
+        self._next_begin = (self.offsets.begin(self._inode) or 0) + size
         self.close()
 
     def _taken_away(self) -> bool:

@@ -42,13 +42,13 @@ class Fleet:
     callers at once see one order. `reserved_port` is the daemon's own.
     """
 
-    def __init__(self, world: InstanceContext, reserved_port: int) -> None:
+    def __init__(self, context: InstanceContext, reserved_port: int) -> None:
         """Begin empty."""
-        self._world = world
+        self._context = context
         self._reserved_port = reserved_port
         self._table: dict[int, Instance] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._admission = Admission(world.launcher)
+        self._admission = Admission(context.launcher)
         self._beginnings = Owner()
         self._removals: set[asyncio.Task[Result]] = set()
         self._closed = False
@@ -68,8 +68,8 @@ class Fleet:
 
     def restore(self, record: InstanceRecord) -> None:
         """Take an instance over from the daemon before this one, whatever it was in."""
-        instance = self._add(Instance(record.spec, self._world, record))
-        self._world.touched(instance)
+        instance = self._add(Instance(record.spec, self._context, record))
+        self._context.touched(instance)
         if record.removing:  # whoever asked for that is gone
             removal = asyncio.create_task(self.remove(instance))
             self._removals.add(removal)
@@ -210,7 +210,7 @@ class Fleet:
         del self._table[instance.spec.id]
         task = self._tasks.pop(instance.spec.id)
         task.cancel()
-        self._world.observer(instance, LifecycleEvent.REMOVED)
+        self._context.observer(instance, LifecycleEvent.REMOVED)
         await end_tasks([task], RELEASE_PATIENCE)
         return result
 
@@ -278,8 +278,8 @@ class Fleet:
         self._check_rules(spec)
         present = self._table.get(spec.id)
         if present is None:
-            present = self._add(Instance(spec, self._world))
-        self._world.admitted(spec)
+            present = self._add(Instance(spec, self._context))
+        self._context.admitted(spec)
         present.spec = spec
         return present
 

@@ -48,7 +48,7 @@ class Generation:
         self,
         number: int,
         spec: InstanceSpec,
-        world: InstanceContext,
+        context: InstanceContext,
         report: Mailbox,
         changed: Callable[[], None],
     ) -> None:
@@ -60,7 +60,7 @@ class Generation:
         self.spec = spec
         self.conditions: tuple[Condition, ...] = ()
         self._changed = changed
-        self._world = world
+        self._context = context
         self._report = report
         self._process: Process | None = None
         self._record: ProcessRecord | None = None  # of a process that is to be taken over
@@ -101,7 +101,7 @@ class Generation:
 
     def launch(self) -> None:
         """Make the process; reports `Launched` or `LaunchFailed`, and later `Exited`."""
-        launch = self._world.launcher.launch(self.spec, self.number)
+        launch = self._context.launcher.launch(self.spec, self.number)
         self._launch = asyncio.create_task(launch, name=f"launch {self.spec.id}")
         self._launch.add_done_callback(self._launch_ended)
 
@@ -124,13 +124,13 @@ class Generation:
         self._launch.add_done_callback(self._launch_ended)
 
     async def _find_or_make(self) -> Process:
-        record = await self._world.launcher.find(self.spec, self.number)
+        record = await self._context.launcher.find(self.spec, self.number)
         self._finding = False
         if record:
-            return self._world.launcher.adopt(self.spec, self.number, record)
+            return self._context.launcher.adopt(self.spec, self.number, record)
         if self._called_off:
             raise LaunchError(*CALLED_OFF)
-        return await self._world.launcher.launch(self.spec, self.number)
+        return await self._context.launcher.launch(self.spec, self.number)
 
     def adopt(self, record: ProcessRecord, *, ended: bool) -> None:
         """Take over the process of a gone daemon; reports `Exited` unless it has `ended`.
@@ -160,7 +160,7 @@ class Generation:
                 self._report_defect(defect)
 
     def _take_over(self, record: ProcessRecord) -> None:
-        self._process = self._world.launcher.adopt(self.spec, self.number, record)
+        self._process = self._context.launcher.adopt(self.spec, self.number, record)
         self._record = None
         if self._owed:
             self._process.signal_group(self._owed)
@@ -189,21 +189,21 @@ class Generation:
         self._changed()
 
     def _launch_failed(self, reason: str, message: str) -> LaunchFailed:
-        end = Exit(self._world.clock().wall, reason, message)
+        end = Exit(self._context.clock().wall, reason, message)
         return LaunchFailed(self.number, end, random.random())  # noqa: S311 - jitter
 
     # ---- the middle
 
     def watch(self, pid: int, policy: Callable[[], Policy], *, ready: bool) -> None:
         """Watch for readiness, unless it is `ready`, then for liveness; reports both."""
-        probe = self._world.prober.probe(self.spec, pid)
+        probe = self._context.prober.probe(self.spec, pid)
 
         def heard(found: Report) -> None:
             if self._monitor is monitor:  # one that is not watched by any more has no say
                 self._heard(found)
 
         self._monitor = monitor = Monitor(
-            self.number, probe, policy, self._world.clock, heard, self._world.lost
+            self.number, probe, policy, self._context.clock, heard, self._context.lost
         )
         self._cancel_watch = self._own(monitor.run(ready=ready))
         if ready:
@@ -252,7 +252,7 @@ class Generation:
 
     def strike_prompt(self) -> None:
         """Count a strike against the prompt that the process is working on."""
-        self._world.drainer.strike(self.spec)
+        self._context.drainer.strike(self.spec)
 
     # ---- the end
 
@@ -288,7 +288,7 @@ class Generation:
 
     async def _await_end(self, process: Process) -> None:
         ending = await process.ended()
-        last = await self._world.drainer.last_prompts(self.spec, ending.exit.log_tail)
+        last = await self._context.drainer.last_prompts(self.spec, ending.exit.log_tail)
         end = replace(ending.exit, prompts=last.ids)
         self._report(Exited(self.number, end, ending.reboot, last.blame))
 
@@ -317,7 +317,7 @@ class Generation:
             self._process = None
 
     async def _drain(self) -> None:
-        await self._world.drainer.drain(self.spec)
+        await self._context.drainer.drain(self.spec)
         if self._cancel_drain:
             self._report(Drained(self.number))
 

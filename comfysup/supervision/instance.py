@@ -71,12 +71,12 @@ class Instance:
     """
 
     def __init__(
-        self, spec: InstanceSpec, world: InstanceContext, record: InstanceRecord | None = None
+        self, spec: InstanceSpec, context: InstanceContext, record: InstanceRecord | None = None
     ) -> None:
         """Begin as a stopped instance, or where `record` says that an earlier daemon left it."""
         self.life = record.life if record else Life()
         self._spec = spec
-        self._world = world
+        self._context = context
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._callers = Callers()
         self._unheard: PendingRequest | None = None
@@ -86,7 +86,7 @@ class Instance:
         if record:
             try:
                 if resume(self.life, self._generation, record.process, self._watch):
-                    self._world.observer(self, LifecycleEvent.ADOPTED)
+                    self._context.observer(self, LifecycleEvent.ADOPTED)
             except Exception as defect:  # noqa: BLE001 - one instance's, and not the daemon's
                 self._inbox.put_nowait(defect)
 
@@ -100,7 +100,7 @@ class Instance:
     @spec.setter
     def spec(self, spec: InstanceSpec) -> None:
         self._spec = spec
-        self._world.touched(self)
+        self._context.touched(self)
 
     @property
     def record(self) -> InstanceRecord:
@@ -118,7 +118,7 @@ class Instance:
     @removing.setter
     def removing(self, removing: bool) -> None:
         self._removing = removing
-        self._world.touched(self)
+        self._context.touched(self)
 
     @property
     def held_port(self) -> int | None:
@@ -199,13 +199,13 @@ class Instance:
             async with asyncio.timeout_at(self.life.deadline):
                 return await self._inbox.get()
         except TimeoutError:
-            self._world.clock()  # shows a gap, if there was one
+            self._context.clock()  # shows a gap, if there was one
             if self._lost or not self._inbox.empty():
                 return self._inbox.get_nowait()
             return DeadlinePassed(self._remnants())
 
     def _live_on(self, event: Message) -> None:
-        self._world.clock()
+        self._context.clock()
         if self._lost:
             lost, self._lost = self._lost, 0.0
             self._live_through(TimeLost(lost))
@@ -232,11 +232,11 @@ class Instance:
                 event = event.event
                 if event.rescue is not None:
                     at_end = ends_process(event, self.life.state)
-                    self._world.drainer.choose(self.spec, event.rescue, at_end=at_end)
+                    self._context.drainer.choose(self.spec, event.rescue, at_end=at_end)
             case _:
                 pass
-        self.life, actions = step(self.life, event, self._world.clock(), self.spec.policy)
-        self._world.touched(self)
+        self.life, actions = step(self.life, event, self._context.clock(), self.spec.policy)
+        self._context.touched(self)
         for action in actions:
             self._perform(action)
 
@@ -262,16 +262,16 @@ class Instance:
             case Resolve(waits, verdict, message, end):
                 self._callers.answer(waits, Reply(verdict, message, end))
             case Emit(notice):
-                self._world.observer(self, notice)
+                self._context.observer(self, notice)
 
     def _generate(self, spec: InstanceSpec) -> Generation:
         """Return the generation whose number the life has, without a process yet."""
         return Generation(
             self.life.generation,
             spec,
-            self._world,
+            self._context,
             self._inbox.put_nowait,
-            lambda: self._world.touched(self),
+            lambda: self._context.touched(self),
         )
 
     def _watch(self, ready: bool) -> None:  # noqa: FBT001 - `resume` calls it
@@ -297,7 +297,7 @@ class Instance:
         with self._whatever_breaks_too():
             gone = await self._generation.kill()
         self._forget_reports()
-        now = self._world.clock()
+        now = self._context.clock()
         end = Exit(now.wall, "internal_error", f"a defect of comfysup: {defect!r}")
         if gone:
             reply, notice = Reply(WaitOutcome.FAILED, end.message, end), LifecycleEvent.FAILED
@@ -314,8 +314,8 @@ class Instance:
         self.life = replace(broken, last_exit=end)
         self._callers.answer(tuple(WaitFor), reply)
         with self._whatever_breaks_too():
-            self._world.touched(self)
-            self._world.observer(self, notice)
+            self._context.touched(self)
+            self._context.observer(self, notice)
 
     def _forget_reports(self) -> None:
         """Drop what the process reported until now: its tasks have ended, and so has its story."""

@@ -46,14 +46,14 @@ async def follow_events(services: Services, call: Call[EventsQuery, None]) -> we
     """
     position = _position(call, services.journal)
     patience = services.stream_limit.patience
-    with services.stream_limit.seat(call) as seat:
+    with services.stream_limit.slot(call) as slot:
         stream = EventSourceResponse(sep="\n", ping_interval=PING_SECONDS, send_timeout=patience)
         stream.headers[LAST_EVENT_ID] = str(position)
         try:
             await stream.prepare(call.request)
             bound_send_buffer(call.request)
             async with stream:
-                await _copy(services.journal, position, stream, seat)
+                await _copy(services.journal, position, stream, slot)
         except ConnectionError:
             pass  # gone: there is nobody to tell
         except TimeoutError:
@@ -63,7 +63,7 @@ async def follow_events(services: Services, call: Call[EventsQuery, None]) -> we
 
 
 async def _copy(
-    journal: Journal, position: int, stream: EventSourceResponse, seat: StreamSlot
+    journal: Journal, position: int, stream: EventSourceResponse, slot: StreamSlot
 ) -> None:
     """Send page after page until the journal is closed; raises `TimeoutError`."""
     await stream.write(GREETING)
@@ -71,7 +71,7 @@ async def _copy(
     while page := await journal.after(position):
         gap = () if page.missed == 0 else (missed(page.missed, page.position - len(page.entries)),)
         for event in (*gap, *page.entries):
-            async with seat.writing():
+            async with slot.writing():
                 await stream.write(lead + event)
             lead = b""
         position = page.position

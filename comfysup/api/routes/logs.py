@@ -42,11 +42,11 @@ async def get_logs(services: Services, call: Call[LogsQuery, None]) -> web.Strea
     follows = as_events if call.query.follow is None else call.query.follow
     stream_limit = services.follower_limit if follows else services.log_reader_limit
     async with AsyncExitStack() as stack:
-        seat = stack.enter_context(stream_limit.seat(call))
+        slot = stack.enter_context(stream_limit.slot(call))
         bound_send_buffer(call.request)
         if not follows:
             history = await _open(stack, services.logs.history(log_file, lines), instance)
-            return await _send_text(call.request, history, seat)
+            return await _send_text(call.request, history, slot)
 
         def farewell() -> str:
             gone = all(each is not instance for each in services.fleet)
@@ -54,13 +54,13 @@ async def get_logs(services: Services, call: Call[LogsQuery, None]) -> web.Strea
 
         if not as_events:
             text = await _open(stack, services.logs.follow(log_file, lines), instance)
-            return await _send_text(call.request, text, seat, farewell)
+            return await _send_text(call.request, text, slot, farewell)
         after = call.request.headers.get(LAST_EVENT_ID, "").strip()
         news = await _open(stack, services.logs.news(log_file, lines, after), instance)
         sending = EventSourceResponse(
             sep="\n", ping_interval=PING_SECONDS, send_timeout=stream_limit.patience
         )
-        return await _send_news(call.request, news, seat, sending, farewell)
+        return await _send_news(call.request, news, slot, sending, farewell)
 
 
 async def _open(
@@ -78,7 +78,7 @@ async def _open(
 async def _send_text(
     request: web.Request,
     pieces: AsyncIterator[str],
-    seat: StreamSlot,
+    slot: StreamSlot,
     farewell: Callable[[], str] = lambda: "",
 ) -> web.StreamResponse:
     """Send all pieces, and then a line of our own where the `farewell` has words."""
@@ -86,10 +86,10 @@ async def _send_text(
     try:
         await response.prepare(request)
         async for text in pieces:
-            async with seat.writing():
+            async with slot.writing():
                 await response.write(text.encode())
         words = farewell()
-        async with seat.writing():
+        async with slot.writing():
             await response.write_eof(f"[comfysup: {words}]\n".encode() if words else b"")
     except ConnectionError:
         pass  # gone: there is nobody to tell
@@ -101,7 +101,7 @@ async def _send_text(
 async def _send_news(
     request: web.Request,
     pieces: AsyncIterator[LogNews],
-    seat: StreamSlot,
+    slot: StreamSlot,
     stream: EventSourceResponse,
     farewell: Callable[[], str],
 ) -> web.StreamResponse:
@@ -109,13 +109,13 @@ async def _send_news(
         await stream.prepare(request)
         async with stream:
             async for news in pieces:
-                async with seat.writing():
+                async with slot.writing():
                     if news.text:
                         await stream.send(news.text.removesuffix("\n"), id=news.place or None)
                     if 0 < len(news.unfinished) <= LONGEST_PROGRESS:
                         await stream.send(news.unfinished, event="progress")
             if words := farewell():
-                async with seat.writing():
+                async with slot.writing():
                     await stream.send(words, event="removed")
     except ConnectionError:
         pass  # gone: there is nobody to tell

@@ -95,10 +95,10 @@ class Circumstances:
 
 
 def known_at_start(
-    spec: InstanceSpec, surroundings: InheritedEnv, gpu: str | None
+    spec: InstanceSpec, inherited_env: InheritedEnv, gpu: str | None
 ) -> Circumstances:
     """Return what the start of an instance tells: its arguments, and variables without secrets."""
-    variables = {**surroundings.environ, **dict(spec.env)}
+    variables = {**inherited_env.environ, **dict(spec.env)}
     if gpu is not None and gpu != "auto":
         variables["CUDA_VISIBLE_DEVICES"] = gpu
     return Circumstances(

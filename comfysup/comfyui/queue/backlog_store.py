@@ -49,7 +49,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BacklogThreads:
-    """Where a ledger has things done: on the `disk`, and what only takes time to `compute`."""
+    """The threads of a `BacklogStore`: those for the `disk`, and those that only `compute`."""
 
     disk: InThread
     compute: InThread

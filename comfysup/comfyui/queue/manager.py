@@ -80,7 +80,7 @@ class QueueManager:
         self._tell = tell
         self._changed = changed
         self._instances: dict[int, Instance] = {}
-        self._ledgers: dict[int, BacklogStore] = {}
+        self._backlog_stores: dict[int, BacklogStore] = {}
         self._attended: dict[int, _Attended] = {}
         self._inherited: set[int] = set()  # whose backlogs may be of before the end of a process
 
@@ -88,7 +88,7 @@ class QueueManager:
         """Go on with what an earlier daemon knew of these instances; `restored` comes after it."""
         give_up_at = time.monotonic() + LOAD_PATIENCE
         for number in instances:
-            await self._ledger(number).load(give_up_at)
+            await self._backlog_store(number).load(give_up_at)
             self._inherited.add(number)
 
     def restored(self, instances: Iterable[Instance]) -> None:
@@ -105,17 +105,19 @@ class QueueManager:
         """Watch no more, and have on disk what is known."""
         for number in list(self._attended):
             self._leave(number)
-        await asyncio.gather(*(ledger.close() for ledger in self._ledgers.values()))
+        await asyncio.gather(
+            *(backlog_store.close() for backlog_store in self._backlog_stores.values())
+        )
 
     def forget_all(self) -> None:
         """Leave nothing for a next daemon to go on with; what still waits is given up."""
-        for ledger in self._ledgers.values():
-            ledger.forget(ENDED)
+        for backlog_store in self._backlog_stores.values():
+            backlog_store.forget(ENDED)
 
     def mend(self) -> None:
         """Write the files anew that somebody has removed."""
-        for ledger in self._ledgers.values():
-            ledger.mend()
+        for backlog_store in self._backlog_stores.values():
+            backlog_store.mend()
 
     # ---- what others ask
 
@@ -124,7 +126,7 @@ class QueueManager:
         attended = self._attended.get(number)
         if attended is None or not attended.watcher.is_known:
             return None
-        known = self._ledger(number).backlog
+        known = self._backlog_store(number).backlog
         return QueueFacts(len(known.waiting), known.running)
 
     async def drain(self, number: int) -> None:
@@ -149,14 +151,14 @@ class QueueManager:
         attended = self._attended.get(number)
         if attended is None:
             return False
-        backlog = self._ledger(number).backlog
+        backlog = self._backlog_store(number).backlog
         if not backlog.depth and not attended.worker.is_outdated(time.monotonic()):
             return False
         look = await attended.look()
         if not attended.watcher.is_known:
             attended.worker = attended.worker.interrupted()
             return False
-        backlog = self._ledger(number).backlog
+        backlog = self._backlog_store(number).backlog
         sign = Sign(
             time.monotonic(),
             backlog.running[0].id if backlog.running else None,
@@ -179,12 +181,12 @@ class QueueManager:
 
     def strike(self, number: int) -> None:
         """Count a strike against what runs there: it outlasted the time for a drain."""
-        ledger = self._ledger(number)
-        ledger.update(replace(ledger.backlog, overdue=True))
+        backlog_store = self._backlog_store(number)
+        backlog_store.update(replace(backlog_store.backlog, overdue=True))
 
     def choose(self, number: int, rescue: Rescue, *, at_end: bool) -> None:
         """Take on which prompts a caller wants rescued; see `Drainer`."""
-        self._ledger(number).choose(rescue, at_end=at_end)
+        self._backlog_store(number).choose(rescue, at_end=at_end)
 
     async def last_prompts(self, number: int, lines: Sequence[str]) -> LastPrompts:
         """Return what a process, which has ended, was working on, by all that it has told.
@@ -192,15 +194,15 @@ class QueueManager:
         Its output tells which have ended since the queue was last seen, and where that was not
         known at last how many prompts it had accepted.
         """
-        ledger = self._ledger(number)
+        backlog_store = self._backlog_store(number)
         if attended := self._attended.get(number):
             await attended.watcher.hear_out()
-        if (running := ledger.backlog.running) and running[0].mark:
+        if (running := backlog_store.backlog.running) and running[0].mark:
             ended = await self._output(number).lines_with(EXECUTED, running[0].mark)
-            ledger.update(ledger.backlog.executed(executions_in(ended)))
+            backlog_store.update(backlog_store.backlog.executed(executions_in(ended)))
         if attended and not attended.watcher.is_known:
-            ledger.update(ledger.backlog.logged(unfinished_in(lines)))
-        backlog = ledger.backlog
+            backlog_store.update(backlog_store.backlog.logged(unfinished_in(lines)))
+        backlog = backlog_store.backlog
         prompt_id = backlog.at_work(crashed=True)
         if prompt_id is None:
             return LastPrompts()
@@ -218,13 +220,13 @@ class QueueManager:
                 end = life.last_exit
                 self._lose(instance.spec, crashed=end is not None and not end.expected)
             case LifecycleEvent.STOPPING if attended and attended.watcher.is_silent:
-                ledger = self._ledger(number)
-                ledger.update(replace(ledger.backlog, silent=True))
+                backlog_store = self._backlog_store(number)
+                backlog_store.update(replace(backlog_store.backlog, silent=True))
             case LifecycleEvent.STARTING if attended:
                 # It is about to end, or executes itself anew: what it had is lost either way, but
                 # only its end tells whether by a crash.
                 self._leave(number)
-                self._ledger(number).belong_to(None)
+                self._backlog_store(number).belong_to(None)
             case LifecycleEvent.ADOPTED if life.run and isinstance(life.state, Running | Draining):
                 look = self._look_at(life.run.pid)
                 self._attend(instance.record.launched, life.run.pid, look, Worker())
@@ -232,7 +234,7 @@ class QueueManager:
                 self._leave(number)
             case LifecycleEvent.REMOVED:
                 self._leave(number)
-                self._ledger(number).forget(REMOVED)
+                self._backlog_store(number).forget(REMOVED)
                 del self._instances[number]
             case _:
                 pass
@@ -249,29 +251,31 @@ class QueueManager:
     def _attend(
         self, spec: InstanceSpec, pid: int, look: LookAgain, worker: Worker
     ) -> QueueWatcher:
-        ledger = self._ledger(spec.id)
+        backlog_store = self._backlog_store(spec.id)
         if instance := self._instances.get(spec.id):
             self._lose_untold(instance)
-        if ledger.backlog.pid != pid:
+        if backlog_store.backlog.pid != pid:
             self._lose(spec, crashed=False)  # nobody has told how the one before it ended
         self._leave(spec.id)
-        ledger.belong_to(pid)
+        backlog_store.belong_to(pid)
         watcher = QueueWatcher(
             self._api(base_url(spec)),
-            ledger,
+            backlog_store,
             lambda: spec.policy.probe_period,
             mark=self._output(spec.id).mark,
         )
         attended = _Attended(pid, watcher, look, worker)
-        attended.task = asyncio.create_task(self._watch(attended, ledger), name=f"queue {spec.id}")
+        attended.task = asyncio.create_task(
+            self._watch(attended, backlog_store), name=f"queue {spec.id}"
+        )
         attended.task.add_done_callback(partial(self._watching_ended, spec.id))
         self._attended[spec.id] = attended
         return watcher
 
-    async def _watch(self, attended: _Attended, ledger: BacklogStore) -> None:
+    async def _watch(self, attended: _Attended, backlog_store: BacklogStore) -> None:
         """Watch a process; begin with the threads of one that was taken over."""
         if attended.worker.seen is None:
-            running = next((each.id for each in ledger.backlog.running), None)
+            running = next((each.id for each in backlog_store.backlog.running), None)
             attended.worker = Worker.of_adopted((await attended.look()).threads, running)
         await attended.watcher.run()
 
@@ -287,13 +291,13 @@ class QueueManager:
     def _lose(self, spec: InstanceSpec, *, crashed: bool, ran: str | None = None) -> None:
         self._leave(spec.id)
         self._inherited.discard(spec.id)
-        self._ledger(spec.id).lost(spec.policy.rescue, crashed=crashed, ran=ran)
+        self._backlog_store(spec.id).lost(spec.policy.rescue, crashed=crashed, ran=ran)
 
     def _lose_untold(self, instance: Instance) -> None:
         """Lose what an earlier daemon had not written down as lost, though it knew the end."""
         number = instance.spec.id
         if number in self._inherited:
-            end = untold_end(self._ledger(number).backlog, instance.life)
+            end = untold_end(self._backlog_store(number).backlog, instance.life)
             if end is not None:
                 self._lose(instance.spec, crashed=end.crashed, ran=end.ran)
 
@@ -302,16 +306,16 @@ class QueueManager:
             attended.task.cancel()
             self._changed()
 
-    def _ledger(self, number: int) -> BacklogStore:
-        if number not in self._ledgers:
-            self._ledgers[number] = BacklogStore(
+    def _backlog_store(self, number: int) -> BacklogStore:
+        if number not in self._backlog_stores:
+            self._backlog_stores[number] = BacklogStore(
                 self._storage.store(number),
                 self._storage.life,
                 self._threads,
                 partial(self._tell_of, number),
                 self._changed,
             )
-        return self._ledgers[number]
+        return self._backlog_stores[number]
 
     def _tell_of(self, number: int, news: PromptNews) -> None:
         if instance := self._instances.get(number):

@@ -67,7 +67,7 @@ class QueueWatcher:
     def __init__(
         self,
         api: QueueApi,
-        ledger: BacklogStore,
+        backlog_store: BacklogStore,
         period: Callable[[], float],
         wall: Callable[[], float] = time.time,
         mark: Callable[[], Awaitable[str]] = no_mark,
@@ -76,7 +76,7 @@ class QueueWatcher:
         self.frames = 0
         self._finished = False
         self._api = api
-        self._ledger = ledger
+        self._backlog_store = backlog_store
         self._period = period
         self._wall = wall
         self._mark = mark
@@ -177,7 +177,7 @@ class QueueWatcher:
 
     @property
     def _backlog(self) -> Backlog:
-        return self._ledger.backlog
+        return self._backlog_store.backlog
 
     # ---- knowing
 
@@ -187,7 +187,7 @@ class QueueWatcher:
             try:
                 async with self._api.changes() as changes:
                     self._unconnected.clear()
-                    self._ledger.update(self._backlog.connected())
+                    self._backlog_store.update(self._backlog.connected())
                     async for remaining in changes:
                         if remaining is None:
                             self.frames += 1
@@ -253,13 +253,13 @@ class QueueWatcher:
             self._taken.clear()
             for each in self._backlog.running[:1]:
                 if mark := await self._mark():
-                    self._ledger.update(self._backlog.marked(each.prompt.key, mark))
+                    self._backlog_store.update(self._backlog.marked(each.prompt.key, mark))
 
     def _update(self, backlog: Backlog) -> None:
         """Go on with what was heard or seen, and take note of prompts that have left."""
         self._finished |= (backlog.told or 0) < (self._backlog.told or 0)
         self._finished |= not {each.id for each in self._backlog.running} <= backlog.ids
-        self._ledger.update(backlog)
+        self._backlog_store.update(backlog)
 
     def _retry(self, error: QueueError) -> float:
         """Seconds until another try: soon where nothing answered, since that may end at any time.
@@ -297,22 +297,22 @@ class QueueWatcher:
 
     async def _hand_in(self, prompt: Prompt) -> None:
         if prompt.content is None:
-            self._ledger.not_kept(prompt)
+            self._backlog_store.not_kept(prompt)
             return
         if await self._api.has_executed(prompt.id):
-            self._ledger.update(self._backlog.settled(prompt))
+            self._backlog_store.update(self._backlog.settled(prompt))
             return
         if await self._lacks_credentials(prompt):
-            self._ledger.credentials_lost(prompt)
+            self._backlog_store.credentials_lost(prompt)
             return
-        await self._ledger.posting(prompt)
+        await self._backlog_store.posting(prompt)
         self._change()  # it owes an answer from now on
         try:
             number = await self._api.hand_in(prompt)
         except NotTakenError as error:
-            self._ledger.refused(prompt, str(error))
+            self._backlog_store.refused(prompt, str(error))
         else:
-            self._ledger.handed_in(prompt, number)
+            self._backlog_store.handed_in(prompt, number)
 
     async def _lacks_credentials(self, prompt: Prompt) -> bool:
         """Whether it has a node that is given keys, and none are seen in it."""
@@ -330,8 +330,8 @@ class QueueWatcher:
         await self._look()
         left = self._backlog.withdrawn()
         if taken := left.drained[:] if left != self._backlog else ():
-            self._ledger.update(left)
-            if not await self._ledger.kept():
+            self._backlog_store.update(left)
+            if not await self._backlog_store.kept():
                 raise QueueError("what is taken out cannot be written down")
             await self._api.delete(each.id for each in taken)
             await self._look()
@@ -340,4 +340,4 @@ class QueueWatcher:
         """Owe nothing of what began to run before it could be taken out, and is done."""
         for prompt in self._backlog.drained:
             if await self._api.has_executed(prompt.id):
-                self._ledger.update(self._backlog.settled(prompt))
+                self._backlog_store.update(self._backlog.settled(prompt))

@@ -65,7 +65,7 @@ class Process:
         self,
         pidfd: Pidfd | GoneProcess,
         start_time: int,
-        lineage: ProcessTree,
+        process_tree: ProcessTree,
         reaper: Reaper | None,
         sweeps: Executor,
     ) -> None:
@@ -76,7 +76,7 @@ class Process:
         self.pid = pidfd.pid
         self.start_time = start_time
         self._pidfd = pidfd
-        self._lineage = lineage
+        self._process_tree = process_tree
         self._reaper = reaper
         self._sweeps = sweeps
         self._tree: set[Found] = set()
@@ -116,13 +116,13 @@ class Process:
         child.returncode = 0
         try:
             stat = read_stat(child.pid)
-            lineage = ProcessTree(child.pid, marker, identity_of(output))
+            process_tree = ProcessTree(child.pid, marker, identity_of(output))
             pidfd = Pidfd(child.pid)
         except OSError:
             _undo(child.pid)
             raise
         reaper.add_leader(child.pid)
-        return cls(pidfd, stat.start_time if stat else 0, lineage, reaper, sweeps)
+        return cls(pidfd, stat.start_time if stat else 0, process_tree, reaper, sweeps)
 
     @classmethod
     def adopt(
@@ -139,22 +139,22 @@ class Process:
         `output` is the device and inode of what it writes to, where that is still there.
         A pid that names another process now, or none, is an ended process: nobody is signalled.
         """
-        lineage = ProcessTree(pid, marker, output, start_time)
+        process_tree = ProcessTree(pid, marker, output, start_time)
         try:
             pidfd = Pidfd(pid)
         except ProcessLookupError:
-            return cls(GoneProcess(pid), start_time, lineage, None, sweeps)
+            return cls(GoneProcess(pid), start_time, process_tree, None, sweeps)
         # Looked at after the pidfd is open: what it names cannot change any more.
         stat = read_stat(pid)
         if stat is None or stat.start_time != start_time:
             pidfd.close()
             # A number is given anew once nobody is left in the group and session it named.
-            lineage = lineage if stat is None else ProcessTree(NOBODY, marker, output)
-            return cls(GoneProcess(pid), start_time, lineage, None, sweeps)
+            process_tree = process_tree if stat is None else ProcessTree(NOBODY, marker, output)
+            return cls(GoneProcess(pid), start_time, process_tree, None, sweeps)
         if stat.parent != os.getpid():
-            return cls(pidfd, start_time, lineage, None, sweeps)
+            return cls(pidfd, start_time, process_tree, None, sweeps)
         reaper.add_leader(pid)
-        return cls(pidfd, start_time, lineage, reaper, sweeps)
+        return cls(pidfd, start_time, process_tree, reaper, sweeps)
 
     def undo(self) -> None:
         """Kill a process that has just been spawned and nobody wants; waits for its end."""
@@ -203,7 +203,7 @@ class Process:
         self.signal_group(signal.SIGKILL)
         await self._pidfd.ended()
         self._leader_ended = True
-        self._sweep = Sweep(self._lineage, self._candidates, self._tree)
+        self._sweep = Sweep(self._process_tree, self._candidates, self._tree)
         await carry_out(self._sweep, self._sweeps)
         self._swept = True
         with ExitStack() as steps:

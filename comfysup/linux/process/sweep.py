@@ -65,13 +65,13 @@ class Sweep:
 
     def __init__(
         self,
-        lineage: ProcessTree,
+        process_tree: ProcessTree,
         candidates: Callable[[], Iterable[int]],
         known: Iterable[Found] = (),
     ) -> None:
         """Look at nothing yet."""
         self.remnants: dict[int, Remnant] = {}
-        self._lineage = lineage
+        self._process_tree = process_tree
         self._candidates = candidates
         self._known = {each.pid: each for each in known}
         self._seen: set[int] = set()
@@ -84,7 +84,7 @@ class Sweep:
     @property
     def name(self) -> str:
         """Whose descendants are looked for: `instance 3, generation 7`."""
-        _, _, numbers = self._lineage.marker.partition(":")
+        _, _, numbers = self._process_tree.marker.partition(":")
         instance, _, generation = numbers.partition(":")
         return f"instance {instance}, generation {generation}"
 
@@ -119,7 +119,7 @@ class Sweep:
 
     def _look(self) -> bool:
         """Stop and kill all that a look finds; whether somebody was gone too soon to be told."""
-        pids = {*self._candidates()} - {self._lineage.leader}
+        pids = {*self._candidates()} - {self._process_tree.leader}
         fresh = pids - self._seen
         suspects = sorted(fresh | self._known.keys(), reverse=True)
         self.remnants = {}
@@ -152,7 +152,7 @@ class Sweep:
     def _claims(self, pid: int, stat: Stat) -> bool:
         self._judged += 1
         reading = self.reading = self._judged, pid
-        claimed = self._lineage.claims(pid, stat, locked=pid in self._locked)
+        claimed = self._process_tree.claims(pid, stat, locked=pid in self._locked)
         if self.reading != reading:
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
         self.reading = None

@@ -74,7 +74,7 @@ async def listening(
 ) -> AsyncIterator[Port]:
     world = world or World()
     async with AsyncExitStack() as resources:
-        fleet = Fleet(world.stage.world, RESERVED_PORT)
+        fleet = Fleet(world.stage.context, RESERVED_PORT)
         resources.push_async_callback(fleet.release)
         app = make_app(services_of(fleet, StatusBoard(), world), world.admission, limits)
         path = directory / "socket"

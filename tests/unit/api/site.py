@@ -141,7 +141,7 @@ class World:
     usage: Callable[[Instance], Usage | None] = lambda _instance: None
     queue: Callable[[Instance], Queue | None] = lambda _instance: None
     journal: Journal = field(default_factory=lambda: Journal(first_id=1))
-    stream_limit: StreamLimit = field(default_factory=lambda: StreamLimit(seats=10, patience=1.0))
+    stream_limit: StreamLimit = field(default_factory=lambda: StreamLimit(slots=10, patience=1.0))
     reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
     plan_reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
     logs: Logs = field(default_factory=NoLogs)
@@ -201,13 +201,13 @@ async def site_of(world: World | None = None) -> AsyncIterator[Site]:
     """Serve the application meanwhile; its instances' tasks end with it."""
     world = world or World()
     board = StatusBoard()
-    touched = world.stage.world.touched
+    touched = world.stage.context.touched
 
     def touch(instance: Instance) -> None:
         touched(instance)
         board.invalidate()
 
-    fleet = Fleet(replace(world.stage.world, touched=touch), RESERVED_PORT)
+    fleet = Fleet(replace(world.stage.context, touched=touch), RESERVED_PORT)
     app = make_app(services_of(fleet, board, world), world.admission, world.limits)
     async with TestClient(TestServer(app)) as client:
         yield Site(client, fleet, world.stage)

@@ -196,7 +196,7 @@ async def test_nobody_else_may_even_connect_to_the_socket(tmp_path: Path) -> Non
 async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port, AsyncExitStack() as resources:
         world = World()
-        fleet = Fleet(world.stage.world, RESERVED_PORT)
+        fleet = Fleet(world.stage.context, RESERVED_PORT)
         app = make_app(services_of(fleet, StatusBoard(), world), world.admission)
         with pytest.raises(ListenError) as told:
             await listen(app, "127.0.0.1", port.number, tmp_path / "other", resources)
@@ -210,7 +210,7 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
     async with AsyncExitStack() as resources:
         world = world_of(FakeLauncher())
-        fleet = Fleet(world.stage.world, RESERVED_PORT)
+        fleet = Fleet(world.stage.context, RESERVED_PORT)
         app = make_app(services_of(fleet, StatusBoard(), world), world.admission)
         with pytest.raises(ListenError) as told:
             await listen(app, "127.0.0.1", 0, tmp_path / "no" / "socket", resources)

@@ -30,7 +30,7 @@ class Works(NothingToDrain):
 
 def world_with(drainer: Works, launcher: FakeLauncher | None = None) -> World:
     stage = Stage(launcher)
-    stage.world = replace(stage.world, drainer=drainer)
+    stage.context = replace(stage.context, drainer=drainer)
     return World(stage=stage)
 
 

@@ -75,9 +75,9 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    seats: int = 10, patience: float = 30.0, first_id: int = 1, keep: int = 1_000
+    slots: int = 10, patience: float = 30.0, first_id: int = 1, keep: int = 1_000
 ) -> AsyncIterator[Scene]:
-    journal, stream_limit = Journal(first_id, keep), StreamLimit(seats, patience)
+    journal, stream_limit = Journal(first_id, keep), StreamLimit(slots, patience)
     world = World(journal=journal, stream_limit=stream_limit)
     async with site_of(world) as site:
         services = services_of(site.fleet, StatusBoard(), world)
@@ -313,7 +313,7 @@ async def test_the_stream_ends_cleanly_when_the_daemon_does() -> None:
 
 
 async def test_the_number_of_readers_is_bounded_and_a_seat_is_free_again_at_once() -> None:
-    async with scene(seats=3) as here, AsyncExitStack() as readers:
+    async with scene(slots=3) as here, AsyncExitStack() as readers:
         for _ in range(3):
             await readers.enter_async_context(following(here.site.client.get))
         status, code, detail = await here.site.refused("GET", EVENTS)

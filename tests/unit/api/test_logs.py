@@ -56,7 +56,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk_of(directory: Path, rotation: Rotation, seats: int = 5) -> AsyncIterator[Desk]:
+async def desk_of(directory: Path, rotation: Rotation, slots: int = 5) -> AsyncIterator[Desk]:
     pump = LogPump(rotation)
     pump.start()
     disk = Executor("logs", 4)
@@ -65,7 +65,7 @@ async def desk_of(directory: Path, rotation: Rotation, seats: int = 5) -> AsyncI
     pipe = LogPipe.create(directory / "fifo", log, pump)
     end = pipe.open_for_instance("=== starts")
     await pipe.drain()
-    stream_limit = StreamLimit(seats, 1.0, "too_many_followers")
+    stream_limit = StreamLimit(slots, 1.0, "too_many_followers")
     world = World(logs=reader, follower_limit=stream_limit, log_directory=directory)
     async with site_of(world) as site:
         await site.post(f"{API}/start-single", one(0))
@@ -326,7 +326,7 @@ async def test_the_text_is_the_same_however_it_is_read(desk: Desk) -> None:
 
 
 async def test_there_are_only_so_many_followers(tmp_path: Path) -> None:
-    async with desk_of(tmp_path, Rotation(), seats=2) as desk:
+    async with desk_of(tmp_path, Rotation(), slots=2) as desk:
         async with desk.ask("?follow=true"), desk.ask(**EVENTS):
             status, code, _ = await desk.site.refused("GET", f"{API}/instances/0/logs?follow=true")
             told = await desk.text()

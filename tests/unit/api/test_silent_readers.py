@@ -81,12 +81,12 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    directory: Path, *, connections: int = 100, seats: int = 100, crowded_patience: float = 600.0
+    directory: Path, *, connections: int = 100, slots: int = 100, crowded_patience: float = 600.0
 ) -> AsyncIterator[Scene]:
     logs = LongLogs()
     world = World(logs=logs)
-    world.log_reader_limit = StreamLimit(seats, 600.0, crowded_patience=crowded_patience)
-    world.follower_limit = StreamLimit(seats, 600.0, "too_many_followers", crowded_patience)
+    world.log_reader_limit = StreamLimit(slots, 600.0, crowded_patience=crowded_patience)
+    world.follower_limit = StreamLimit(slots, 600.0, "too_many_followers", crowded_patience)
     async with listening(directory, Limits(connections=connections), world) as port:
         await port.fleet.start(spec_of(0), WaitFor.SPAWN, 10.0)
         yield Scene(port, logs, world)
@@ -126,7 +126,7 @@ async def test_a_reader_that_takes_what_is_sent_is_safe(tmp_path: Path) -> None:
 async def test_a_reader_that_takes_nothing_loses_its_seat_to_a_newcomer(
     tmp_path: Path, request_: bytes
 ) -> None:
-    async with scene(tmp_path, seats=2, crowded_patience=0.0) as here:
+    async with scene(tmp_path, slots=2, crowded_patience=0.0) as here:
         first, second = [await here.silent(request_) for _ in range(2)]
         status = await here.status(request_)
         await first.let_go()
@@ -136,7 +136,7 @@ async def test_a_reader_that_takes_nothing_loses_its_seat_to_a_newcomer(
 
 
 async def test_a_newcomer_is_told_when_every_reader_reads(tmp_path: Path) -> None:
-    async with scene(tmp_path, seats=2) as here:
+    async with scene(tmp_path, slots=2) as here:
         for _ in range(2):
             await here.silent()
         refused = await here.port.connect()
@@ -149,7 +149,7 @@ async def test_a_newcomer_is_told_when_every_reader_reads(tmp_path: Path) -> Non
 
 
 async def test_readers_at_the_port_take_no_seat_of_the_socket(tmp_path: Path) -> None:
-    async with scene(tmp_path, seats=1) as here:
+    async with scene(tmp_path, slots=1) as here:
         await here.silent()
         reader, writer = await asyncio.open_unix_connection(str(here.port.socket))
         writer.write(HISTORY)

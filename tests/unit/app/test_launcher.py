@@ -37,9 +37,9 @@ class Parts:
     def launcher(self) -> InstanceLauncher:
         return InstanceLauncher(
             environments=cast("Any", SimpleNamespace(path=Path)),
-            places=cast("Any", SimpleNamespace(run=SimpleNamespace(identity=str))),
+            paths=cast("Any", SimpleNamespace(run=SimpleNamespace(identity=str))),
             reaper=cast("Any", None),
-            surroundings=cast("Any", None),
+            inherited_env=cast("Any", None),
             pump=cast("Any", None),
             hardware=cast("Any", SimpleNamespace(gpus=self)),
             executors=cast("Any", SimpleNamespace(environments=self)),

@@ -39,8 +39,8 @@ def log(tmp_path: Path) -> Path:
 async def launcher(run: RunDirectory, log: Path) -> AsyncIterator[InstanceLauncher]:
     pump, executors, no = LogPump(Rotation()), Executors(), cast("Any", None)
     pump.start()
-    places = Paths(run, log.parent, log.parent)
-    yield InstanceLauncher(no, places, no, no, pump, no, executors)
+    paths = Paths(run, log.parent, log.parent)
+    yield InstanceLauncher(no, paths, no, no, pump, no, executors)
     await pump.close()
     executors.shutdown()
 

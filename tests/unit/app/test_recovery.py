@@ -12,7 +12,7 @@ from signal import SIGKILL
 import pytest
 
 from comfysup.app import recovery as adoption
-from comfysup.app.recovery import Recalled, recall, sweep
+from comfysup.app.recovery import RecoveredState, recover_state, sweep
 from comfysup.app.state_store import State
 from comfysup.config.settings import Settings
 from comfysup.linux.executor import Executor
@@ -79,18 +79,18 @@ def fifo_in(file: StateFile) -> Callable[[int, int], Path]:
     return lambda instance, generation: file.path.with_name(f"{instance}.{generation}")
 
 
-async def recalled_from(file: StateFile, word: str) -> Recalled:
+async def recovered_from(file: StateFile, word: str) -> RecoveredState:
     processes = Executor("/proc")
     try:
-        return await recall(file, LIFE, word, SETTINGS, processes, fifo_in(file))
+        return await recover_state(file, LIFE, word, SETTINGS, processes, fifo_in(file))
     finally:
         processes.shutdown()
 
 
-async def swept(recalled: Recalled) -> None:
+async def swept(recovered: RecoveredState) -> None:
     threads = Executor("sweeps", 4, reserve=1)
     try:
-        await sweep(recalled.strays, threads)
+        await sweep(recovered.strays, threads)
     finally:
         threads.shutdown()
 
@@ -111,9 +111,9 @@ async def test_what_lives_is_recalled_when_the_file_is_broken(
     process = launch("7:12", *OPTIONS, "--lowvram", "a b")
     await until(lambda: word in str(seen(word)))
 
-    recalled = await recalled_from(broken, word)
+    recovered = await recovered_from(broken, word)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     stat = read_stat(process.pid)
     assert stat is not None
     assert ProcessRecord(process.pid, stat.start_time) == record.process
@@ -136,7 +136,7 @@ async def test_a_marker_of_another_form_is_said_and_left_alone(
     process = launch(marker, *OPTIONS)
     await until(lambda: seen(word))
 
-    assert (await recalled_from(broken, word)).state == State()
+    assert (await recovered_from(broken, word)).state == State()
     assert alive(process.pid)
 
 
@@ -146,7 +146,7 @@ async def test_what_is_no_comfyui_is_said_and_left_alone(
     process = launch("7:1", *OPTIONS, cwd=tmp_path)
     await until(lambda: seen(word))
 
-    assert (await recalled_from(broken, word)).state == State()
+    assert (await recovered_from(broken, word)).state == State()
     assert alive(process.pid)
 
 
@@ -172,18 +172,18 @@ async def test_a_process_that_does_not_answer_is_passed_over(
 
     monkeypatch.setattr(adoption, looks[hides], hang)
     monkeypatch.setattr(census, "PATIENCE", 0.5)
-    recalled = await recalled_from(broken, word)
+    recovered = await recovered_from(broken, word)
     answers.set()
 
-    assert [each.process.pid for each in recalled.state.instances if each.process] == [well.pid]
+    assert [each.process.pid for each in recovered.state.instances if each.process] == [well.pid]
     assert alive(stuck.pid)
 
 
 async def test_a_sound_file_is_believed(tmp_path: Path, word: str) -> None:
-    recalled = await recalled_from(StateFile(tmp_path / "state.json"), word)
+    recovered = await recovered_from(StateFile(tmp_path / "state.json"), word)
 
-    assert recalled.state == State()
-    assert not recalled.strays
+    assert recovered.state == State()
+    assert not recovered.strays
 
 
 def written(file: StateFile, *records: InstanceRecord) -> StateFile:
@@ -212,10 +212,10 @@ async def test_what_a_file_that_is_behind_lacks_is_recognised(
     spec = InstanceSpec(7, "mine", "comm", 3007, gpu="auto")
     records = [record_of(spec, 11)] if known else []
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), *records), word)
-    await swept(recalled)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), *records), word)
+    await swept(recovered)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     assert alive(process.pid)
     assert record.process is not None
     assert (record.process.pid, record.life.generation) == (process.pid, 12)
@@ -231,9 +231,9 @@ async def test_another_command_than_the_known_one_is_believed(
     await until(lambda: word in str(seen(word)))
     older = record_of(InstanceSpec(7, "mine", "comm", 3001, gpu="auto"), 11)
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), older), word)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), older), word)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     assert (record.spec.port, record.spec.extra_args) == (3007, ("--lowvram",))
 
 
@@ -244,8 +244,8 @@ async def test_only_strays_are_swept(launch: Launch, word: str, tmp_path: Path) 
     await until(lambda: len(seen(word)) == 3 and seen(word[::-1]))
     record = record_of(InstanceSpec(1, "one", "comm", 3001), 2, own.pid)
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), record), word)
-    await swept(recalled)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), record), word)
+    await swept(recovered)
 
     assert [alive(each.pid) for each in (own, old, unknown, foreign)] == [True, False, True, True]
 
@@ -257,10 +257,10 @@ async def test_nothing_is_a_stray_where_the_file_is_broken(
     launch("7:11", *OPTIONS)
     await until(lambda: len(seen(word)) == 2)
 
-    recalled = await recalled_from(broken, word)
+    recovered = await recovered_from(broken, word)
 
-    assert [each.life.generation for each in recalled.state.instances] == [12]
-    assert not recalled.strays
+    assert [each.life.generation for each in recovered.state.instances] == [12]
+    assert not recovered.strays
 
 
 # ---- whose process a record names
@@ -285,11 +285,11 @@ async def test_a_stranger_whose_start_time_fits_is_nobody(
     await until(lambda: seen(word[::-1]))
     file = written(StateFile(tmp_path / "state"), naming(stranger))
 
-    recalled = await recalled_from(file, word)
+    recovered = await recovered_from(file, word)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     assert record.process == ProcessRecord(stranger.pid, 0)
-    assert f"pid {stranger.pid} for instance 7 'mine'" in str(recalled.trouble)
+    assert f"pid {stranger.pid} for instance 7 'mine'" in str(recovered.trouble)
     assert file.aside.exists()
 
 
@@ -299,9 +299,9 @@ async def test_beside_a_stranger_the_own_process_is_recognised(
     stranger, own = launch("7:12", *OPTIONS, identity=word[::-1]), launch("7:12", *OPTIONS)
     await until(lambda: seen(word) and seen(word[::-1]))
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "s"), naming(stranger)), word)
+    recovered = await recovered_from(written(StateFile(tmp_path / "s"), naming(stranger)), word)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     assert record.process is not None
     assert (record.process.pid, record.spec.name) == (own.pid, "mine")
 
@@ -312,9 +312,9 @@ async def test_the_process_of_another_instance_is_a_stranger(
     other = launch("8:12", *OPTIONS)
     await until(lambda: seen(word))
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), naming(other)), word)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), naming(other)), word)
 
-    record = next(each for each in recalled.state.instances if each.spec.id == 7)
+    record = next(each for each in recovered.state.instances if each.spec.id == 7)
     assert record.process == ProcessRecord(other.pid, 0)
     assert alive(other.pid)
 
@@ -328,9 +328,9 @@ async def test_a_marker_mends_what_is_wrong_beside_it(
     sound = naming(process)
     garbled = naming(process, 1) if wrong == "start time" else naming(process, generation=99)
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), garbled), word)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), garbled), word)
 
-    (record,) = recalled.state.instances
+    (record,) = recovered.state.instances
     assert (record.process, record.life.generation) == (sound.process, 12)
     assert alive(process.pid)
 
@@ -349,13 +349,13 @@ async def test_a_process_without_variables_is_known_by_its_output(
     os.close(output)
     try:
         record = naming(process)
-        recalled = await recalled_from(written(file, record), word)
+        recovered = await recovered_from(written(file, record), word)
     finally:
         process.kill()
         process.wait()
 
-    assert [each.process for each in recalled.state.instances] == [record.process]
-    assert recalled.trouble is None
+    assert [each.process for each in recovered.state.instances] == [record.process]
+    assert recovered.trouble is None
 
 
 async def test_one_that_has_ended_is_believed(launch: Launch, word: str, tmp_path: Path) -> None:
@@ -366,6 +366,6 @@ async def test_one_that_has_ended_is_believed(launch: Launch, word: str, tmp_pat
     os.kill(process.pid, SIGKILL)
     await until(lambda: (stat := read_stat(process.pid)) and stat.ended)
 
-    recalled = await recalled_from(written(StateFile(tmp_path / "state"), record), word)
+    recovered = await recovered_from(written(StateFile(tmp_path / "state"), record), word)
 
-    assert [each.process for each in recalled.state.instances] == [record.process]
+    assert [each.process for each in recovered.state.instances] == [record.process]

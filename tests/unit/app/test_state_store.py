@@ -35,7 +35,7 @@ def store(file: StateFile, *applied: InstanceSpec) -> StateStore:
 
 
 def instance(record: InstanceRecord = RECORD) -> Instance:
-    return Instance(record.spec, Stage().world, record)
+    return Instance(record.spec, Stage().context, record)
 
 
 async def test_what_is_kept_is_read_by_the_next_daemon(file: StateFile) -> None:
@@ -286,7 +286,7 @@ def test_no_garbage_raises_anything_else(file: StateFile, content: bytes) -> Non
 
 async def test_a_fleet_goes_on_with_what_was_read(file: StateFile) -> None:
     store(file).keep(instance())
-    fleet = Fleet(Stage().world, 8001)
+    fleet = Fleet(Stage().context, 8001)
 
     for record in read_state(file, LIFE).instances:
         fleet.restore(record)

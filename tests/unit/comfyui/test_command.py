@@ -26,10 +26,10 @@ def environment(workspace: Path) -> Environment:
 def build(
     environment: Environment,
     spec: InstanceSpec = SPEC,
-    surroundings: InheritedEnv | None = None,
+    inherited_env: InheritedEnv | None = None,
     gpu: str | None = None,
 ) -> Command:
-    around = surroundings or InheritedEnv({"PATH": "/usr/bin:/bin"})
+    around = inherited_env or InheritedEnv({"PATH": "/usr/bin:/bin"})
     return build_command(environment, spec, around, session=SESSION, gpu=gpu)
 
 
@@ -73,7 +73,7 @@ def test_two_instances_of_one_environment_share_neither_temp_nor_database(
 
 def test_beside_another_daemon_both_are_named_by_their_owner(environment: Environment) -> None:
     around = InheritedEnv({"PATH": "/bin"}, owner="host-8001")
-    argv = build(environment, surroundings=around).argv
+    argv = build(environment, inherited_env=around).argv
 
     assert f"{environment.path}/temp-instances/3-host-8001" in argv
     assert f"sqlite:///{environment.path}/user/comfyui_instance_3-host-8001.db" in argv
@@ -149,7 +149,7 @@ def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> Non
         "VIRTUAL_ENV": "/daemon",
         "PATH": "/daemon/bin:/bin",
     }
-    env = build(environment, surroundings=InheritedEnv(environ)).env
+    env = build(environment, inherited_env=InheritedEnv(environ)).env
 
     assert env == {
         "HOME": "/root",
@@ -168,7 +168,7 @@ def test_a_python_path_of_the_spec_comes_after_the_own_directory(environment: En
 
 def test_secrets_are_in_no_representation(environment: Environment) -> None:
     around = InheritedEnv({"HF_TOKEN": "hf_secret"})
-    command = build(environment, surroundings=around)
+    command = build(environment, inherited_env=around)
 
     assert "hf_secret" not in repr(command) + repr(around)
 
@@ -188,7 +188,7 @@ def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
     environment: Environment, gpu: str
 ) -> None:
     inherited = {"CUDA_VISIBLE_DEVICES": "7", "ROCR_VISIBLE_DEVICES": "4,5"}
-    env = build(environment, surroundings=InheritedEnv(inherited), gpu=gpu).env
+    env = build(environment, inherited_env=InheritedEnv(inherited), gpu=gpu).env
 
     assert env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert env["CUDA_VISIBLE_DEVICES"] == env["HIP_VISIBLE_DEVICES"] == gpu
@@ -196,7 +196,7 @@ def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
 
 
 def test_without_a_gpu_what_is_visible_to_the_daemon_is_visible(environment: Environment) -> None:
-    env = build(environment, surroundings=InheritedEnv({"CUDA_VISIBLE_DEVICES": "7"})).env
+    env = build(environment, inherited_env=InheritedEnv({"CUDA_VISIBLE_DEVICES": "7"})).env
 
     assert env["CUDA_VISIBLE_DEVICES"] == "7"
     assert "CUDA_DEVICE_ORDER" not in env
@@ -206,7 +206,7 @@ def test_tcmalloc_is_preloaded_unless_the_spec_decides(environment: Environment)
     around = InheritedEnv({}, preload="/lib/libtcmalloc.so.4")
     without = replace(SPEC, env=(("LD_PRELOAD", ""),))
 
-    assert build(environment, surroundings=around).env["LD_PRELOAD"] == "/lib/libtcmalloc.so.4"
+    assert build(environment, inherited_env=around).env["LD_PRELOAD"] == "/lib/libtcmalloc.so.4"
     assert build(environment, without, around).env["LD_PRELOAD"] == ""
     assert "LD_PRELOAD" not in build(environment).env
 

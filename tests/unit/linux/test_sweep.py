@@ -45,9 +45,9 @@ def finish(sweep: Sweep) -> None:
 async def test_orphans_of_this_process_are_ended(reaper: Reaper, kind: str) -> None:
     with dead_leader({**KINDS, "hidden": HIDDEN}[kind]) as (pid, left):
         output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
-        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+        process_tree = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
 
-        finish(Sweep(lineage, own_orphans))
+        finish(Sweep(process_tree, own_orphans))
 
         assert not alive(left)
 
@@ -56,9 +56,9 @@ async def test_orphans_of_this_process_are_ended(reaper: Reaper, kind: str) -> N
 def test_orphans_of_another_process_are_ended(kind: str) -> None:
     with dead_leader({**KINDS, "hidden": HIDDEN}[kind]) as (pid, left):
         output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
-        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+        process_tree = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
 
-        finish(Sweep(lineage, all_pids))
+        finish(Sweep(process_tree, all_pids))
 
         assert not alive(left)
 
@@ -69,7 +69,7 @@ def test_a_process_that_exits_while_its_signs_are_read_makes_the_look_void(
     """Its variables are gone with its memory: it may have been a descendant that has forked."""
     with child("sleep", "1000") as pid:
 
-        def exits(lineage: ProcessTree, pid: int, *_: object, **__: object) -> bool:
+        def exits(process_tree: ProcessTree, pid: int, *_: object, **__: object) -> bool:
             os.kill(pid, signal.SIGKILL)
             wait_ended(pid)
             return False
@@ -101,9 +101,9 @@ async def test_a_stranger_whose_memory_is_locked_holds_up_no_sweep(
     ):
         locked |= {stranger.pid, left} if kind == "hidden" else {stranger.pid}
         output = os.stat(f"/proc/{left}/fd/1")  # noqa: PTH116
-        lineage = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
+        process_tree = ProcessTree(pid, MARKER, (output.st_dev, output.st_ino))
         async with bounded():
-            await carry_out(Sweep(lineage, all_pids), sweeps())
+            await carry_out(Sweep(process_tree, all_pids), sweeps())
         answers.set()
 
         assert not alive(left)

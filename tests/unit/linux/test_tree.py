@@ -50,9 +50,9 @@ def dead_leader(script: str, marker: str = MARKER) -> Iterator[tuple[int, int]]:
                 end_orphan(each.pid)
 
 
-def claims(lineage: ProcessTree, pid: int) -> bool:
+def claims(process_tree: ProcessTree, pid: int) -> bool:
     stat = read_stat(pid)
-    return stat is not None and lineage.claims(pid, stat)
+    return stat is not None and process_tree.claims(pid, stat)
 
 
 @pytest.mark.parametrize("kind", KINDS)

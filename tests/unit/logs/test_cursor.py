@@ -23,16 +23,16 @@ def files(tmp_path: Path) -> LogFiles:
 
 
 @pytest.fixture
-def ledger() -> StreamOffsets:
+def offsets() -> StreamOffsets:
     return StreamOffsets()
 
 
 @pytest.fixture
-def make(files: LogFiles, ledger: StreamOffsets) -> Iterator[MakeCursor]:
+def make(files: LogFiles, offsets: StreamOffsets) -> Iterator[MakeCursor]:
     made = []
 
     def make_one() -> Cursor:
-        made.append(Cursor(files, lambda: ledger))
+        made.append(Cursor(files, lambda: offsets))
         return made[-1]
 
     yield make_one
@@ -55,13 +55,13 @@ def rest(cursor: Cursor) -> bytes:
     return data
 
 
-def rotate(files: LogFiles, ledger: StreamOffsets, keep: int) -> None:
+def rotate(files: LogFiles, offsets: StreamOffsets, keep: int) -> None:
     """As the writer does it."""
     before = files.path.stat()
-    begin = ledger.begin(before.st_ino) or 0
+    begin = offsets.begin(before.st_ino) or 0
     files.rotate(keep)
     files.path.touch()
-    ledger.add(files.path.stat().st_ino, begin + before.st_size)
+    offsets.add(files.path.stat().st_ino, begin + before.st_size)
 
 
 def last_lines(contents: list[bytes], count: int) -> bytes:
@@ -118,7 +118,7 @@ def test_no_more_is_read_than_is_needed(files: LogFiles, make: MakeCursor) -> No
 
 
 def test_a_rotation_while_it_reads_loses_nothing(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
     cursor = make()
@@ -126,38 +126,38 @@ def test_a_rotation_while_it_reads_loses_nothing(
 
     with files.path.open("ab") as log:
         log.write(b"two\n")
-    rotate(files, ledger, keep=3)
+    rotate(files, offsets, keep=3)
     files.path.write_bytes(b"three\n")
-    rotate(files, ledger, keep=3)
+    rotate(files, offsets, keep=3)
     files.path.write_bytes(b"four\n")
 
     assert (read, rest(cursor)) == (b"one\n", b"two\nthree\nfour\n")
 
 
 def test_a_file_that_is_being_read_is_read_to_its_end_though_it_is_removed(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
-    ledger.survey(files)
+    offsets.survey(files)
     cursor = make()
     cursor.seek_lines(1)
 
-    rotate(files, ledger, keep=0)
+    rotate(files, offsets, keep=0)
     files.path.write_bytes(b"two\n")
 
     assert rest(cursor) == b"one\ntwo\n"
 
 
 def test_what_was_removed_unread_is_counted(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
-    ledger.survey(files)
+    offsets.survey(files)
     cursor = make()
     cursor.seek_lines(9)
 
     for content in (b"two\n", b"three\n", b"four\n", b"five\n"):
-        rotate(files, ledger, keep=1)
+        rotate(files, offsets, keep=1)
         files.path.write_bytes(content)
     pieces = [cursor.read() for _ in range(5)]
 
@@ -215,7 +215,7 @@ def test_a_log_that_was_emptied_is_read_from_its_beginning(
 
 
 def test_a_place_is_found_again_wherever_its_file_has_gone(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\ntwo\n")
     first = make()
@@ -223,9 +223,9 @@ def test_a_place_is_found_again_wherever_its_file_has_gone(
     first.read()
     place = first.place(len("two\n"))
 
-    rotate(files, ledger, keep=3)
+    rotate(files, offsets, keep=3)
     files.path.write_bytes(b"three\n")
-    rotate(files, ledger, keep=3)
+    rotate(files, offsets, keep=3)
     second = make()
     second.seek_place(ResumeToken.parse(str(place)) or place)
 
@@ -233,16 +233,16 @@ def test_a_place_is_found_again_wherever_its_file_has_gone(
 
 
 def test_a_place_that_is_gone_leads_to_the_oldest_byte_and_tells_how_many_are_missing(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\ntwo\n")
-    ledger.survey(files)
+    offsets.survey(files)
     first = make()
     first.seek_lines(2)
     first.read()
     place = first.place(len("two\n"))
     for content in (b"three\n", b"four\n"):
-        rotate(files, ledger, keep=0)
+        rotate(files, offsets, keep=0)
         files.path.write_bytes(content)
 
     second = make()
@@ -305,7 +305,7 @@ def test_a_closed_cursor_opens_nothing(files: LogFiles) -> None:
 
 
 def test_bytes_that_come_right_before_a_rotation_are_read(
-    files: LogFiles, ledger: StreamOffsets, make: MakeCursor, monkeypatch: pytest.MonkeyPatch
+    files: LogFiles, offsets: StreamOffsets, make: MakeCursor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the moment when the reader has just found nothing more in the file."""
     put(files, b"one\n")
@@ -318,7 +318,7 @@ def test_bytes_that_come_right_before_a_rotation_are_read(
         if not data and not files.numbered(1).exists():
             with files.path.open("ab") as log:
                 log.write(b"two\n")
-            rotate(files, ledger, keep=3)
+            rotate(files, offsets, keep=3)
         return data
 
     monkeypatch.setattr(os, "pread", read_and_lose_the_race)
@@ -338,7 +338,7 @@ def test_what_is_read_while_another_thread_writes_and_rotates_is_all_or_counted(
     log = Log(tmp_path / "log", max_bytes=2_000, keep=keep)
     lines = [b"%049d\n" % number for number in range(8_000)]
     log.write(lines[0])  # the ledger begins with it
-    cursor = Cursor(log.files, lambda: log.writer.ledger)
+    cursor = Cursor(log.files, lambda: log.writer.offsets)
     pieces = [cursor.read()]
     thread = threading.Thread(target=write_each, args=(log, lines[1:]))
     thread.start()

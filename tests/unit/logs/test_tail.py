@@ -45,9 +45,9 @@ def read_tail(
     lines: int,
     since: ResumeToken | None,
     lost: bytes = b"",
-    ledger: StreamOffsets = LEDGER,
+    offsets: StreamOffsets = LEDGER,
 ) -> list[str]:
-    return log_tail.read_tail(file, lines, since=since, ledger=ledger, lost=lost)
+    return log_tail.read_tail(file, lines, since=since, offsets=offsets, lost=lost)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_an_earlier_process_wrote_is_left_out_and_so_is_the_heading(file: P
     append(file, HEADING + b"new\n")
 
     assert read_tail(file, 5, since) == ["new"]
-    assert log_tail.read_head(file, since=since, ledger=LEDGER) == ["new"]
+    assert log_tail.read_head(file, since=since, offsets=LEDGER) == ["new"]
 
 
 @pytest.mark.parametrize("content", [b"", HEADING])
@@ -92,7 +92,7 @@ def test_where_the_log_took_nothing_of_the_process_no_line_is_its_own(file: Path
     begin(file, HEADING + b"old\n")
 
     assert read_tail(file, 5, None) == []
-    assert log_tail.read_head(file, since=None, ledger=LEDGER) == []
+    assert log_tail.read_head(file, since=None, offsets=LEDGER) == []
 
 
 def test_what_the_file_refused_stands_behind_what_it_took(file: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_log_that_was_rotated_meanwhile_is_read_across_its_files(file: Path) -
 
     assert read_tail(file, 5, since) == ["one", "two", "three"]
     assert read_tail(file, 2, since) == ["two", "three"]
-    assert log_tail.read_head(file, since=since, ledger=LEDGER) == ["one", "two", "three"]
+    assert log_tail.read_head(file, since=since, offsets=LEDGER) == ["one", "two", "three"]
 
 
 def test_a_log_that_was_rotated_at_its_last_line_still_has_it(file: Path) -> None:
@@ -132,12 +132,12 @@ def test_files_that_began_after_the_process_are_its_own_when_its_first_file_is_g
     second = file.with_name("instance.log.1")
     second.write_bytes(b"second\n")
     file.write_bytes(b"third\n")
-    ledger = StreamOffsets()
-    ledger.life = LEDGER.life
-    ledger.add(second.stat().st_ino, 100)
-    ledger.add(file.stat().st_ino, 107)
+    offsets = StreamOffsets()
+    offsets.life = LEDGER.life
+    offsets.add(second.stat().st_ino, 100)
+    offsets.add(file.stat().st_ino, 107)
 
-    assert read_tail(file, 5, since, ledger=ledger) == ["second", "third"]
+    assert read_tail(file, 5, since, offsets=offsets) == ["second", "third"]
 
 
 def test_after_a_takeover_only_the_newest_file_is_its_own_when_its_first_is_gone(
@@ -148,21 +148,21 @@ def test_after_a_takeover_only_the_newest_file_is_its_own_when_its_first_is_gone
     file.with_name("instance.log.1").write_bytes(b"of an earlier process\n")
     file.write_bytes(b"own\n")
 
-    assert read_tail(file, 5, since, ledger=StreamOffsets()) == ["own"]
+    assert read_tail(file, 5, since, offsets=StreamOffsets()) == ["own"]
 
 
 def test_a_log_that_somebody_emptied_holds_only_what_came_since(file: Path) -> None:
     since = begin(file, b"x" * 100 + b"\n")
     file.write_bytes(b"after\n")
 
-    assert read_tail(file, 5, since, ledger=StreamOffsets()) == ["after"]
+    assert read_tail(file, 5, since, offsets=StreamOffsets()) == ["after"]
 
 
 def test_the_head_of_a_huge_log_is_bounded(file: Path) -> None:
     since = begin(file)
     append(file, b"first\n" + b"x\n" * HEAD_BYTES)
 
-    lines = log_tail.read_head(file, since=since, ledger=LEDGER)
+    lines = log_tail.read_head(file, since=since, offsets=LEDGER)
 
     assert lines[0] == "first"
     assert len(lines) <= HEAD_BYTES

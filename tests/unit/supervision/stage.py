@@ -23,7 +23,7 @@ class Stage:
         self.deaf_to: set[LifecycleEvent] = set()
         self.on_admitted: Callable[[InstanceSpec], None] = lambda _spec: None
         self._changed = asyncio.Event()
-        self.world = InstanceContext(
+        self.context = InstanceContext(
             launcher or FakeLauncher(),
             prober or FakeProber(),
             now,
@@ -60,7 +60,7 @@ def now() -> Moment:
 async def alive(stage: Stage, spec: InstanceSpec | None = None) -> AsyncIterator[Instance]:
     """Let an instance live meanwhile; when it is let go, none of its tasks may be left."""
     others = asyncio.all_tasks()
-    instance = Instance(spec or spec_of(), stage.world)
+    instance = Instance(spec or spec_of(), stage.context)
     task = asyncio.create_task(instance.run())
     try:
         yield instance
@@ -75,7 +75,7 @@ async def alive(stage: Stage, spec: InstanceSpec | None = None) -> AsyncIterator
 async def fleet_on(stage: Stage) -> AsyncIterator[Fleet]:
     """Let a fleet live meanwhile; when it is let go, none of its tasks may be left."""
     others = asyncio.all_tasks()
-    fleet = Fleet(stage.world, reserved_port=8001)
+    fleet = Fleet(stage.context, reserved_port=8001)
     try:
         yield fleet
     finally:

@@ -96,8 +96,8 @@ class Frozen(Stage):
         self.ahead = 0.0
         self.instances: list[Instance] = []
         self.attention = Attention(self.now, self, self.lose_time)
-        object.__setattr__(self.world, "clock", self.attention)
-        object.__setattr__(self.world, "lost", lambda: self.attention.lost)
+        object.__setattr__(self.context, "clock", self.attention)
+        object.__setattr__(self.context, "lost", lambda: self.attention.lost)
 
     def now(self) -> Moment:
         loop = asyncio.get_running_loop().time()
@@ -113,7 +113,7 @@ class Frozen(Stage):
 
 async def test_an_instance_that_starts_is_not_ended_for_a_gap() -> None:
     stage = Frozen(FakeLauncher(), FakeProber(NeverReadyProbe))
-    instance = Instance(spec_of(policy=Policy(startup_timeout=100.0)), stage.world)
+    instance = Instance(spec_of(policy=Policy(startup_timeout=100.0)), stage.context)
     stage.instances.append(instance)
     task = asyncio.create_task(instance.run())
     await start(instance, WaitFor.SPAWN)
@@ -133,7 +133,7 @@ async def test_an_instance_that_starts_is_not_ended_for_a_gap() -> None:
 
 async def test_an_instance_that_is_stopped_gets_its_grace_after_a_gap_too() -> None:
     stage = Frozen(FakeLauncher(Unkillable), FakeProber())
-    instance = Instance(spec_of(), stage.world)
+    instance = Instance(spec_of(), stage.context)
     stage.instances.append(instance)
     task = asyncio.create_task(instance.run())
     await start(instance)

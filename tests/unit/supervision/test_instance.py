@@ -190,7 +190,7 @@ async def test_what_is_known_of_a_process_only_after_its_launch_is_written_down_
             written.append(process.log_began)
         stage._changed.set()
 
-    stage.world = replace(stage.world, touched=touched)
+    stage.context = replace(stage.context, touched=touched)
     async with alive(stage) as instance:
         await start(instance, WaitFor.SPAWN)
 

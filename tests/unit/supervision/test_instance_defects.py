@@ -202,7 +202,7 @@ async def test_a_process_that_cannot_be_taken_over_yet_lives_on_and_is_nobody_el
     stage = Stage(launcher)
     run = Run(77, now())
     record = InstanceRecord(spec_of(), spec_of(), Life(Running(run, None), 3), ProcessRecord(77, 1))
-    instance = Instance(spec_of(), stage.world, record)
+    instance = Instance(spec_of(), stage.context, record)
     task = asyncio.create_task(instance.run())
     await launcher.refused.wait()
     assert (instance.life.phase, instance.record.process) == (Phase.RUNNING, record.process)

@@ -41,7 +41,7 @@ class DefectiveDrainer(FakeDrainer):
 
 def stage_with(drainer: FakeDrainer, launcher: FakeLauncher | None = None) -> Stage:
     stage = Stage(launcher)
-    stage.world = replace(stage.world, drainer=drainer)
+    stage.context = replace(stage.context, drainer=drainer)
     return stage
 
 
@@ -112,7 +112,7 @@ async def test_the_next_daemon_goes_on_draining() -> None:
         assert not drained.done()
         record = instance.record
     stage = stage_with(drainer)
-    instance = Instance(record.spec, stage.world, record)
+    instance = Instance(record.spec, stage.context, record)
     task = asyncio.create_task(instance.run())
     await asyncio.sleep(0)
     assert instance.life.phase is Phase.DRAINING

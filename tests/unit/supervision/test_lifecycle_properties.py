@@ -87,7 +87,7 @@ class AnyLife(RuleBasedStateMachine):
         self.life = Life()
         self.policy = Policy()
         self.now = FIRST
-        self.world = Surroundings()
+        self.context = Surroundings()
         self.waiting: dict[int, WaitFor] = {}
         self.asked = 0
         self.answered = 0
@@ -108,7 +108,7 @@ class AnyLife(RuleBasedStateMachine):
                 assert not isinstance(self.wish, StopAsked | None), "launched after a stop"
             if isinstance(action, Resolve):
                 self.answers(action)
-            self.world.perform(action)
+            self.context.perform(action)
 
     def answers(self, answer: Resolve) -> None:
         kept = {n: wait_for for n, wait_for in self.waiting.items() if wait_for not in answer.waits}
@@ -127,9 +127,9 @@ class AnyLife(RuleBasedStateMachine):
         self.lives_through(event)
 
     def reports(self, event: Event, *, heard: bool) -> None:
-        self.world.inbox.append(event)
+        self.context.inbox.append(event)
         self.past.append(event)
-        while heard and self.world.inbox:
+        while heard and self.context.inbox:
             self.the_next_report_is_heard()
 
     # ---- callers
@@ -145,58 +145,58 @@ class AnyLife(RuleBasedStateMachine):
     # ---- the world
 
     @rule()
-    @precondition(lambda self: self.world.inbox)
+    @precondition(lambda self: self.context.inbox)
     def the_next_report_is_heard(self) -> None:
-        self.lives_through(self.world.inbox.popleft())
+        self.lives_through(self.context.inbox.popleft())
 
     @rule(heard=HEARD)
-    @precondition(lambda self: self.world.launching)
+    @precondition(lambda self: self.context.launching)
     def a_process_is_made(self, *, heard: bool) -> None:
-        self.world.launching = False
-        self.world.process = self.world.descendants = True
+        self.context.launching = False
+        self.context.process = self.context.descendants = True
         self.reports(Launched(self.life.generation, 4242), heard=heard)
 
     @rule(chance=CHANCES, heard=HEARD)
-    @precondition(lambda self: self.world.launching)
+    @precondition(lambda self: self.context.launching)
     def no_process_can_be_made(self, chance: float, *, heard: bool) -> None:
-        self.world.launching = False
-        end = Exit(self.now.wall, "called_off" if self.world.called_off else "no_memory", "none")
+        self.context.launching = False
+        end = Exit(self.now.wall, "called_off" if self.context.called_off else "no_memory", "none")
         self.reports(LaunchFailed(self.life.generation, end, chance), heard=heard)
 
     @rule(heard=HEARD)
-    @precondition(lambda self: self.world.watched and not self.world.seems_ready)
+    @precondition(lambda self: self.context.watched and not self.context.seems_ready)
     def it_answers(self, *, heard: bool) -> None:
-        self.world.seems_ready = True
+        self.context.seems_ready = True
         self.reports(BecameReady(self.life.generation), heard=heard)
 
     @rule(heard=HEARD)
-    @precondition(lambda self: self.world.watched and self.world.seems_ready)
+    @precondition(lambda self: self.context.watched and self.context.seems_ready)
     def it_re_executes_itself(self, *, heard: bool) -> None:
-        self.world.seems_ready = False
+        self.context.seems_ready = False
         self.reports(WentSilent(self.life.generation), heard=heard)
 
     @rule(heard=HEARD)
-    @precondition(lambda self: self.world.watched and self.world.seems_ready)
+    @precondition(lambda self: self.context.watched and self.context.seems_ready)
     def it_hangs(self, *, heard: bool) -> None:
         self.reports(Unresponsive(self.life.generation, "no answer"), heard=heard)
 
     @rule(heard=HEARD)
-    @precondition(lambda self: self.world.draining)
+    @precondition(lambda self: self.context.draining)
     def it_has_done_its_work(self, *, heard: bool) -> None:
-        self.world.draining = False
+        self.context.draining = False
         self.reports(Drained(self.life.generation), heard=heard)
 
     @rule(code=st.sampled_from([0, 1, None]), reboot=st.booleans(), heard=HEARD)
-    @precondition(lambda self: self.world.process)
+    @precondition(lambda self: self.context.process)
     def it_ends(self, code: int | None, *, reboot: bool, heard: bool) -> None:
-        self.world.process = False
+        self.context.process = False
         end = Exit(self.now.wall, "exited", "exited", exit_code=code)
         self.reports(Exited(self.life.generation, end, reboot), heard=heard)
 
     @rule(chance=CHANCES, heard=HEARD)
-    @precondition(lambda self: self.world.sweeping)
+    @precondition(lambda self: self.context.sweeping)
     def nothing_is_left(self, chance: float, *, heard: bool) -> None:
-        self.world.sweeping = self.world.descendants = False
+        self.context.sweeping = self.context.descendants = False
         self.reports(TreeGone(self.life.generation, chance), heard=heard)
 
     @rule(steps=st.integers(1, 6))
@@ -205,10 +205,10 @@ class AnyLife(RuleBasedStateMachine):
             self.the_world_is_kind_once()
 
     @rule()
-    @precondition(lambda self: self.world.process)
+    @precondition(lambda self: self.context.process)
     def it_crashes_and_leaves_nothing(self) -> None:
         self.it_ends(1, reboot=False, heard=True)
-        if self.world.sweeping:
+        if self.context.sweeping:
             self.nothing_is_left(0.0, heard=True)
 
     @rule(data=st.data())
@@ -270,10 +270,10 @@ class AnyLife(RuleBasedStateMachine):
     @invariant()
     def what_is_said_is_true(self) -> None:
         if self.life.phase in (Phase.STOPPED, Phase.BACKOFF, Phase.FAILED):
-            assert self.world.empty
+            assert self.context.empty
         if self.life.phase is Phase.RUNNING:
             assert self.ready_generation == self.life.generation
-        if not self.world.empty and not isinstance(self.life.state, Launching | Aborting):
+        if not self.context.empty and not isinstance(self.life.state, Launching | Aborting):
             assert self.life.run is not None
 
     @invariant()
@@ -290,7 +290,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @invariant()
     def no_signal_comes_before_the_gentler_ones(self) -> None:
-        sent = tuple(self.world.signals)
+        sent = tuple(self.context.signals)
 
         assert sent == HARDER[: len(sent)]
 
@@ -330,20 +330,20 @@ class AnyLife(RuleBasedStateMachine):
 
     def the_world_is_kind_once(self) -> bool:
         """Do the next helpful thing; False when nothing is left to do."""
-        world = self.world
-        if world.inbox:
+        context = self.context
+        if context.inbox:
             self.the_next_report_is_heard()
-        elif world.launching and world.called_off:
+        elif context.launching and context.called_off:
             self.no_process_can_be_made(0.0, heard=True)
-        elif world.launching:
+        elif context.launching:
             self.a_process_is_made(heard=True)
-        elif world.sweeping:
+        elif context.sweeping:
             self.nothing_is_left(0.0, heard=True)
-        elif world.draining:
+        elif context.draining:
             self.it_has_done_its_work(heard=True)
-        elif world.process and world.signals:
+        elif context.process and context.signals:
             self.it_ends(0, reboot=False, heard=True)
-        elif world.watched and not world.seems_ready:
+        elif context.watched and not context.seems_ready:
             self.it_answers(heard=True)
         elif isinstance(self.life.state, Backoff):
             self.the_deadline_passes()

@@ -35,7 +35,7 @@ class SearchingLauncher(FakeLauncher):
 async def resumed(launcher: SearchingLauncher, state: State) -> AsyncIterator[Instance]:
     stage = Stage(launcher)
     record = InstanceRecord(spec_of(), spec_of(), Life(state, 3), None)
-    instance = Instance(spec_of(), stage.world, record)
+    instance = Instance(spec_of(), stage.context, record)
     task = asyncio.create_task(instance.run())
     try:
         yield instance

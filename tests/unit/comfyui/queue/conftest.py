@@ -31,7 +31,7 @@ class Desk:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ledger = self.new_ledger()
+        self.backlog_store = self.new_ledger()
 
     def new_ledger(self) -> BacklogStore:
         """One as the next daemon would have it."""
@@ -40,7 +40,7 @@ class Desk:
     def watch(self, url: str, period: float = 3600) -> QueueWatcher:
         """Watches; no poll helps a test with that period."""
         api = QueueApi(self.session, url, asyncio.to_thread)
-        watcher = QueueWatcher(api, self.ledger, lambda: period)
+        watcher = QueueWatcher(api, self.backlog_store, lambda: period)
         self.tasks.append(asyncio.create_task(watcher.run()))
         return watcher
 
@@ -52,15 +52,15 @@ class Desk:
 
     @property
     def running(self) -> list[str]:
-        return [each.id for each in self.ledger.backlog.running]
+        return [each.id for each in self.backlog_store.backlog.running]
 
     @property
     def waiting(self) -> list[str]:
-        return [each.id for each in self.ledger.backlog.waiting]
+        return [each.id for each in self.backlog_store.backlog.waiting]
 
     @property
     def owed(self) -> list[str]:
-        return [each.id for each in self.ledger.backlog.owed]
+        return [each.id for each in self.backlog_store.backlog.owed]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def desk(tmp_path: Path, serve: Serve[QueueServer]) -> AsyncIterator[Desk]
         one = Desk(tmp_path / "0.json", session)
         yield one
         await one.leave()
-        await one.ledger.kept()
+        await one.backlog_store.kept()
 
 
 @pytest.fixture

@@ -39,19 +39,19 @@ async def test_a_backlog_is_not_kept_before_a_thread_has_written_it(
     def ignore(*_news: object) -> None:
         pass
 
-    ledger = BacklogStore(
+    backlog_store = BacklogStore(
         StateFile(tmp_path / "0.json"),
         "life",
         BacklogThreads(in_thread, asyncio.to_thread),
         ignore,
         ignore,
     )
-    ledger.belong_to(42)
+    backlog_store.belong_to(42)
     async with bounded():
-        assert not await ledger.kept()
+        assert not await backlog_store.kept()
 
         answers = True
-        while not await ledger.kept():
+        while not await backlog_store.kept():
             pass
 
     assert written == [True]
@@ -91,20 +91,20 @@ async def test_a_file_that_somebody_removed_is_written_anew(
     server.add("waits")
     desk.watch(server.url)
     await until(lambda: desk.waiting == ["waits"])
-    assert await desk.ledger.kept()
+    assert await desk.backlog_store.kept()
     written = desk.path.read_bytes()
 
-    desk.ledger.mend()
-    assert await desk.ledger.kept()
+    desk.backlog_store.mend()
+    assert await desk.backlog_store.kept()
     desk.path.unlink()
-    desk.ledger.mend()
+    desk.backlog_store.mend()
 
-    assert await desk.ledger.kept()
+    assert await desk.backlog_store.kept()
     assert desk.path.read_bytes() == written
 
 
 async def test_no_file_is_made_of_a_queue_of_which_nothing_needs_to_be_known(desk: Desk) -> None:
-    desk.ledger.mend()
+    desk.backlog_store.mend()
 
-    assert await desk.ledger.kept()
+    assert await desk.backlog_store.kept()
     assert not desk.path.exists()

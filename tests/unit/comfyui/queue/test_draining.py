@@ -10,7 +10,7 @@ from tests.unit.comfyui.queue.server import HastyServer, QueueServer
 
 
 def drained(desk: Desk) -> list[str]:
-    return [each.id for each in desk.ledger.backlog.drained]
+    return [each.id for each in desk.backlog_store.backlog.drained]
 
 
 async def test_the_running_one_finishes_and_the_others_are_kept_for_the_next_process(
@@ -34,7 +34,7 @@ async def test_the_running_one_finishes_and_the_others_are_kept_for_the_next_pro
     await server.tell()
 
     await draining
-    desk.ledger.lost(Rescue.ALL, crashed=False)
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
     assert desk.owed == ["b", "c", "late"]
 
 
@@ -62,7 +62,7 @@ async def test_what_ran_before_it_could_be_taken_out_does_not_run_again(
 
     await watcher.drain()
 
-    desk.ledger.lost(Rescue.ALL, crashed=False)
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
     assert desk.owed == ["slow"]
 
 
@@ -81,7 +81,7 @@ async def test_what_is_still_owed_is_not_handed_in_to_be_taken_out(
     desk.watch(server.url)
     await until(lambda: desk.waiting == ["a"])
     await desk.leave()
-    desk.ledger.lost(Rescue.ALL, crashed=False)
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
     server.waiting.clear()
 
     await desk.watch(server.url).drain()
@@ -98,20 +98,20 @@ async def test_what_cannot_be_written_down_is_not_taken_out(
     server.take()
     watcher = desk.watch(server.url)
     await until(lambda: desk.waiting == ["waits"])
-    await desk.ledger.kept()
+    await desk.backlog_store.kept()
     draft = desk.path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.mkdir()
 
     draining = asyncio.create_task(watcher.drain())
     await until(lambda: drained(desk) == ["waits"])
-    assert not await desk.ledger.kept()
+    assert not await desk.backlog_store.kept()
     assert server.ids == ["waits"]
     draft.rmdir()
     await until(lambda: not server.waiting)
 
     draining.cancel()
-    await desk.ledger.kept()
+    await desk.backlog_store.kept()
     kept = backlog_file.load(desk.path.read_bytes(), LIFE)
     assert kept is not None
     assert [each.id for each in kept.drained] == ["waits"]

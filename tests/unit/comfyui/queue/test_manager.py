@@ -123,7 +123,7 @@ async def attended(queues: QueueManager, serve: Serve[QueueServer]) -> tuple[Ins
     server.add("runs")
     server.take()
     port = int(server.url.rpartition(":")[2])
-    instance = Instance(InstanceSpec(0, "main", "comm", port), Stage().world)
+    instance = Instance(InstanceSpec(0, "main", "comm", port), Stage().context)
     await ready(queues, instance)
     return instance, server
 
@@ -300,7 +300,7 @@ async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
     server.add("hangs")
     await server.tell()
     await until(lambda: (facts := queues.facts(0)) and facts.pending)
-    await until(lambda: queues._ledger(0).backlog.running[0].mark)
+    await until(lambda: queues._backlog_store(0).backlog.running[0].mark)
     output.lines += ["got prompt", "Prompt executed in 1.00 seconds"]
     queues.choose(0, Rescue.WAITING, at_end=True)
 
@@ -309,7 +309,7 @@ async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
 
     assert last == LastPrompts(("hangs",), Blame.CERTAIN)
     assert [(each.reason, each.prompt_id) for each in news] == [("unwanted", "hangs")]
-    assert not queues._ledger(0).backlog.owed
+    assert not queues._backlog_store(0).backlog.owed
 
 
 async def test_a_prompt_that_hangs_before_its_hand_in_is_answered_can_be_dropped(
@@ -334,7 +334,7 @@ async def test_a_prompt_that_hangs_before_its_hand_in_is_answered_can_be_dropped
     queues.choose(0, Rescue.WAITING, at_end=False)
 
     assert [(each.reason, each.prompt_id) for each in news] == [("unwanted", "hangs")]
-    assert [each.id for each in queues._ledger(0).backlog.owed] == ["waits"]
+    assert [each.id for each in queues._backlog_store(0).backlog.owed] == ["waits"]
     rescue.cancel()
 
 

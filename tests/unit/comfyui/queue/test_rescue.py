@@ -28,7 +28,7 @@ async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = 
     await until(lambda: desk.waiting == list(ids))
     await desk.leave()
     await before.close()
-    desk.ledger.lost(Rescue.ALL, crashed=crashed)
+    desk.backlog_store.lost(Rescue.ALL, crashed=crashed)
 
 
 def told(desk: Desk, notice: PromptNotice) -> list[str]:
@@ -110,7 +110,7 @@ async def test_a_process_that_dies_meanwhile_leaves_the_rest_owed(
     await until(lambda: dying.posts)
     await desk.leave()
     await dying.close()
-    desk.ledger.lost(Rescue.ALL, crashed=True)
+    desk.backlog_store.lost(Rescue.ALL, crashed=True)
 
     server = await serve(QueueServer())
     await desk.watch(server.url).rescued.wait()
@@ -125,7 +125,7 @@ async def test_nothing_is_handed_in_under_a_policy_of_none(
     before.add("a")
     desk.watch(before.url)
     await until(lambda: desk.waiting == ["a"])
-    desk.ledger.lost(Rescue.NONE, crashed=True)
+    desk.backlog_store.lost(Rescue.NONE, crashed=True)
     await desk.leave()
 
     server = await serve(QueueServer())
@@ -139,9 +139,9 @@ async def test_the_next_daemon_hands_in_what_the_last_one_owed(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "a", "b")
-    await desk.ledger.kept()
-    desk.ledger = desk.new_ledger()
-    await desk.ledger.load()
+    await desk.backlog_store.kept()
+    desk.backlog_store = desk.new_ledger()
+    await desk.backlog_store.load()
     server = await serve(QueueServer())
 
     await desk.watch(server.url).rescued.wait()
@@ -154,8 +154,8 @@ async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer
     for number, each in enumerate(strange):
         content = json.dumps([number, each, GRAPH, {}, ["1"]]).encode()
         prompt = Prompt(number, each, content)
-        desk.ledger.update(desk.ledger.backlog.handed_in(prompt, number))
-    desk.ledger.lost(Rescue.ALL, crashed=False)
+        desk.backlog_store.update(desk.backlog_store.backlog.handed_in(prompt, number))
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
     server = await serve(QueueServer())
 
     await desk.watch(server.url).rescued.wait()
@@ -176,10 +176,10 @@ async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on
     await until(lambda: desk.waiting == ["a", "keyed", "b"])
     await desk.leave()
     await before.close()
-    desk.ledger.lost(Rescue.ALL, crashed=False)
-    await desk.ledger.kept()
-    desk.ledger = desk.new_ledger()
-    await desk.ledger.load()
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
+    await desk.backlog_store.kept()
+    desk.backlog_store = desk.new_ledger()
+    await desk.backlog_store.load()
     server = await serve(QueueServer())
 
     await desk.watch(server.url).rescued.wait()
@@ -201,7 +201,7 @@ async def test_one_whose_keys_were_never_shown_is_given_up(
     await until(lambda: desk.waiting == ["shown", "hidden"])
     await desk.leave()
     await before.close()
-    desk.ledger.lost(Rescue.ALL, crashed=False)
+    desk.backlog_store.lost(Rescue.ALL, crashed=False)
     server = QueueServer()
     server.hidden = {"unique_id": "UNIQUE_ID", "key": kind}
     await serve(server)
@@ -223,10 +223,10 @@ async def test_a_prompt_that_ends_process_and_daemon_before_its_hand_in_is_answe
     desk.watch(dying.url)
     await until(lambda: dying.posts)
     await desk.leave()
-    desk.ledger = desk.new_ledger()
-    await desk.ledger.load()
+    desk.backlog_store = desk.new_ledger()
+    await desk.backlog_store.load()
 
-    desk.ledger.lost(Rescue.ALL, crashed=True)
+    desk.backlog_store.lost(Rescue.ALL, crashed=True)
 
     [given_up] = desk.news
     assert (given_up.prompt_id, given_up.reason) == ("poison", "crashed_twice")
@@ -234,9 +234,9 @@ async def test_a_prompt_that_ends_process_and_daemon_before_its_hand_in_is_answe
 
 async def test_the_end_of_a_very_long_queue_is_told_in_few_words(desk: Desk) -> None:
     waiting = tuple(Prompt(number, f"p{number}", b"[]") for number in range(5_000))
-    desk.ledger.update(replace(desk.ledger.backlog, waiting=waiting))
+    desk.backlog_store.update(replace(desk.backlog_store.backlog, waiting=waiting))
 
-    desk.ledger.forget(REMOVED)
+    desk.backlog_store.forget(REMOVED)
 
     assert len(desk.news) == TOLD_SINGLY + 1
     assert sum(each.count for each in desk.news) == 5_000

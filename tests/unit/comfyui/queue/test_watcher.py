@@ -102,7 +102,7 @@ async def test_a_queue_of_another_depth_than_is_known_is_not_known(
     await server.tell()
 
     await until(lambda: not watcher.is_known)
-    assert desk.ledger.backlog.unseen == 1
+    assert desk.backlog_store.backlog.unseen == 1
     server.free.set()
     await until(lambda: watcher.is_known)
     assert desk.waiting == ["a"]
@@ -138,7 +138,7 @@ async def test_what_a_process_had_told_before_its_end_is_read(
 
     await watcher.hear_out()
 
-    desk.ledger.lost(Rescue.ALL, crashed=True)
+    desk.backlog_store.lost(Rescue.ALL, crashed=True)
     [unseen] = desk.news
     assert (unseen.prompt_id, unseen.reason, unseen.count) == (None, "unseen", 2)
     server.free.set()
@@ -178,9 +178,9 @@ async def test_a_look_that_is_answered_before_what_has_happened_is_told_is_belie
     await until(lambda: watcher.frames == frames + 2 * len(depths))
     server.free.set()
 
-    desk.ledger.lost(Rescue.ALL, crashed=True)
+    desk.backlog_store.lost(Rescue.ALL, crashed=True)
     assert (desk.owed, desk.news) == (["a", "b", "c"], [])
-    assert desk.ledger.backlog.struck == {"a"}
+    assert desk.backlog_store.backlog.struck == {"a"}
 
 
 async def test_a_burst_of_changes_takes_few_looks(desk: Desk, serve: Serve[QueueServer]) -> None:
@@ -280,7 +280,9 @@ async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
         return work()
 
     api = QueueApi(desk.session, server.url, in_thread)
-    desk.tasks.append(asyncio.create_task(QueueWatcher(api, desk.ledger, lambda: 3600).run()))
+    desk.tasks.append(
+        asyncio.create_task(QueueWatcher(api, desk.backlog_store, lambda: 3600).run())
+    )
 
     await until(lambda: len(desk.waiting) == 1000)
 
@@ -290,12 +292,12 @@ async def test_what_is_known_is_on_disk(desk: Desk, serve: Serve[QueueServer]) -
     server.add("a", "b")
     desk.watch(server.url)
     await until(lambda: desk.waiting == ["a", "b"])
-    await desk.ledger.kept()
+    await desk.backlog_store.kept()
 
     next_ledger = desk.new_ledger()
     await next_ledger.load()
 
-    assert next_ledger.backlog == desk.ledger.backlog.connected()
+    assert next_ledger.backlog == desk.backlog_store.backlog.connected()
 
 
 async def test_a_key_is_not_on_disk(desk: Desk, serve: Serve[QueueServer]) -> None:
@@ -304,7 +306,7 @@ async def test_a_key_is_not_on_disk(desk: Desk, serve: Serve[QueueServer]) -> No
     server.add("b", extra_data={"auth_token_comfy_org": "hush"})
     desk.watch(server.url)
     await until(lambda: desk.waiting == ["a", "b"])
-    await desk.ledger.kept()
+    await desk.backlog_store.kept()
 
     written = desk.path.read_text()
 
@@ -329,9 +331,9 @@ async def test_an_emptied_backlog_leaves_no_file(desk: Desk, serve: Serve[QueueS
 async def test_a_file_that_cannot_be_read_is_kept_aside(desk: Desk, written: bytes) -> None:
     desk.path.write_bytes(written)
 
-    await desk.ledger.load()
+    await desk.backlog_store.load()
 
-    assert desk.ledger.backlog.is_empty
+    assert desk.backlog_store.backlog.is_empty
     assert StateFile(desk.path.with_suffix(".broken")).read() == written
 
 
@@ -346,11 +348,11 @@ async def test_prompts_that_fail_in_a_row_by_an_error_of_the_gpu_are_a_condition
         assert await watcher.condition() is None
         server.add(f"p{number}")
         await server.tell()
-        await until(lambda: desk.ledger.backlog.told == 1)
+        await until(lambda: desk.backlog_store.backlog.told == 1)
         server.take()
         server.finish("CUDA error: device-side assert triggered\nCompile with ...")
         await server.tell()
-        await until(lambda: desk.ledger.backlog.told == 0)
+        await until(lambda: desk.backlog_store.backlog.told == 0)
 
     condition = await watcher.condition()
 
