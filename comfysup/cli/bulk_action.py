@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from comfysup.cli.client import ApiError, NotReachableError, Request, wait_for
+from comfysup.cli.client import ApiError, NotReachableError
 from comfysup.cli.errors import FAILED, NOT_REACHABLE, tell
-from comfysup.cli.output import ExitWith, Instance, print_json, sentence
+from comfysup.cli.output import ExitWith, Instance, on_terminal, print_json, sentence
 from comfysup.cli.references import with_suggestion
+from comfysup.cli.requests import Request
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +42,10 @@ class Job:
 
     def _act_on(self, refs: Sequence[str]) -> None:
         requests = [Request(ref, self.ask) for ref in refs]
-        wait_for(requests, quiet=self.as_json)
+        if on_terminal() and not self.as_json:
+            from comfysup.cli.progress import show_progress
+
+            show_progress(requests)
         for request in requests:
             try:
                 self._tell(request.result())

@@ -5,16 +5,14 @@ import json
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from threading import Event, Thread
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from typing_extensions import Buffer, override
 
-from comfysup.cli.output import Instance, on_terminal
 from comfysup.config.run_location import SOCKET_NAME, run_location
 from comfysup.model.printable import printable, printable_values
 
@@ -222,51 +220,3 @@ def _mistake(each: Mapping[str, Any]) -> str:
     kind, *place = each["loc"] or ["body"]
     where = ".".join(map(str, place)) if kind in {"body", "query"} else ""
     return f"{where}: {each['msg']}" if where else str(each["msg"])
-
-
-class Request:
-    """Something asked of the daemon about one instance, under way since this was made.
-
-    The thread does not outlive the command: who is tired of waiting just leaves.
-    """
-
-    def __init__(self, ref: str, ask: Callable[[str], Instance]) -> None:
-        self.ref = ref
-        self._ask = ask
-        self._answer: Instance | None = None
-        self._error: Exception | None = None
-        self._done = Event()
-        Thread(target=self._run, daemon=True).start()
-
-    @property
-    def done(self) -> bool:
-        return self._done.is_set()
-
-    def wait(self, seconds: float | None = None) -> None:
-        self._done.wait(seconds)
-
-    def result(self) -> Instance:
-        """Return the answer when it is there; raises as the client does."""
-        self.wait()
-        if self._error is not None:
-            raise self._error
-        assert self._answer is not None  # noqa: S101 - one of both is there
-        return self._answer
-
-    def _run(self) -> None:
-        try:
-            self._answer = self._ask(self.ref)
-        except Exception as error:  # noqa: BLE001 - raised again by `result`
-            self._error = error
-        finally:
-            self._done.set()
-
-
-def wait_for(requests: Sequence[Request], *, quiet: bool = False) -> None:
-    """Wait until all are answered; on a terminal with a live line for each, unless `quiet`."""
-    if on_terminal() and not quiet:
-        from comfysup.cli.progress import show_progress
-
-        show_progress(requests)
-    for request in requests:
-        request.wait()

@@ -15,7 +15,8 @@ from typing import Final
 import click
 
 from comfysup.api.views.overview import padded, width
-from comfysup.cli.client import ApiError, Client, NotReachableError, Request, instance_path
+from comfysup.cli.client import ApiError, Client, NotReachableError, instance_path
+from comfysup.cli.requests import Request
 from comfysup.cli.table import folded
 from comfysup.cli.tables import COLOURS
 from comfysup.model.printable import printable_line

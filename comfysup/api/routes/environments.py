@@ -19,7 +19,7 @@ from comfysup.supervision.results import Outcome
 
 async def list_environments(services: Services, _call: Call[NoQuery, None]) -> web.Response:
     found = await services.environments()
-    return json_answer(EnvironmentsView([_present(each) for each in found]))
+    return json_answer(EnvironmentsView([_environment_view(each) for each in found]))
 
 
 async def link_models(services: Services, call: Call[NoQuery, None]) -> web.Response:
@@ -53,7 +53,7 @@ def _uses(instance: Instance, environment: str) -> bool:
     return True
 
 
-def _present(facts: EnvironmentFacts) -> EnvironmentView:
+def _environment_view(facts: EnvironmentFacts) -> EnvironmentView:
     return EnvironmentView(
         name=facts.name,
         path=str(facts.path),
@@ -70,7 +70,7 @@ def _present(facts: EnvironmentFacts) -> EnvironmentView:
 
 async def restart_one_by_one(services: Services, call: Call[RestartQuery, None]) -> web.Response:
     """Restart what is wanted, each when the one before is back; stop at the first that is not."""
-    await _check(call.ref, services)
+    await _check_environment(call.ref, services)
     waiting = [each for each in services.fleet if _takes_part(each, call.ref)]
     restarted: list[NamedView] = []
     failed: list[FailedReloadView] = []
@@ -78,14 +78,16 @@ async def restart_one_by_one(services: Services, call: Call[RestartQuery, None])
         instance = waiting.pop(0)
         if not _takes_part(instance, call.ref):
             continue  # somebody stopped it meanwhile
-        if failure := await _restart(instance, services, call.query):
+        if failure := await _restart_instance(instance, services, call.query):
             failed.append(failure)
         else:
-            restarted.append(_named(instance))
-    return json_answer(RollingRestartView(restarted, failed, [_named(each) for each in waiting]))
+            restarted.append(_named_view(instance))
+    return json_answer(
+        RollingRestartView(restarted, failed, [_named_view(each) for each in waiting])
+    )
 
 
-async def _check(environment: str, services: Services) -> None:
+async def _check_environment(environment: str, services: Services) -> None:
     """Refuse an environment that is neither there nor had by any instance."""
     if any(each.spec.environment == environment for each in services.fleet):
         return
@@ -98,7 +100,7 @@ def _takes_part(instance: Instance, environment: str) -> bool:
     return instance.spec.environment == environment and instance.life.wanted
 
 
-async def _restart(
+async def _restart_instance(
     instance: Instance, services: Services, query: RestartQuery
 ) -> FailedReloadView | None:
     result = await services.fleet.restart(
@@ -111,5 +113,5 @@ async def _restart(
     return FailedReloadView(spec.id, spec.name, texts.failure(result), code)
 
 
-def _named(instance: Instance) -> NamedView:
+def _named_view(instance: Instance) -> NamedView:
     return NamedView(instance.spec.id, instance.spec.name)

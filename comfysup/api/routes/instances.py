@@ -17,6 +17,19 @@ from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import KILL_PATIENCE, Phase, StopEscalation
 from comfysup.supervision.results import Outcome, Result
 
+STOP_ALL_WITHIN = 24.0
+"""Seconds in which `stop_all` has ended each instance, or knows that it is stuck."""
+
+_GIVE_UP = STOP_ALL_WITHIN - KILL_PATIENCE  # so that what a process leaves can still be swept
+
+STOP_ALL_ESCALATION = StopEscalation(
+    terminate=10.0, kill=_GIVE_UP - KILL_PATIENCE, give_up=_GIVE_UP
+)
+"""The default grace up to SIGTERM in full; a longer one is shortened to this."""
+
+STOP_ALL_PATIENCE = 24.4
+"""Seconds after which `stop_all` answers although some instance has not even been judged."""
+
 
 async def list_instances(services: Services, _call: Call[NoQuery, None]) -> web.Response:
     return json_answer(InstancesView(present_all(services)))
@@ -84,24 +97,12 @@ def _answer_stop(instance: Instance, result: Result, services: Services) -> web.
     raise ApiError(409, "started_again", result.message)
 
 
-ANSWER_WITHIN = 24.0
-"""Seconds in which each instance has ended or is known to be stuck."""
-
-_GIVE_UP = ANSWER_WITHIN - KILL_PATIENCE  # so that what a process leaves can still be swept
-
-LONGEST = StopEscalation(terminate=10.0, kill=_GIVE_UP - KILL_PATIENCE, give_up=_GIVE_UP)
-"""The default grace up to SIGTERM in full; a longer one is shortened to this."""
-
-PATIENCE = 24.4
-"""Seconds after which the answer goes out although some instance has not even been judged."""
-
-
 async def stop_all(services: Services, _call: Call[NoQuery, None]) -> web.Response:
     try:
-        async with asyncio.timeout(PATIENCE):
-            results = await services.fleet.stop_all(LONGEST)
+        async with asyncio.timeout(STOP_ALL_PATIENCE):
+            results = await services.fleet.stop_all(STOP_ALL_ESCALATION)
     except TimeoutError:
-        detail = f"cannot stop all instances: not done after {PATIENCE:g} s; it goes on"
+        detail = f"cannot stop all instances: not done after {STOP_ALL_PATIENCE:g} s; it goes on"
         raise ApiError(500, "stop_failed", detail) from None
     waited_for = {Outcome.DONE, Outcome.TIMEOUT}
     failed = [result for result in results if result.outcome not in waited_for]

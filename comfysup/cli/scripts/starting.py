@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from comfysup.cli.client import API, ApiError, Client, Request, instance_path
+from comfysup.cli.client import API, ApiError, Client, instance_path
 from comfysup.cli.errors import with_hint
 from comfysup.cli.output import Instance
+from comfysup.cli.requests import Request
 from comfysup.cli.scripts.script_args import PATIENCE, tell_error
 from comfysup.cli.scripts.table import instances
 

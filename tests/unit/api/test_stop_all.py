@@ -2,7 +2,7 @@
 
 import pytest
 
-from comfysup.api.routes import instances as stop_all
+from comfysup.api.routes import instances as routes
 from comfysup.supervision.life import KILL_PATIENCE, StopEscalation
 from tests.scenarios.waiting import bounded
 from tests.unit.api.site import API, one, several, site_of, world_of
@@ -39,7 +39,7 @@ async def test_what_stands_in_a_body_of_json_is_not_looked_at() -> None:
 
 
 async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_all, "LONGEST", StopEscalation(0.01, 0.02, 0.03))
+    monkeypatch.setattr(routes, "STOP_ALL_ESCALATION", StopEscalation(0.01, 0.02, 0.03))
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
         await site.post(START, several(one(0)))
@@ -56,7 +56,7 @@ async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_longer_grace_is_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_all, "LONGEST", StopEscalation(0.01, 0.02, 5))
+    monkeypatch.setattr(routes, "STOP_ALL_ESCALATION", StopEscalation(0.01, 0.02, 5))
     async with site_of(world_of(FakeLauncher(StubbornProcess))) as site, bounded():
         await site.post(START, several(one(stop_grace=3600)))
         answer = await site.post(STOP)
@@ -67,7 +67,7 @@ async def test_a_longer_grace_is_shortened(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_the_answer_goes_out_although_nothing_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stop_all, "PATIENCE", 0.01)
+    monkeypatch.setattr(routes, "STOP_ALL_PATIENCE", 0.01)
     async with site_of(world_of(FakeLauncher(UnkillableProcess))) as site:
         await site.post(START, several(one()))
         answer = await site.refused("POST", STOP)
@@ -75,11 +75,11 @@ async def test_the_answer_goes_out_although_nothing_is_known(
     assert answer[:2] == (500, "stop_failed")
 
 
-def test_the_longest_ladder_leaves_time_for_the_answer() -> None:
-    escalation = stop_all.LONGEST
+def test_the_longest_escalation_leaves_time_for_the_answer() -> None:
+    escalation = routes.STOP_ALL_ESCALATION
     default = StopEscalation.of(10.0)
 
     assert escalation.terminate < escalation.kill < escalation.give_up
     assert escalation.give_up - escalation.kill == KILL_PATIENCE
     assert default.hurried(escalation).terminate == default.terminate
-    assert escalation.give_up + KILL_PATIENCE < stop_all.PATIENCE < 24.5
+    assert escalation.give_up + KILL_PATIENCE < routes.STOP_ALL_PATIENCE < 24.5

@@ -1,0 +1,44 @@
+"""Requests to the daemon that are under way at once, each in a thread of its own."""
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+from comfysup.cli.output import Instance
+
+
+class Request:
+    """Something asked of the daemon about one instance, under way since this was made.
+
+    The thread does not outlive the command: who is tired of waiting just leaves.
+    """
+
+    def __init__(self, ref: str, ask: Callable[[str], Instance]) -> None:
+        self.ref = ref
+        self._ask = ask
+        self._answer: Instance | None = None
+        self._error: Exception | None = None
+        self._done = Event()
+        Thread(target=self._run, daemon=True).start()
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        self._done.wait(seconds)
+
+    def result(self) -> Instance:
+        """Return the answer when it is there; raises as the client does."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._answer is not None  # noqa: S101 - one of both is there
+        return self._answer
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._ask(self.ref)
+        except Exception as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error
+        finally:
+            self._done.set()
