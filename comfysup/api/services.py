@@ -12,12 +12,12 @@ from typing import Protocol
 
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.context import Clock
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Moment
-from comfysup.supervision.spec import InstanceSpec
 from comfysup.supervision.tasks import Owner
 
 MAX_AGE = 0.25

@@ -9,7 +9,7 @@ import structlog
 from comfysup.app.reload.outcome import Failure, ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 log = structlog.get_logger()
 

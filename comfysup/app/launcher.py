@@ -37,8 +37,8 @@ from comfysup.linux.rundir.pid_file import PidFile, PidFileAside
 from comfysup.linux.rundir.run_directory import RunDirectory
 from comfysup.logs.pipe import LogPipe, hold, make_fifo, open_for_instance
 from comfysup.logs.pump import LogPump
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import LaunchError, ProcessRecord, RefusedError
-from comfysup.supervision.spec import InstanceSpec
 
 log = structlog.get_logger()
 

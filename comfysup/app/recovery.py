@@ -24,6 +24,7 @@ from comfysup.linux.process.sweep import Sweep
 from comfysup.linux.process.tree import NOBODY, Found, ProcessTree, marked
 from comfysup.linux.rundir.heartbeat import Heartbeat
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import TimeLost
 from comfysup.supervision.life import (
     KILL_PATIENCE,
@@ -37,7 +38,6 @@ from comfysup.supervision.life import (
 from comfysup.supervision.lifecycle import step
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord
-from comfysup.supervision.spec import InstanceSpec
 
 log = structlog.get_logger()
 

@@ -19,9 +19,9 @@ from comfysup.config.instance_fields import SpecError, default_name
 from comfysup.config.stored_spec import sound_spec
 from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.records import InstanceRecord, RecordError, Sound, dump, load, salvage
-from comfysup.supervision.spec import InstanceSpec
 
 log = structlog.get_logger()
 

@@ -27,11 +27,11 @@ from comfysup.linux.host.gpu_request import Inherited
 from comfysup.linux.host.ports import owns_port
 from comfysup.linux.host.usage import UsageSampler, Work
 from comfysup.linux.process.threads import Threads
+from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Running
 from comfysup.supervision.protocols import LastPrompts, Prober
-from comfysup.supervision.spec import InstanceSpec, Rescue
 from comfysup.supervision.tasks import end_tasks, keep_going
 
 T = TypeVar("T")

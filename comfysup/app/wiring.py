@@ -52,6 +52,7 @@ from comfysup.logs.output import LogOutput
 from comfysup.logs.pump import LogPump
 from comfysup.logs.reader import LogReader
 from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.attention import Attention
 from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import LifecycleEvent
@@ -59,7 +60,6 @@ from comfysup.supervision.fleet import RELEASE_PATIENCE, Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Moment
-from comfysup.supervision.spec import InstanceSpec
 from comfysup.supervision.tasks import bounded
 
 log = structlog.get_logger()

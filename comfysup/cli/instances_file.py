@@ -12,7 +12,7 @@ from comfysup.cli.output import Instance
 from comfysup.cli.references import with_suggestion
 from comfysup.config.instances_file import Entry, InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
-from comfysup.supervision.spec import InstanceSpec, Policy
+from comfysup.model.spec import InstanceSpec, Policy
 
 
 class DaemonsFile:

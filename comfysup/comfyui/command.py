@@ -21,7 +21,7 @@ from pathlib import Path
 from comfysup.comfyui.environment.flags import flags_in, meant_by, value_of
 from comfysup.comfyui.environment.workspace import PREFIX, Environment
 from comfysup.comfyui.reboot import SESSION_VARIABLE
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 _ENTRY = re.compile(r"^\s*(libtcmalloc(?:_minimal)?\.so\.\d+) \((.*?)\) => (\S.*)$", re.MULTILINE)
 _MACHINES = {"x86_64": "x86-64", "aarch64": "AArch64"}

@@ -16,8 +16,8 @@ from typing import TypeAlias
 import aiohttp
 
 from comfysup.comfyui.command import base_url
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding
-from comfysup.supervision.spec import InstanceSpec
 
 LOOK_PERIOD = 0.05
 """Seconds between two looks at the port of an instance that loads; a look costs microseconds."""

@@ -9,7 +9,7 @@ import unicodedata
 from typing import Final
 
 from comfysup.config.field_errors import kind, problem, shown
-from comfysup.supervision.spec import Rescue, Restart
+from comfysup.model.spec import Rescue, Restart
 
 MAX_ID: Final = 999_999
 MAX_PORT: Final = 65_535

@@ -18,7 +18,7 @@ from pydantic import (
 from comfysup.config import arguments
 from comfysup.config import field_values as values
 from comfysup.config.field_errors import kind, problem, quoted, shown, unknown_keys
-from comfysup.supervision.spec import InstanceSpec, Policy, Rescue, Restart
+from comfysup.model.spec import InstanceSpec, Policy, Rescue, Restart
 
 STRICT: Final[Mapping[str, bool]] = MappingProxyType({"strict": True})
 """The validation context of files: a number written as text is a mistake there."""

@@ -26,7 +26,7 @@ from comfysup.config.jsonc import JsonSyntaxError, Lines, parse
 from comfysup.config.settings import Settings
 from comfysup.config.uniqueness import UniquenessCheck
 from comfysup.config.validation import Validation
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 TOP_KEYS: Final = ("environment", "instances", "global_settings")
 

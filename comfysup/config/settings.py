@@ -9,7 +9,7 @@ from comfysup.config import variables
 from comfysup.config.instance_fields import Defaults
 from comfysup.config.run_location import own_part, run_location
 from comfysup.config.variables import SettingsError, Token, Variables
-from comfysup.supervision.spec import Policy
+from comfysup.model.spec import Policy
 
 LOG_MAX_BYTES = 50 << 20
 MAX_LOG_KEEP = 100

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from comfysup.config import arguments
 from comfysup.config import field_values as values
 from comfysup.config.instance_fields import MAX_VARIABLES, SpecError, default_name
-from comfysup.supervision.spec import InstanceSpec, Policy
+from comfysup.model.spec import InstanceSpec, Policy
 
 
 def _arguments(words: tuple[str, ...]) -> None:

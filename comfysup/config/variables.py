@@ -16,7 +16,7 @@ from comfysup.config import field_values as values
 from comfysup.config.field_errors import nearest, problem, problems, shown
 from comfysup.config.instance_fields import PolicyFields
 from comfysup.model.durations import FORMS, seconds_in
-from comfysup.supervision.spec import Policy
+from comfysup.model.spec import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Launcher, RefusedError, SupervisionError
-from comfysup.supervision.spec import InstanceSpec
 
 LOOK_PATIENCE = 2.0
 """Seconds for a look at an environment also where the caller would wait for less."""

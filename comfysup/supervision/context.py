@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.life import Moment
 from comfysup.supervision.protocols import Drainer, Launcher, NothingToDrain, Prober
-from comfysup.supervision.spec import InstanceSpec
 
 if TYPE_CHECKING:
     from comfysup.supervision.instance import Instance

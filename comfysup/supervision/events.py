@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
+from comfysup.model.spec import Rescue
 from comfysup.supervision.life import Exit, StopEscalation
-from comfysup.supervision.spec import Rescue
 
 # What callers ask for.
 

@@ -6,6 +6,7 @@ from itertools import product
 from typing import TypeAlias
 
 from comfysup.model.printable import shortened
+from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.admission import (
     STOPPED_WHILE_STARTING,
     Admission,
@@ -24,7 +25,6 @@ from comfysup.supervision.life import Phase, StopEscalation
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.results import Outcome, Result, result_of
-from comfysup.supervision.spec import InstanceSpec, Rescue
 from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks
 
 Request: TypeAlias = StartAsked | RestartAsked | StopAsked

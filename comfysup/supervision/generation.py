@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import structlog
 
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import (
     BecameReady,
@@ -22,7 +23,6 @@ from comfysup.supervision.events import (
 from comfysup.supervision.life import KILL_PATIENCE, Exit
 from comfysup.supervision.monitor import Health, Monitor
 from comfysup.supervision.protocols import Condition, LaunchError, Process, ProcessRecord
-from comfysup.supervision.spec import InstanceSpec, Policy
 from comfysup.supervision.tasks import end_tasks
 
 log = structlog.get_logger()

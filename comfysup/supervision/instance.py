@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import structlog
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.callers import Callers, PendingRequest, Reply, Request, ends_process
 from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import (
@@ -49,7 +50,6 @@ from comfysup.supervision.monitor import Health
 from comfysup.supervision.protocols import Condition
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.resumption import resume
-from comfysup.supervision.spec import InstanceSpec
 from comfysup.supervision.transitions import cannot_kill
 
 log = structlog.get_logger()

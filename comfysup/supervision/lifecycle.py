@@ -8,6 +8,7 @@ What callers ask for is in `wishes`, what several transitions share in `moves`.
 import signal
 from dataclasses import replace
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.caller_requests import asked
 from comfysup.supervision.events import (
     BecameReady,
@@ -56,7 +57,6 @@ from comfysup.supervision.life import (
     Stuck,
     Sweeping,
 )
-from comfysup.supervision.spec import Policy
 from comfysup.supervision.transitions import (
     LOOK_FIRST,
     STARTERS,

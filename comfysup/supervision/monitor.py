@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.life import Moment
 from comfysup.supervision.protocols import Finding, Probe
-from comfysup.supervision.spec import Policy
 
 HEARD = (Finding.ANSWERED, Finding.REFUSED)
 """What is so whenever it was asked: unlike silence, it takes no listening."""

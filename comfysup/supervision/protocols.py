@@ -11,9 +11,9 @@ from enum import Enum, auto
 from signal import Signals
 from typing import Protocol
 
+from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.events import Blame
 from comfysup.supervision.life import Exit
-from comfysup.supervision.spec import InstanceSpec, Rescue
 
 
 @dataclass(frozen=True, slots=True)

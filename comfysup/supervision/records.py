@@ -17,6 +17,7 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from cattrs.strategies import configure_tagged_union
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import (
     AfterExit,
     Life,
@@ -28,7 +29,6 @@ from comfysup.supervision.life import (
     Stopped,
 )
 from comfysup.supervision.protocols import ProcessRecord
-from comfysup.supervision.spec import InstanceSpec
 
 HIGHEST_PID: Final = 1 << 22
 """Pids are lower on every Linux (PID_MAX_LIMIT in linux/threads.h)."""

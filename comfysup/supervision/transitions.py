@@ -4,6 +4,7 @@ import signal
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
+from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import (
     Action,
     Blame,
@@ -45,7 +46,6 @@ from comfysup.supervision.life import (
     Stuck,
     Sweeping,
 )
-from comfysup.supervision.spec import Policy, Restart
 
 Step: TypeAlias = tuple[Life, tuple[Action, ...]]
 

@@ -16,7 +16,7 @@ from comfysup.api.views.reload import (
     PlannedView,
     ReloadView,
 )
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 
 async def reload(services: Services, call: Call[ReloadQuery, None]) -> web.Response:

@@ -24,10 +24,10 @@ from comfysup.api.views.resources import (
 from comfysup.api.views.serializers import present
 from comfysup.config.instance_fields import Defaults, InstanceFields, SpecError
 from comfysup.model.printable import printable
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
-from comfysup.supervision.spec import InstanceSpec
 
 PROOF = (
     "Such an argument is taken from a caller with COMFYSUP_TOKEN, over the unix socket "

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from comfysup.app.reload.plan import Plan, PlanStep
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.admission import name_taken, port_taken
 from comfysup.supervision.protocols import RefusedError
-from comfysup.supervision.spec import InstanceSpec
 
 
 @dataclass(frozen=True, slots=True)

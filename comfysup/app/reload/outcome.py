@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from comfysup.app.reload.reasons import Planned
 from comfysup.config.config_errors import ConfigError
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from comfysup.config.instances_file import InstancesFile
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 Applied: TypeAlias = Mapping[int, InstanceSpec]
 """The entries of the file that were taken on, as they stood there, by id."""

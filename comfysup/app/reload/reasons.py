@@ -7,7 +7,7 @@ from typing import Final
 
 from comfysup.app.reload.plan import Applied, Plan, PlanStep, Seen
 from comfysup.config.instances_file import InstancesFile
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 ACTIONS: Final = {
     PlanStep.START: "start",

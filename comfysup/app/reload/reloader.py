@@ -13,6 +13,7 @@ from comfysup.app.reload.reasons import Planned, explained
 from comfysup.config.config_errors import ConfigError
 from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.fleet import Fleet, ports_of
 from comfysup.supervision.instance import Instance
@@ -20,7 +21,6 @@ from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome as Ended
 from comfysup.supervision.results import Result
-from comfysup.supervision.spec import InstanceSpec
 from comfysup.supervision.tasks import end_tasks
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from comfysup.comfyui.command import InheritedEnv
 from comfysup.comfyui.diagnosis.patterns.pattern import NO_GPUS
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 NEAR = 0.8
 """How alike a mistyped argument and a known one must be; less suggests what nobody meant."""

@@ -30,7 +30,7 @@ from comfysup.comfyui.queue.given_up import (
 )
 from comfysup.comfyui.queue.limits import Room
 from comfysup.comfyui.queue.prompts import Key, Prompt, RunningPrompt, Snapshot, in_order
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 
 B = TypeVar("B", bound="Backlog")
 

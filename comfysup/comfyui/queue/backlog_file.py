@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.prompts import Prompt, RunningPrompt
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from comfysup.comfyui.queue import backlog_file
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.given_up import CREDENTIALS_LOST, GivenUp, grouped, unkept
 from comfysup.comfyui.queue.prompts import Prompt
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 from comfysup.supervision.tasks import InThread, end_tasks
 
 log = structlog.get_logger()

@@ -18,11 +18,11 @@ from comfysup.comfyui.queue.prompts import RunningPrompt
 from comfysup.comfyui.queue.unreported_ends import untold_end
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
+from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Draining, Running
 from comfysup.supervision.protocols import LastPrompts
-from comfysup.supervision.spec import InstanceSpec, Rescue
 
 log = structlog.get_logger()
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from comfysup.comfyui.queue.manager import QueueManager
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding, Probe, Prober
-from comfysup.supervision.spec import InstanceSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,11 @@ from comfysup.api.services import (
 )
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Moment
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.fakes import PATIENT, FakeLauncher
 from tests.unit.supervision.stage import Stage, now
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import NothingToDrain
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.api.site import API, FakeEnvironment, Site, World, one, site_of
 from tests.unit.supervision.fakes import FakeLauncher, FakeProcess
 from tests.unit.supervision.stage import Stage

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from typing_extensions import override
 
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 from tests.scenarios.waiting import bounded
 from tests.unit.api.results import results, statuses
 from tests.unit.api.site import API, World, one, several, site_of, world_of

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfysup.app.event_log import log_notice
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.life import (
     Exit,
@@ -19,7 +20,6 @@ from comfysup.supervision.life import (
     StayStopped,
     Sweeping,
 )
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.fakes import spec_of
 
 RUN = Run(42, Moment(0, 0))

@@ -11,10 +11,10 @@ import pytest
 from comfysup.app.state_store import StateError, read_state
 from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.life import Exit, Life, Moment, Run, Running, Stopped
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord, dump
-from comfysup.supervision.spec import InstanceSpec, Policy
 
 LIFE = BootIdentity("boot", 17)
 SPEC = InstanceSpec(0, "main", "comm", 3001, ("--lowvram",), "0", (("A", "b"),))

@@ -10,8 +10,8 @@ import pytest
 
 from comfysup.app import launcher as module
 from comfysup.app.launcher import InstanceLauncher
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import LaunchError
-from comfysup.supervision.spec import InstanceSpec
 
 SPEC = InstanceSpec(0, "main", "comm", 3001)
 

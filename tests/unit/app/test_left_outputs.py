@@ -16,9 +16,9 @@ from comfysup.linux.rundir.run_directory import RunDirectory
 from comfysup.logs.files import Rotation
 from comfysup.logs.pipe import MAYBE_MORE, open_for_instance
 from comfysup.logs.pump import LogPump
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import Launching, Life, Stopped
 from comfysup.supervision.records import InstanceRecord
-from comfysup.supervision.spec import InstanceSpec
 from tests.scenarios.waiting import until
 
 SPEC = InstanceSpec(2, "main", "comm", 3001)

@@ -21,10 +21,10 @@ from comfysup.linux.process import census
 from comfysup.linux.process.proc import all_pids, read_marker, read_stat
 from comfysup.linux.process.tree import Found, marked
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import Life, Moment, Run, Running, Starting
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord, dump
-from comfysup.supervision.spec import InstanceSpec
 from tests.scenarios.waiting import until
 from tests.unit.linux.children import alive
 

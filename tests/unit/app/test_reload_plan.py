@@ -12,7 +12,7 @@ from comfysup.app.reload.reasons import explained
 from comfysup.config.config_errors import ConfigError
 from comfysup.config.instance_fields import Defaults
 from comfysup.config.instances_file import Entry, InstancesFile
-from comfysup.supervision.spec import InstanceSpec, Policy
+from comfysup.model.spec import InstanceSpec, Policy
 
 MAIN = InstanceSpec(0, "main", "comm", 3001)
 OTHER_PORT = replace(MAIN, port=3005)

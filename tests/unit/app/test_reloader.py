@@ -14,11 +14,11 @@ from comfysup.app.reload.outcome import ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase, StopEscalation
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.fakes import (
     PATIENT,
     FakeLauncher,

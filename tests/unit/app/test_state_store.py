@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from comfysup.app.state_store import State, StateError, StateStore, read_state, written_identity
 from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Backoff, Life, Moment, Stopped
 from comfysup.supervision.records import InstanceRecord, dump
-from comfysup.supervision.spec import InstanceSpec
 from tests.scenarios.waiting import until
 from tests.unit.supervision.stage import Stage
 

@@ -12,7 +12,7 @@ from comfysup.comfyui.command import (
     build_command,
 )
 from comfysup.comfyui.environment.workspace import Environment, Environments
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
 SESSION = Path("/run/comfysup/reboot-3")

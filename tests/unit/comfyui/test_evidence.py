@@ -9,8 +9,8 @@ from comfysup.comfyui.diagnosis.circumstances import Circumstances, known_at_sta
 from comfysup.comfyui.diagnosis.evidence import circumstances_of, conditions_of
 from comfysup.comfyui.environment.venv import interpreter_version, package_versions
 from comfysup.comfyui.environment.workspace import Environments
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import RefusedError
-from comfysup.supervision.spec import InstanceSpec
 
 KNOWN = Circumstances(arguments=("--cpu",))
 

@@ -18,8 +18,8 @@ from comfysup.comfyui import probe as module
 from comfysup.comfyui.probe import ComfyProber, new_session
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.host.ports import owns_port
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding, Probe, Prober
-from comfysup.supervision.spec import InstanceSpec
 from tests.scenarios.waiting import NEVER, bounded
 from tests.unit.comfyui.servers import (
     NOT_COMFYUI,

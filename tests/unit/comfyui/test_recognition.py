@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from comfysup.comfyui.command import InheritedEnv, Recognised, build_command, recognise
 from comfysup.comfyui.environment.workspace import Environment, Environments
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

@@ -20,7 +20,7 @@ from comfysup.config.instance_fields import (
     SpecError,
     unknown_fields,
 )
-from comfysup.supervision.spec import InstanceSpec, Policy, Restart
+from comfysup.model.spec import InstanceSpec, Policy, Restart
 
 NAME = (
     "must be 1 to 64 printable characters without '/', not all digits and without spaces around it"

@@ -14,7 +14,7 @@ from comfysup.config.instance_fields import PolicyFields
 from comfysup.config.instances_file import InstancesFile, parse_instances, read_instances_file
 from comfysup.config.jsonc import JsonSyntaxError, parse
 from comfysup.config.settings import Settings
-from comfysup.supervision.spec import InstanceSpec
+from comfysup.model.spec import InstanceSpec
 from tests.counting import calls_of
 
 SPEC_EXAMPLE = """\

@@ -13,7 +13,7 @@ from comfysup.config.settings import Settings
 from comfysup.config.variables import SettingsError, Token
 from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.rundir.state_file import StateFile
-from comfysup.supervision.spec import Policy
+from comfysup.model.spec import Policy
 
 SECONDS = 'must be a time above 0, at most a week, such as "90", "90s", "1.5m" or "2h"'
 PORT = "must be a whole number from 1 to 65535"

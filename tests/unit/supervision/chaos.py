@@ -6,8 +6,8 @@ from signal import Signals
 
 from typing_extensions import override
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding, LaunchError
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.fakes import FakeLauncher, FakeProbe, FakeProber, FakeProcess
 
 

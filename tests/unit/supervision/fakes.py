@@ -8,6 +8,7 @@ from time import time
 
 from typing_extensions import override
 
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.life import Exit
 from comfysup.supervision.protocols import (
     Condition,
@@ -19,7 +20,6 @@ from comfysup.supervision.protocols import (
     ProcessRecord,
     RefusedError,
 )
-from comfysup.supervision.spec import InstanceSpec, Policy
 
 PATIENT = Policy(backoff_initial=0.001, backoff_max=0.002, probe_period=0.001)
 """Waits short enough for a test, and time limits that no loaded machine reaches."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.events import (
     Action,
     BecameReady,
@@ -21,7 +22,6 @@ from comfysup.supervision.events import (
 )
 from comfysup.supervision.life import Exit, Life, Moment, StopEscalation
 from comfysup.supervision.lifecycle import step
-from comfysup.supervision.spec import Policy
 
 PID = 4242
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.attention import BEAT, GAP, Attention
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Moment, Phase, Starting, StopEscalation, Stopping
-from comfysup.supervision.spec import Policy
 from tests.scenarios.waiting import until
 from tests.unit.supervision.asking import start
 from tests.unit.supervision.fakes import FakeLauncher, FakeProber, NeverReadyProbe, spec_of

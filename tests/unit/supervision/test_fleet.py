@@ -3,12 +3,12 @@
 import asyncio
 from dataclasses import replace
 
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.events import LifecycleEvent, WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase, StopEscalation
 from comfysup.supervision.results import Outcome, Result
-from comfysup.supervision.spec import InstanceSpec, Policy
 from tests.unit.supervision.fakes import (
     DefectiveLauncher,
     FakeLauncher,

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.results import Outcome
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import Stage, fleet_on
 

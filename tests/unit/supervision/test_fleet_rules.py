@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase, StopEscalation
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
-from comfysup.supervision.spec import InstanceSpec, Policy
 from tests.scenarios.waiting import until
 from tests.unit.supervision.fakes import (
     FakeLauncher,

@@ -1,5 +1,6 @@
 """Starting and stopping, rule by rule (DESIGN 6)."""
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.events import (
     Emit,
     Launch,
@@ -11,7 +12,6 @@ from comfysup.supervision.events import (
     Watch,
 )
 from comfysup.supervision.life import Launching, Life, Phase, StopEscalation, Stopping, Sweeping
-from comfysup.supervision.spec import Policy
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import (
     PID,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from typing_extensions import override
 
+from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import (
     BecameReady,
     DeadlinePassed,
@@ -46,7 +47,6 @@ from comfysup.supervision.life import (
     Sweeping,
 )
 from comfysup.supervision.lifecycle import step
-from comfysup.supervision.spec import Policy, Restart
 from tests.unit.supervision.surroundings import Surroundings
 
 Wish: TypeAlias = StartAsked | RestartAsked | StopAsked

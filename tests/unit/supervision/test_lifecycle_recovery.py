@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import pytest
 
+from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import (
     Blame,
     Emit,
@@ -16,7 +17,6 @@ from comfysup.supervision.events import (
     WaitOutcome,
 )
 from comfysup.supervision.life import Launching, Phase
-from comfysup.supervision.spec import Policy, Restart
 from comfysup.supervision.transitions import BLAMED_RESTARTS, STARTERS
 from tests.unit.supervision.story import Story, backing_off, failed, running, starting, stuck
 

@@ -4,6 +4,7 @@ from signal import Signals
 
 import pytest
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.events import DeadlinePassed, Signal, TimeLost
 from comfysup.supervision.life import (
     KILL_PATIENCE,
@@ -14,7 +15,6 @@ from comfysup.supervision.life import (
     StopStage,
     Sweeping,
 )
-from comfysup.supervision.spec import Policy
 from comfysup.supervision.transitions import LOOK_FIRST
 from tests.unit.supervision.story import Story, backing_off, running, starting
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.life import Moment
 from comfysup.supervision.monitor import Health, Monitor
 from comfysup.supervision.protocols import Finding
-from comfysup.supervision.spec import Policy
 
 GENERATION = 3
 POLICY = Policy(probe_period=0.0, probe_failures=3)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.life import Life, Stopped
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord, RecordError, Salvaged, dump, load, salvage
-from comfysup.supervision.spec import InstanceSpec, Policy
 from tests.unit.supervision.situations import SITUATIONS, Situation
 
 SPEC = InstanceSpec(0, "main", "comm", 3001, ("--lowvram", ""), "0", (("A", "b"),), "für alle")

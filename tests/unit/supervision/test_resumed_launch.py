@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from typing_extensions import override
 
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Aborting, Launching, Life, Phase, State, StayStopped
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord
-from comfysup.supervision.spec import InstanceSpec
 from tests.unit.supervision.asking import DONE, GENTLE, start, stop
 from tests.unit.supervision.fakes import FakeLauncher, spec_of
 from tests.unit.supervision.stage import Stage

@@ -6,13 +6,13 @@ from typing import TypeAlias
 
 import pytest
 
+from comfysup.model.spec import Policy
 from comfysup.supervision.callers import Reply
 from comfysup.supervision.events import RestartAsked, StartAsked, StopAsked, WaitFor, WaitOutcome
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.life import Phase, StopEscalation
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
-from comfysup.supervision.spec import Policy
 from tests.unit.supervision.chaos import Chaos, ChaoticLauncher, chaotic_prober
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import Stage, alive, fleet_on

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import Action, Emit, Event, Resolve, Signal, TreeGone
 from comfysup.supervision.life import Life, Recover, Sweeping
 from comfysup.supervision.lifecycle import step
-from comfysup.supervision.spec import Policy, Restart
 from comfysup.supervision.transitions import ImpossibleEventError
 from tests.unit.supervision.situations import (
     END,

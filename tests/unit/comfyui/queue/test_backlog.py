@@ -10,7 +10,7 @@ from comfysup.comfyui.queue import backlog as module
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.given_up import REMOVED, GivenUp
 from comfysup.comfyui.queue.prompts import Prompt, Snapshot
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 
 ALL = Rescue.ALL
 

@@ -8,7 +8,7 @@ import pytest
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.backlog_file import dump, load
 from comfysup.comfyui.queue.prompts import Prompt, RunningPrompt
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 
 ENTRY = [7.5, "a", {"1": {"class_type": "X", "inputs": {"text": "ü\n\u2028"}}}, {}, ["1"]]
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from comfysup.comfyui.queue import backlog_file
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 from tests.scenarios.waiting import until
 from tests.unit.comfyui.queue.conftest import LIFE, Desk, Serve
 from tests.unit.comfyui.queue.server import HastyServer, QueueServer

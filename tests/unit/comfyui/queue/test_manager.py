@@ -18,6 +18,7 @@ from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
 from comfysup.comfyui.worker import Look
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision import tasks
 from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance
@@ -34,7 +35,6 @@ from comfysup.supervision.life import (
     Sweeping,
 )
 from comfysup.supervision.protocols import Finding, LastPrompts
-from comfysup.supervision.spec import InstanceSpec, Rescue
 from tests.scenarios.waiting import until, until_async
 from tests.unit.comfyui.queue.conftest import THREADS, Serve
 from tests.unit.comfyui.queue.server import HangingServer, QueueServer

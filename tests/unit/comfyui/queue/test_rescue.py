@@ -13,8 +13,8 @@ from comfysup.comfyui.queue.backlog_store import PromptNotice
 from comfysup.comfyui.queue.client import _read
 from comfysup.comfyui.queue.given_up import REMOVED, TOLD_SINGLY
 from comfysup.comfyui.queue.prompts import Prompt, parse_queue
+from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
-from comfysup.supervision.spec import Rescue
 from tests.scenarios.waiting import until
 from tests.unit.comfyui.queue.conftest import Desk, Serve
 from tests.unit.comfyui.queue.server import GRAPH, AbsentMindedServer, QueueServer, RefusingServer

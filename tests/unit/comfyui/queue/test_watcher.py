@@ -20,7 +20,7 @@ from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.watcher import LOOK_GAP, QueueWatcher, pauses
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.rundir.state_file import StateFile
-from comfysup.supervision.spec import Rescue
+from comfysup.model.spec import Rescue
 from tests.scenarios.waiting import until
 from tests.unit.comfyui.queue.conftest import Desk, Serve
 from tests.unit.comfyui.queue.server import (
