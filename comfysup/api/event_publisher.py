@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from comfysup.api.routes.reload import present_reload
 from comfysup.api.server.responses import encode
-from comfysup.api.services import DaemonFacts, PromptNews, Reloaded
+from comfysup.api.services import DaemonFacts, Reloaded
 from comfysup.api.views.events import (
     DaemonEventView,
     InstanceEventView,
@@ -15,6 +15,7 @@ from comfysup.api.views.events import (
 )
 from comfysup.api.views.resources import InstanceView
 from comfysup.api.views.serializers import timestamp
+from comfysup.model.queue import PromptEvent
 from comfysup.supervision.context import Clock
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
@@ -39,11 +40,11 @@ class EventPublisher:
         view = InstanceEventView(self._at(), self.show(instance), reason, message)
         self._announce(notice, view)
 
-    def prompt(self, instance: Instance, news: PromptNews) -> None:
+    def prompt(self, instance: Instance, news: PromptEvent) -> None:
         view = PromptEventView(
             self._at(), self.show(instance), news.prompt_id, news.reason, news.message, news.count
         )
-        self._announce(news.notice, view)
+        self._announce(news.name, view)
 
     def daemon(self, name: str, facts: DaemonFacts) -> None:
         self._announce(f"daemon.{name}", DaemonEventView(self._at(), facts.version, facts.pid))

@@ -12,7 +12,9 @@ from typing import Protocol
 
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
+from comfysup.model.usage import Usage
 from comfysup.supervision.context import Clock
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
@@ -93,61 +95,6 @@ class Linked(Protocol):
     def aside(self) -> Sequence[str]: ...
     @property
     def left(self) -> Sequence[LeftBehind]: ...
-
-
-class GpuUsage(Protocol):
-    """What a process tree holds of one GPU."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-
-
-class Usage(Protocol):
-    """What a process tree uses; 100 per cent are one core."""
-
-    @property
-    def cpu_percent(self) -> float: ...
-    @property
-    def rss_bytes(self) -> int: ...
-    @property
-    def processes(self) -> int: ...
-    @property
-    def gpus(self) -> Sequence[GpuUsage]: ...
-
-
-class RunningPrompt(Protocol):
-    """A prompt that is being worked on; `since` is wall-clock seconds."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def since(self) -> float: ...
-
-
-class Queue(Protocol):
-    """The queue of one instance."""
-
-    @property
-    def pending(self) -> int: ...
-    @property
-    def running_prompts(self) -> Sequence[RunningPrompt]: ...
-
-
-class PromptNews(Protocol):
-    """What became of prompts whose process has ended; `notice` is the name of the event."""
-
-    @property
-    def notice(self) -> str: ...
-    @property
-    def prompt_id(self) -> str | None: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def message(self) -> str | None: ...
-    @property
-    def count(self) -> int: ...
 
 
 class FileMistake(Protocol):
@@ -286,7 +233,7 @@ class Services:
     log_file: Callable[[int], Path]
     url: Callable[[InstanceSpec], str]
     usage: Callable[[Instance], Usage | None]
-    queue: Callable[[Instance], Queue | None]
+    queue: Callable[[Instance], QueueFacts | None]
     journal: Journal
     stream_limit: StreamLimit
     reload: Callable[[], Awaitable[Reloaded]]

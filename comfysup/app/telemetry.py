@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -12,12 +12,12 @@ from typing import TypeVar
 import aiohttp
 
 from comfysup.comfyui.command import base_url
-from comfysup.comfyui.gpu_memory import HeldMemory, held_memory
+from comfysup.comfyui.gpu_memory import held_memory
 from comfysup.comfyui.output import Output
 from comfysup.comfyui.probe import ComfyProber, IsBusy
-from comfysup.comfyui.queue.backlog_store import BacklogThreads, PromptNews, Storage
+from comfysup.comfyui.queue.backlog_store import BacklogThreads, Storage
 from comfysup.comfyui.queue.client import QueueApi
-from comfysup.comfyui.queue.manager import QueueFacts, QueueManager
+from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProber
 from comfysup.comfyui.worker import Look, LookAgain
 from comfysup.linux.conditions import Report
@@ -27,7 +27,9 @@ from comfysup.linux.host.gpu_request import Inherited
 from comfysup.linux.host.ports import owns_port
 from comfysup.linux.host.usage import UsageSampler, Work
 from comfysup.linux.process.threads import Threads
+from comfysup.model.queue import PromptEvent, QueueFacts
 from comfysup.model.spec import InstanceSpec, Rescue
+from comfysup.model.usage import GpuUsage, Usage
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Running
@@ -44,16 +46,6 @@ PATIENCE = 2.0
 """Seconds for a look at a process; /proc of one that is stuck may not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceUsage:
-    """What an instance uses; 100 per cent are one core."""
-
-    cpu_percent: float
-    rss_bytes: int
-    processes: int
-    gpus: Sequence[HeldMemory]
-
-
 class Telemetry:
     """Looks after all instances that run; a `Drainer`.
 
@@ -68,7 +60,7 @@ class Telemetry:
         session: aiohttp.ClientSession,
         executors: Executors,
         storage: Storage,
-        tell: Callable[[Instance, PromptNews], None],
+        tell: Callable[[Instance, PromptEvent], None],
         changed: Callable[[], None],
         output: Callable[[int], Output],
         instances: Callable[[], Iterable[Instance]],
@@ -80,7 +72,7 @@ class Telemetry:
         self._processes = executors.processes
         self._instances = instances
         self._usage = UsageSampler(self._pids, executors.processes.submit)
-        self._held: dict[int, tuple[HeldMemory, ...]] = {}
+        self._held: dict[int, tuple[GpuUsage, ...]] = {}
         self._loops: list[asyncio.Task[None]] = []
 
         def parse(work: Callable[[], T]) -> Awaitable[T]:
@@ -168,13 +160,12 @@ class Telemetry:
     def queue(self, instance: Instance) -> QueueFacts | None:
         return self.queues.facts(instance.spec.id)
 
-    def usage(self, instance: Instance) -> InstanceUsage | None:
+    def usage(self, instance: Instance) -> Usage | None:
         run = instance.life.run
         tree = self._usage.of(run.pid) if run else None
         if tree is None:
             return None
-        held = self._held.get(instance.spec.id, ())
-        return InstanceUsage(tree.cpu_percent, tree.rss_bytes, tree.processes, held)
+        return replace(tree, gpus=self._held.get(instance.spec.id, ()))
 
     # ---- what happens
 

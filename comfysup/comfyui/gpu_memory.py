@@ -2,26 +2,19 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
 
 import aiohttp
+
+from comfysup.model.usage import GpuUsage
 
 PATIENCE = 5.0
 """Seconds for an answer; one that is busy is asked again later."""
 MAX_BODY = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class HeldMemory:
-    """What torch has reserved of one GPU for a process; `index` as the driver counts them."""
-
-    index: int
-    memory_bytes: int
-
-
 async def held_memory(
     session: aiohttp.ClientSession, url: str, visible: tuple[int, ...]
-) -> tuple[HeldMemory, ...] | None:
+) -> tuple[GpuUsage, ...] | None:
     """Ask the ComfyUI at `url`, which sees the GPUs `visible` (none: all, in their order).
 
     None where it did not answer.
@@ -42,7 +35,7 @@ async def held_memory(
     return read_devices(answer, visible)
 
 
-def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[HeldMemory, ...]:
+def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[GpuUsage, ...]:
     """Return what the answer of /system_stats says; CPUs hold nothing of a GPU."""
     match answer:
         case {"devices": list(devices)}:
@@ -52,10 +45,10 @@ def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[HeldMemory, 
             return ()
 
 
-def _read_device(device: object, visible: tuple[int, ...]) -> HeldMemory | None:
+def _read_device(device: object, visible: tuple[int, ...]) -> GpuUsage | None:
     match device:
         case {"type": "cuda", "index": int(place), "torch_vram_total": int(held)}:
             index = visible[place] if 0 <= place < len(visible) else place
-            return HeldMemory(index, held)
+            return GpuUsage(index, held)
         case _:
             return None

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from comfysup.model.usage import Usage
+
 
 @dataclass(frozen=True)
 class ExitView:
@@ -61,24 +63,6 @@ class QueueView:
 
 
 @dataclass(frozen=True)
-class GpuView:
-    """What an instance holds of one GPU."""
-
-    index: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True)
-class UsageView:
-    """What the process tree of an instance uses; 100 per cent are one core."""
-
-    cpu_percent: float
-    rss_bytes: int
-    processes: int
-    gpus: Sequence[GpuView]
-
-
-@dataclass(frozen=True)
 class InstanceView:
     """An instance; null is what is not known, or does not apply now."""
 
@@ -107,7 +91,7 @@ class InstanceView:
     health: HealthView
     conditions: Sequence[ConditionView]
     queue: QueueView | None
-    usage: UsageView | None
+    usage: Usage | None
 
 
 @dataclass(frozen=True)

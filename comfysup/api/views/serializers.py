@@ -2,17 +2,16 @@
 
 from datetime import UTC, datetime
 
-from comfysup.api.services import Queue, Services, Usage
+from comfysup.api.services import Services
 from comfysup.api.views.resources import (
     ConditionView,
     ExitView,
-    GpuView,
     HealthView,
     InstanceView,
     PromptView,
     QueueView,
-    UsageView,
 )
+from comfysup.model.queue import QueueFacts
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Backoff, Exit, Moment, Run, Running
 from comfysup.supervision.monitor import Health
@@ -26,7 +25,6 @@ def present_all(services: Services) -> list[InstanceView]:
 def present(instance: Instance, services: Services) -> InstanceView:
     spec, life = instance.spec, instance.life
     run = life.run
-    usage = services.usage(instance)
     queue = services.queue(instance)
     return InstanceView(
         id=spec.id,
@@ -54,7 +52,7 @@ def present(instance: Instance, services: Services) -> InstanceView:
         health=_health(instance.health),
         conditions=[_condition(each) for each in instance.conditions],
         queue=_queue(queue) if queue else None,
-        usage=_usage(usage) if usage else None,
+        usage=services.usage(instance),
     )
 
 
@@ -111,15 +109,6 @@ def _condition(condition: Condition) -> ConditionView:
     return ConditionView(condition.code, condition.message, condition.hint or None)
 
 
-def _queue(queue: Queue) -> QueueView:
+def _queue(queue: QueueFacts) -> QueueView:
     prompts = [PromptView(each.id, timestamp(each.since)) for each in queue.running_prompts]
     return QueueView(running=len(prompts), pending=queue.pending, running_prompts=prompts)
-
-
-def _usage(usage: Usage) -> UsageView:
-    return UsageView(
-        cpu_percent=usage.cpu_percent,
-        rss_bytes=usage.rss_bytes,
-        processes=usage.processes,
-        gpus=[GpuView(each.index, each.memory_bytes) for each in usage.gpus],
-    )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +16,7 @@ from comfysup.comfyui.queue import backlog_file
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.given_up import CREDENTIALS_LOST, GivenUp, grouped, unkept
 from comfysup.comfyui.queue.prompts import Prompt
+from comfysup.model.queue import PromptEvent, PromptEventName
 from comfysup.model.spec import Rescue
 from comfysup.supervision.tasks import InThread, end_tasks
 
@@ -66,28 +66,6 @@ class Storage:
     life: str
 
 
-class PromptNotice(StrEnum):
-    """The names under which the world hears of prompts."""
-
-    RESCUED = "prompt.rescued"
-    GIVEN_UP = "prompt.given_up"
-
-
-@dataclass(frozen=True, slots=True)
-class PromptNews:
-    """What became of prompts whose process has ended; `reason` and `message` where given up.
-
-    Mostly of one. Of many at a time, or where only their number is known, `prompt_id` is None and
-    `count` tells how many.
-    """
-
-    notice: PromptNotice
-    prompt_id: str | None
-    reason: str | None = None
-    message: str | None = None
-    count: int = 1
-
-
 class BacklogStore:
     """Holds the backlog of one instance, writes it down at every change, and tells the news.
 
@@ -99,7 +77,7 @@ class BacklogStore:
         store: Store,
         life: str,
         threads: BacklogThreads,
-        tell: Callable[[PromptNews], None],
+        tell: Callable[[PromptEvent], None],
         changed: Callable[[], None],
     ) -> None:
         self.backlog = Backlog()
@@ -210,7 +188,7 @@ class BacklogStore:
 
     def handed_in(self, prompt: Prompt, number: float) -> None:
         self.update(self.backlog.handed_in(prompt, number))
-        self._tell(PromptNews(PromptNotice.RESCUED, prompt.id))
+        self._tell(PromptEvent(PromptEventName.RESCUED, prompt.id))
 
     def not_kept(self, prompt: Prompt) -> None:
         """Give up one of which only the id is known: an earlier daemon kept no more on disk."""
@@ -233,8 +211,8 @@ class BacklogStore:
                 "prompt.given_up", prompt=each.prompt_id, reason=each.reason, count=each.count
             )
             self._tell(
-                PromptNews(
-                    PromptNotice.GIVEN_UP, each.prompt_id, each.reason, each.message, each.count
+                PromptEvent(
+                    PromptEventName.GIVEN_UP, each.prompt_id, each.reason, each.message, each.count
                 )
             )
 

@@ -11,13 +11,13 @@ import structlog
 
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in
-from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, PromptNews, Storage
+from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, Storage
 from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.given_up import ENDED, REMOVED
-from comfysup.comfyui.queue.prompts import RunningPrompt
 from comfysup.comfyui.queue.unreported_ends import untold_end
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
+from comfysup.model.queue import ActivePrompt, PromptEvent, QueueFacts
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance
@@ -32,14 +32,6 @@ LOAD_PATIENCE = 30.0
 """Seconds for which the files of an earlier daemon are waited for, all together."""
 RESCUE_PATIENCE = 20.0
 """Seconds for which an instance is not called ready while prompts are handed in; it goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFacts:
-    """The queue of one instance as it was last seen."""
-
-    pending: int
-    running_prompts: Sequence[RunningPrompt]
 
 
 @dataclass(slots=True)
@@ -67,7 +59,7 @@ class QueueManager:
         api: Callable[[str], QueueApi],
         storage: Storage,
         threads: BacklogThreads,
-        tell: Callable[[Instance, PromptNews], None],
+        tell: Callable[[Instance, PromptEvent], None],
         changed: Callable[[], None],
         look_at: Callable[[int], LookAgain],
         output: Callable[[int], Output],
@@ -127,7 +119,8 @@ class QueueManager:
         if attended is None or not attended.watcher.is_known:
             return None
         known = self._backlog_store(number).backlog
-        return QueueFacts(len(known.waiting), known.running)
+        running = tuple(ActivePrompt(each.id, each.since) for each in known.running)
+        return QueueFacts(len(known.waiting), running)
 
     async def drain(self, number: int) -> None:
         """Take out of a queue what waits, and return when nothing runs in it any more."""
@@ -317,6 +310,6 @@ class QueueManager:
             )
         return self._backlog_stores[number]
 
-    def _tell_of(self, number: int, news: PromptNews) -> None:
+    def _tell_of(self, number: int, news: PromptEvent) -> None:
         if instance := self._instances.get(number):
             self._tell(instance, news)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from comfysup.linux.process.proc import all_pids
+from comfysup.model.usage import Usage
 from comfysup.supervision.tasks import InThread
 
 PERIOD = 1.0
@@ -36,18 +37,6 @@ class Counters:
     ticks: int
     start_time: int
     rss_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class TreeUsage:
-    """What a process and all that descends from it use; 100 per cent are one core.
-
-    Memory that processes share is counted for each of them, as `top` does.
-    """
-
-    cpu_percent: float
-    rss_bytes: int
-    processes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +65,13 @@ class Walk:
             trees[root] = tree
         return trees
 
-    def usage(self, tree: Collection[int], before: "Walk") -> TreeUsage:
+    def usage(self, tree: Collection[int], before: "Walk") -> Usage:
         """Return what these processes use, on the average since `before`."""
         mine = [(pid, self.table[pid]) for pid in tree]
         ticks = sum(each.ticks - _ticks_of(before, pid, each) for pid, each in mine)
         seconds = self.at - before.at
         percent = 100.0 * ticks / _TICKS / seconds if before.table and seconds > 0 else 0.0
-        return TreeUsage(round(percent, 1), sum(each.rss_bytes for _, each in mine), len(mine))
+        return Usage(round(percent, 1), sum(each.rss_bytes for _, each in mine), len(mine))
 
 
 class UsageSampler:
@@ -92,7 +81,7 @@ class UsageSampler:
         self._roots = roots
         self._in_thread = in_thread
         self._walk = Walk()
-        self._usage: dict[int, TreeUsage] = {}
+        self._usage: dict[int, Usage] = {}
         self._trees: dict[int, list[int]] = {}
         self._sampled_at = 0.0
 
@@ -103,7 +92,7 @@ class UsageSampler:
                 await self._in_thread(partial(self._sample, tuple(self._roots().values())))
             await asyncio.sleep(PERIOD)
 
-    def of(self, pid: int) -> TreeUsage | None:
+    def of(self, pid: int) -> Usage | None:
         """Return what the tree of that process used when it was last looked at, not long ago."""
         if time.monotonic() - self._sampled_at > OUTDATED:
             return None

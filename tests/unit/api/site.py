@@ -20,15 +20,15 @@ from comfysup.api.services import (
     Linked,
     LogNews,
     Logs,
-    Queue,
     Reloaded,
     Services,
     StatusBoard,
-    Usage,
 )
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
+from comfysup.model.usage import Usage
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
@@ -139,7 +139,7 @@ class World:
     restart: Callable[[], Awaitable[None]] = restart_nothing
     url: Callable[[InstanceSpec], str] = lambda spec: f"http://127.0.0.1:{spec.port}"
     usage: Callable[[Instance], Usage | None] = lambda _instance: None
-    queue: Callable[[Instance], Queue | None] = lambda _instance: None
+    queue: Callable[[Instance], QueueFacts | None] = lambda _instance: None
     journal: Journal = field(default_factory=lambda: Journal(first_id=1))
     stream_limit: StreamLimit = field(default_factory=lambda: StreamLimit(slots=10, patience=1.0))
     reload: Callable[[], Awaitable[Reloaded]] = reload_nothing

@@ -1,10 +1,12 @@
 """`GET /api/comfyui/status` and what an instance shows: the fields of DESIGN 2.2, and the truth."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
+from comfysup.model.queue import ActivePrompt, QueueFacts
+from comfysup.model.usage import GpuUsage, Usage
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.protocols import Condition
 from tests.unit.api.site import API, Site, World, one, several, site_of, world_of
@@ -25,32 +27,6 @@ SHOWN = [
     *("uptime_seconds", "startup_seconds", "restarts", "consecutive_failures"),
     *("next_restart_at", "last_exit", "health", "conditions", "queue", "usage"),
 ]
-
-
-@dataclass(frozen=True)
-class FakeGpu:
-    index: int = 1
-    memory_bytes: int = 2
-
-
-@dataclass(frozen=True)
-class FakeUsage:
-    cpu_percent: float = 99.0
-    rss_bytes: int = 1
-    processes: int = 3
-    gpus: tuple[FakeGpu, ...] = (FakeGpu(),)
-
-
-@dataclass(frozen=True)
-class FakePrompt:
-    id: str = "abc"
-    since: float = 0.0
-
-
-@dataclass(frozen=True)
-class FakeQueue:
-    pending: int = 3
-    running_prompts: tuple[FakePrompt, ...] = (FakePrompt(),)
 
 
 async def first(site: Site) -> dict[str, object]:
@@ -149,7 +125,9 @@ async def test_a_backoff_says_when_it_ends() -> None:
 
 
 async def test_usage_and_queue_have_the_shape_of_the_design() -> None:
-    world = World(usage=lambda _one: FakeUsage(), queue=lambda _one: FakeQueue())
+    usage = Usage(99.0, 1, 3, (GpuUsage(1, 2),))
+    queue = QueueFacts(3, (ActivePrompt("abc", 0.0),))
+    world = World(usage=lambda _one: usage, queue=lambda _one: queue)
     async with site_of(world) as site:
         await start(site)
         instance = await first(site)

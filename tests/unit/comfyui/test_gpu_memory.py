@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from comfysup.comfyui.gpu_memory import HeldMemory, held_memory, read_devices
+from comfysup.comfyui.gpu_memory import held_memory, read_devices
 from comfysup.comfyui.probe import new_session
+from comfysup.model.usage import GpuUsage
 from tests.unit.comfyui.servers import ComfyServer, FixedServer, answer
 
 CARD = {
@@ -24,13 +25,13 @@ CARD = {
 def test_a_gpu_is_named_as_the_driver_counts(visible: tuple[int, ...], index: int) -> None:
     stats = {"system": {}, "devices": [CARD]}
 
-    assert read_devices(stats, visible) == (HeldMemory(index, 7_000_000_000),)
+    assert read_devices(stats, visible) == (GpuUsage(index, 7_000_000_000),)
 
 
 def test_every_gpu_that_it_sees_counts() -> None:
     stats = {"devices": [CARD, {**CARD, "index": 1, "torch_vram_total": 5}]}
 
-    assert read_devices(stats, (4, 2)) == (HeldMemory(4, 7_000_000_000), HeldMemory(2, 5))
+    assert read_devices(stats, (4, 2)) == (GpuUsage(4, 7_000_000_000), GpuUsage(2, 5))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ async def test_it_is_asked_for_system_stats() -> None:
         found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
     await server.close()
 
-    assert found == (HeldMemory(0, 7_000_000_000),)
+    assert found == (GpuUsage(0, 7_000_000_000),)
     assert "/system_stats" in server.headers[0]
 
 
@@ -81,4 +82,4 @@ async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
         found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
     await server.close()
 
-    assert found == (HeldMemory(0, 7_000_000_000),)
+    assert found == (GpuUsage(0, 7_000_000_000),)

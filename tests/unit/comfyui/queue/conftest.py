@@ -8,10 +8,11 @@ import aiohttp
 import pytest
 
 from comfysup.comfyui.probe import new_session
-from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, PromptNews
+from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
 from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.queue import PromptEvent
 from tests.unit.comfyui.queue.server import QueueServer
 
 S = TypeVar("S", bound=QueueServer)
@@ -27,7 +28,7 @@ class Desk:
 
     path: Path
     session: aiohttp.ClientSession
-    news: list[PromptNews] = field(default_factory=list)
+    news: list[PromptEvent] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -12,12 +12,13 @@ from structlog.testing import capture_logs
 from comfysup.comfyui import worker
 from comfysup.comfyui.probe import new_session
 from comfysup.comfyui.queue import watcher as queue
-from comfysup.comfyui.queue.backlog_store import PromptNews, Storage
+from comfysup.comfyui.queue.backlog_store import Storage
 from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
 from comfysup.comfyui.worker import Look
 from comfysup.linux.rundir.state_file import StateFile
+from comfysup.model.queue import PromptEvent
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision import tasks
 from comfysup.supervision.events import Blame, LifecycleEvent
@@ -53,7 +54,7 @@ def living() -> set[int]:
 
 
 @pytest.fixture
-def news() -> list[PromptNews]:
+def news() -> list[PromptEvent]:
     return []
 
 
@@ -81,7 +82,7 @@ MakeQueues = Callable[[], QueueManager]
 @pytest.fixture
 async def make_queues(
     tmp_path: Path,
-    news: list[PromptNews],
+    news: list[PromptEvent],
     serve: Serve[QueueServer],
     living: set[int],
     output: Written,
@@ -154,7 +155,7 @@ def crash(queues: QueueManager, instance: Instance) -> None:
 async def test_a_crash_is_a_strike_also_when_its_silence_was_seen_first(
     queues: QueueManager,
     serve: Serve[QueueServer],
-    news: list[PromptNews],
+    news: list[PromptEvent],
     silent: bool,  # noqa: FBT001 - a parameter
 ) -> None:
     instance, _ = await attended(queues, serve)
@@ -173,7 +174,7 @@ async def test_a_crash_is_a_strike_also_when_its_silence_was_seen_first(
 async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     make_queues: MakeQueues,
     serve: Serve[QueueServer],
-    news: list[PromptNews],
+    news: list[PromptEvent],
     tmp_path: Path,
     state: State,
 ) -> None:
@@ -199,7 +200,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
 
 
 async def test_what_a_process_had_before_it_executed_itself_anew_is_handed_in(
-    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews]
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent]
 ) -> None:
     instance, server = await attended(queues, serve)
     for _ in range(3):
@@ -209,7 +210,7 @@ async def test_what_a_process_had_before_it_executed_itself_anew_is_handed_in(
         server.take()
         await until(lambda: (facts := queues.facts(0)) and facts.running_prompts)
 
-    assert {str(each.notice) for each in news} == {"prompt.rescued"}
+    assert {str(each.name) for each in news} == {"prompt.rescued"}
     assert len(server.posts) == 3
 
 
@@ -277,7 +278,7 @@ async def finds_it_dead(probe: RescuingProbe) -> bool:
 async def test_a_prompt_that_only_the_output_tells_of_is_reported(
     queues: QueueManager,
     serve: Serve[QueueServer],
-    news: list[PromptNews],
+    news: list[PromptEvent],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It held the GIL from its first moment on, so that nothing else could tell of it."""
@@ -293,7 +294,7 @@ async def test_a_prompt_that_only_the_output_tells_of_is_reported(
 
 
 async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
-    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews], output: Written
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
 ) -> None:
     """The next one held the GIL before the end of it was told."""
     instance, server = await attended(queues, serve)
@@ -313,7 +314,7 @@ async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
 
 
 async def test_a_prompt_that_hangs_before_its_hand_in_is_answered_can_be_dropped(
-    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptNews], output: Written
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
 ) -> None:
     instance, server = await attended(queues, serve)
     server.add("hangs", "waits")

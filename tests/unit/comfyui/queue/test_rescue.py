@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from comfysup.comfyui.queue import client as queue_api
-from comfysup.comfyui.queue.backlog_store import PromptNotice
 from comfysup.comfyui.queue.client import _read
 from comfysup.comfyui.queue.given_up import REMOVED, TOLD_SINGLY
 from comfysup.comfyui.queue.prompts import Prompt, parse_queue
+from comfysup.model.queue import PromptEventName
 from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
 from tests.scenarios.waiting import until
@@ -31,8 +31,8 @@ async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = 
     desk.backlog_store.lost(Rescue.ALL, crashed=crashed)
 
 
-def told(desk: Desk, notice: PromptNotice) -> list[str]:
-    return [str(each.prompt_id) for each in desk.news if each.notice is notice]
+def told(desk: Desk, notice: PromptEventName) -> list[str]:
+    return [str(each.prompt_id) for each in desk.news if each.name is notice]
 
 
 async def test_what_waited_is_handed_in_again_in_order(
@@ -51,7 +51,7 @@ async def test_what_waited_is_handed_in_again_in_order(
         "client_id": "c",
         "partial_execution_targets": ["1"],
     }
-    assert told(desk, PromptNotice.RESCUED) == ["a", "b", "c"]
+    assert told(desk, PromptEventName.RESCUED) == ["a", "b", "c"]
     await until(lambda: desk.waiting == ["a", "b", "c"])
 
 
@@ -68,7 +68,7 @@ async def test_what_the_process_has_or_had_is_not_handed_in(
     await desk.watch(server.url).rescued.wait()
 
     assert [each["prompt_id"] for each in server.posts] == ["owed"]
-    assert not told(desk, PromptNotice.GIVEN_UP)
+    assert not told(desk, PromptEventName.GIVEN_UP)
 
 
 async def test_what_is_refused_is_given_up_and_said_to_be(
@@ -80,7 +80,7 @@ async def test_what_is_refused_is_given_up_and_said_to_be(
     await desk.watch(server.url).rescued.wait()
 
     assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
-    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    [given_up] = [each for each in desk.news if each.name is PromptEventName.GIVEN_UP]
     assert (given_up.prompt_id, given_up.reason) == ("bad", "refused")
     assert "Cannot execute: Node ID '#1'" in str(given_up.message)
     assert not desk.owed
@@ -132,7 +132,7 @@ async def test_nothing_is_handed_in_under_a_policy_of_none(
     await desk.watch(server.url).rescued.wait()
 
     assert not server.posts
-    assert told(desk, PromptNotice.GIVEN_UP) == ["a"]
+    assert told(desk, PromptEventName.GIVEN_UP) == ["a"]
 
 
 async def test_the_next_daemon_hands_in_what_the_last_one_owed(
@@ -185,7 +185,7 @@ async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on
     await desk.watch(server.url).rescued.wait()
 
     assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
-    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    [given_up] = [each for each in desk.news if each.name is PromptEventName.GIVEN_UP]
     assert (given_up.prompt_id, given_up.reason) == ("keyed", "held_keys")
 
 
@@ -209,7 +209,7 @@ async def test_one_whose_keys_were_never_shown_is_given_up(
     await desk.watch(server.url).rescued.wait()
 
     assert [each["prompt_id"] for each in server.posts] == ["shown"]
-    [given_up] = [each for each in desk.news if each.notice is PromptNotice.GIVEN_UP]
+    [given_up] = [each for each in desk.news if each.name is PromptEventName.GIVEN_UP]
     assert (given_up.prompt_id, given_up.reason) == ("hidden", "credentials_lost")
 
 
