@@ -12,6 +12,7 @@ from typing import Protocol
 
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.environment import LinkReport, Survey
 from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
 from comfysup.model.usage import Usage
@@ -46,55 +47,6 @@ class StatusBoard:
             self._body = draw()
             self._drawn_at = now
         return self._body
-
-
-class EnvironmentFacts(Protocol):
-    """An environment as its files show it; a version is None where no file tells it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def usable(self) -> bool: ...
-    @property
-    def problems(self) -> Sequence[str]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
-    @property
-    def comfyui_version(self) -> str | None: ...
-    @property
-    def python_version(self) -> str | None: ...
-    @property
-    def torch_version(self) -> str | None: ...
-    @property
-    def custom_nodes(self) -> Sequence[str]: ...
-    @property
-    def models_link(self) -> str | None: ...
-
-
-class LeftBehind(Protocol):
-    """Something that was not moved into the shared models, and why."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class Linked(Protocol):
-    """What was done to share the models of an environment; `linked` when all of it is done."""
-
-    @property
-    def linked(self) -> bool: ...
-    @property
-    def done(self) -> Sequence[str]: ...
-    @property
-    def moved(self) -> Sequence[str]: ...
-    @property
-    def aside(self) -> Sequence[str]: ...
-    @property
-    def left(self) -> Sequence[LeftBehind]: ...
 
 
 class FileMistake(Protocol):
@@ -224,8 +176,8 @@ class Services:
     clock: Clock
     defaults: Callable[[], Defaults]
     guarded: Callable[[str, Sequence[str]], Awaitable[str | None]]
-    environments: Callable[[], Awaitable[Sequence[EnvironmentFacts]]]
-    link: Callable[[str], Awaitable[Linked]]
+    environments: Callable[[], Awaitable[Sequence[Survey]]]
+    link: Callable[[str], Awaitable[LinkReport]]
     restart: Callable[[], Awaitable[None]]
     daemon: Callable[[], DaemonFacts]
     troubles: Callable[[], Sequence[str]]

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from comfysup.comfyui.environment.models_link import LinkReport, link_models
-from comfysup.comfyui.environment.workspace import Environments, Survey, unresponsive
+from comfysup.comfyui.environment.models_link import link_models
+from comfysup.comfyui.environment.workspace import Environments, unresponsive
 from comfysup.comfyui.guarded import guarded
 from comfysup.linux.executor import Executor, UnresponsiveError
+from comfysup.model.environment import LinkReport, Survey
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.tasks import Owner
 

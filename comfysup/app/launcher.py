@@ -15,7 +15,7 @@ import structlog
 from comfysup.app.instance_process import EnvironmentFiles, InstanceProcess, RunArtifacts
 from comfysup.comfyui.command import InheritedEnv, build_command
 from comfysup.comfyui.diagnosis.circumstances import known_at_start
-from comfysup.comfyui.environment.workspace import Environment, Environments
+from comfysup.comfyui.environment.workspace import Environments
 from comfysup.comfyui.reboot import RebootRequest
 from comfysup.linux.executor import Executors, UnresponsiveError
 from comfysup.linux.host.gpu import GpuAllocator
@@ -37,6 +37,7 @@ from comfysup.linux.rundir.pid_file import PidFile, PidFileAside
 from comfysup.linux.rundir.run_directory import RunDirectory
 from comfysup.logs.pipe import LogPipe, hold, make_fifo, open_for_instance
 from comfysup.logs.pump import LogPump
+from comfysup.model.environment import Environment
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import LaunchError, ProcessRecord, RefusedError
 

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comfysup.comfyui.environment.flags import flags_in, meant_by, value_of
-from comfysup.comfyui.environment.workspace import PREFIX, Environment
+from comfysup.comfyui.environment.workspace import PREFIX
 from comfysup.comfyui.reboot import SESSION_VARIABLE
+from comfysup.model.environment import Environment
 from comfysup.model.spec import InstanceSpec
 
 _ENTRY = re.compile(r"^\s*(libtcmalloc(?:_minimal)?\.so\.\d+) \((.*?)\) => (\S.*)$", re.MULTILINE)

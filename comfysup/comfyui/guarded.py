@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from comfysup.comfyui.environment.flags import meant_by
-from comfysup.comfyui.environment.workspace import Environment
 from comfysup.config.field_errors import nearest
+from comfysup.model.environment import Environment
 from comfysup.model.printable import shortened
 
 _NUMBER = "[0-9]{1,9}([.][0-9]{1,9})?"

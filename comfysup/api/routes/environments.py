@@ -5,10 +5,11 @@ from aiohttp import web
 from comfysup.api.schemas import NoQuery, RestartQuery
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
-from comfysup.api.services import EnvironmentFacts, Services
+from comfysup.api.services import Services
 from comfysup.api.views import text_output as texts
 from comfysup.api.views.reload import FailedReloadView, NamedView, RollingRestartView
-from comfysup.api.views.resources import EnvironmentsView, EnvironmentView, LeftView, LinkView
+from comfysup.api.views.resources import EnvironmentsView, EnvironmentView, LinkView
+from comfysup.model.environment import Survey
 from comfysup.model.printable import shortened
 from comfysup.supervision.events import StopAsked
 from comfysup.supervision.instance import Instance
@@ -39,7 +40,7 @@ async def link_models(services: Services, call: Call[NoQuery, None]) -> web.Resp
             done=found.done,
             moved=found.moved,
             aside=found.aside,
-            left=[LeftView(each.path, each.reason) for each in found.left],
+            left=found.left,
         )
     )
 
@@ -53,7 +54,7 @@ def _uses(instance: Instance, environment: str) -> bool:
     return True
 
 
-def _environment_view(facts: EnvironmentFacts) -> EnvironmentView:
+def _environment_view(facts: Survey) -> EnvironmentView:
     return EnvironmentView(
         name=facts.name,
         path=str(facts.path),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from comfysup.model.environment import LeftBehind
 from comfysup.model.usage import Usage
 
 
@@ -194,14 +195,6 @@ class EnvironmentsView:
 
 
 @dataclass(frozen=True)
-class LeftView:
-    """Something that was not moved into the shared models, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class LinkView:
     """What was done to share the models of an environment.
 
@@ -214,7 +207,7 @@ class LinkView:
     done: Sequence[str]
     moved: Sequence[str]
     aside: Sequence[str]
-    left: Sequence[LeftView]
+    left: Sequence[LeftBehind]
 
 
 @dataclass(frozen=True)

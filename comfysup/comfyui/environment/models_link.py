@@ -13,34 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from comfysup.comfyui.environment.moving import NotMovedError, move, same_content
+from comfysup.model.environment import LinkReport
 
 FOLDERS = ("checkpoints", "loras", "controlnet", "vae")
 """What the shared tree has at least."""
 _ASIDE = "models.duplicates"
 _EMPTIED = "models.linking"
 """Where an emptied `models` is until it is gone; found again after a death in that moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Something that stays where it is, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(slots=True)
-class LinkReport:
-    """What was done, in order: sentences in `done`, paths in `moved` and `aside`."""
-
-    linked: bool = False
-    done: list[str] = field(default_factory=list)
-    moved: list[str] = field(default_factory=list)
-    aside: list[str] = field(default_factory=list)
-    left: list[Left] = field(default_factory=list)
-
-    def leave(self, path: Path, reason: str) -> None:
-        self.left.append(Left(str(path), reason))
 
 
 def link_models(environment: Path, shared: Path) -> LinkReport:

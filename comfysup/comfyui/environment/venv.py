@@ -7,6 +7,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from comfysup.model.environment import PYTHON
+
 MAX_BYTES = 4 << 20
 
 
@@ -29,7 +31,6 @@ def read_small(path: Path, most: int = MAX_BYTES) -> bytes:
         os.close(file)
 
 
-PYTHON = Path("venv", "bin", "python")
 _VERSIONED = re.compile(r"python(3\.\d+)")
 
 

@@ -9,13 +9,13 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from comfysup.comfyui.environment import venv
 from comfysup.comfyui.environment.flags import CLI_ARGS, Flags, parse_options
 from comfysup.comfyui.environment.venv import read_small
 from comfysup.config.field_values import ENVIRONMENT_PATTERN
+from comfysup.model.environment import Environment, Survey
 from comfysup.supervision.protocols import RefusedError
 
 PREFIX = "ComfyUI-"
@@ -28,48 +28,6 @@ LONGEST_VERSION = 64
 _NAME = re.compile(ENVIRONMENT_PATTERN)
 _VERSION_PY = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _VERSION_TOML = re.compile(r"""^version\s*=\s*["']([^"']+)["']""", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """One environment as its files show it at one moment, as far as a launch needs it.
-
-    `problems` are sentences that say why it cannot be started; each names the path. `flags` are the
-    options that its ComfyUI knows, `harmless` those of them that take no free text: none where that
-    could not be found out, as `notes` say.
-    """
-
-    name: str
-    path: Path
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
-    flags: frozenset[str]
-    harmless: frozenset[str] = field(default=frozenset(), kw_only=True)
-
-    @property
-    def usable(self) -> bool:
-        """Whether an instance can be started from it."""
-        return not self.problems
-
-    @property
-    def python(self) -> Path:
-        """Its interpreter: never `activate` or `bin/pip`, which break when a venv is copied."""
-        return self.path / venv.PYTHON
-
-
-@dataclass(frozen=True, slots=True)
-class Survey(Environment):
-    """All that the files of an environment show; `notes` say what it lacks without being unusable.
-
-    A version is None where no file tells it. `models_link` is what the link `models` points to,
-    None where it is none.
-    """
-
-    comfyui_version: str | None
-    python_version: str | None
-    torch_version: str | None
-    custom_nodes: tuple[str, ...]
-    models_link: str | None
 
 
 def unresponsive(name: str, path: Path, sentence: str) -> Survey:

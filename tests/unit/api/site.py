@@ -16,8 +16,6 @@ from comfysup.api.services import (
     DaemonFacts,
     FailedReload,
     FileMistake,
-    LeftBehind,
-    Linked,
     LogNews,
     Logs,
     Reloaded,
@@ -26,6 +24,7 @@ from comfysup.api.services import (
 )
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
+from comfysup.model.environment import LinkReport, Survey
 from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
 from comfysup.model.usage import Usage
@@ -39,20 +38,18 @@ from tests.unit.supervision.stage import Stage, now
 API = "/api/comfyui"
 RESERVED_PORT = 8001
 OPEN = Admission(is_owner=lambda _socket: True)
-
-
-@dataclass(frozen=True)
-class FakeEnvironment:
-    name: str = "comm"
-    path: Path = Path("/workspace/ComfyUI-comm")
-    usable: bool = True
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ("/workspace/ComfyUI-comm/models does not exist",)
-    comfyui_version: str | None = "0.3.64"
-    python_version: str | None = None
-    torch_version: str | None = None
-    custom_nodes: tuple[str, ...] = ("ComfyUI-Manager",)
-    models_link: str | None = None
+COMM = Survey(
+    name="comm",
+    path=Path("/workspace/ComfyUI-comm"),
+    problems=(),
+    notes=("/workspace/ComfyUI-comm/models does not exist",),
+    flags=frozenset(),
+    comfyui_version="0.3.64",
+    python_version=None,
+    torch_version=None,
+    custom_nodes=("ComfyUI-Manager",),
+    models_link=None,
+)
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,6 @@ class FakeReloaded:
     failed: tuple[FailedReload, ...] = ()
     mistakes: tuple[FileMistake, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FakeLinked:
-    """What a link did that found nothing to do."""
-
-    linked: bool = True
-    done: tuple[str, ...] = ()
-    moved: tuple[str, ...] = ()
-    aside: tuple[str, ...] = ()
-    left: tuple[LeftBehind, ...] = ()
 
 
 class NoLogs:
@@ -111,8 +97,8 @@ async def restart_nothing() -> None:
     pass
 
 
-async def link_nothing(_environment: str) -> Linked:
-    return FakeLinked()
+async def link_nothing(_environment: str) -> LinkReport:
+    return LinkReport(linked=True)
 
 
 async def guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | None:
@@ -133,9 +119,9 @@ class World:
     defaults: Defaults = field(default_factory=lambda: Defaults(policy=PATIENT))
     admission: Admission = OPEN
     limits: Limits = field(default_factory=Limits)
-    environments: list[FakeEnvironment] = field(default_factory=lambda: [FakeEnvironment()])
+    environments: list[Survey] = field(default_factory=lambda: [COMM])
     guarded: Callable[[str, Sequence[str]], Awaitable[str | None]] = guard_nothing
-    link: Callable[[str], Awaitable[Linked]] = link_nothing
+    link: Callable[[str], Awaitable[LinkReport]] = link_nothing
     restart: Callable[[], Awaitable[None]] = restart_nothing
     url: Callable[[InstanceSpec], str] = lambda spec: f"http://127.0.0.1:{spec.port}"
     usage: Callable[[Instance], Usage | None] = lambda _instance: None
@@ -215,7 +201,7 @@ async def site_of(world: World | None = None) -> AsyncIterator[Site]:
 
 
 def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
-    async def environments() -> list[FakeEnvironment]:
+    async def environments() -> list[Survey]:
         return world.environments
 
     return Services(

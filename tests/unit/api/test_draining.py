@@ -10,7 +10,7 @@ from typing_extensions import override
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import NothingToDrain
-from tests.unit.api.site import API, FakeEnvironment, Site, World, one, site_of
+from tests.unit.api.site import API, COMM, Site, World, one, site_of
 from tests.unit.supervision.fakes import FakeLauncher, FakeProcess
 from tests.unit.supervision.stage import Stage
 
@@ -153,7 +153,7 @@ async def test_each_may_finish_its_work() -> None:
 
 
 async def test_an_environment_that_nobody_knows_is_refused() -> None:
-    async with site_of(World(environments=[FakeEnvironment()])) as site:
+    async with site_of(World(environments=[COMM])) as site:
         refused = await site.refused("POST", f"{API}/environments/other/restart")
         known = await site.post(ROLL)
 

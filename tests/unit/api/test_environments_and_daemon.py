@@ -1,12 +1,14 @@
 """What instances are started from, and by whom."""
 
+from dataclasses import replace
+
 from tests.scenarios.waiting import HANG
-from tests.unit.api.site import API, FakeEnvironment, World, site_of
+from tests.unit.api.site import API, COMM, World, site_of
 
 
 async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
-    broken = FakeEnvironment(name="aua-sp", usable=False, problems=("no main.py",), notes=())
-    async with site_of(World(environments=[broken, FakeEnvironment()])) as site:
+    broken = replace(COMM, name="aua-sp", problems=("no main.py",), notes=())
+    async with site_of(World(environments=[broken, COMM])) as site:
         answer = await site.get(f"{API}/environments")
 
     found = answer["environments"]

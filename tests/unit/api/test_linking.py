@@ -1,23 +1,16 @@
 """Sharing the models of an environment, as callers see it."""
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
-from comfysup.api.services import Linked
+from comfysup.model.environment import LeftBehind, LinkReport
 from comfysup.supervision.protocols import RefusedError
-from tests.unit.api.site import API, FakeLinked, Site, World, one, site_of, world_of
+from tests.unit.api.site import API, Site, World, one, site_of, world_of
 from tests.unit.supervision.fakes import FailingLauncher, LitteringProcess, SlowLauncher
 from tests.unit.supervision.fakes import FakeLauncher as Launcher
 
 LINK = f"{API}/environments/comm/link"
-
-
-@dataclass(frozen=True)
-class Left:
-    path: str
-    reason: str
 
 
 async def start(site: Site) -> None:
@@ -27,16 +20,10 @@ async def start(site: Site) -> None:
 async def test_it_is_said_what_was_done_and_what_was_left() -> None:
     names: list[str] = []
 
-    async def link(name: str) -> Linked:
+    async def link(name: str) -> LinkReport:
         names.append(name)
-        left = (Left("/w/models/x", "it is a link to /x"),)
-        return FakeLinked(
-            linked=False,
-            done=("made /w/shared-models",),
-            moved=("/w/a",),
-            aside=("/w/b",),
-            left=left,
-        )
+        left = [LeftBehind("/w/models/x", "it is a link to /x")]
+        return LinkReport(done=["made /w/shared-models"], moved=["/w/a"], aside=["/w/b"], left=left)
 
     async with site_of(World(link=link)) as site:
         answer = await site.post(LINK)
@@ -99,7 +86,7 @@ async def test_another_environment_is_not_hindered() -> None:
 
 
 async def test_an_unknown_environment_is_refused() -> None:
-    async def link(name: str) -> Linked:
+    async def link(name: str) -> LinkReport:
         raise RefusedError("unknown_environment", f"there is no environment {name!r}")
 
     async with site_of(World(link=link)) as site:
@@ -109,11 +96,11 @@ async def test_an_unknown_environment_is_refused() -> None:
 async def test_a_caller_that_hangs_up_does_not_stop_it() -> None:
     begun, release, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def link(_name: str) -> Linked:
+    async def link(_name: str) -> LinkReport:
         begun.set()
         await release.wait()
         done.set()
-        return FakeLinked()
+        return LinkReport(linked=True)
 
     async with site_of(World(link=link)) as site:
         asking = asyncio.create_task(site.ask("POST", LINK))

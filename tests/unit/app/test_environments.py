@@ -9,9 +9,9 @@ import pytest
 
 from comfysup.app import environments as module
 from comfysup.app.environments import EnvironmentService
-from comfysup.comfyui.environment.models_link import LinkReport
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.linux.executor import Executor
+from comfysup.model.environment import LinkReport
 from comfysup.supervision.protocols import RefusedError
 from tests.scenarios.waiting import bounded, until
 

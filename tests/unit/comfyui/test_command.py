@@ -11,7 +11,8 @@ from comfysup.comfyui.command import (
     base_url,
     build_command,
 )
-from comfysup.comfyui.environment.workspace import Environment, Environments
+from comfysup.comfyui.environment.workspace import Environments
+from comfysup.model.environment import Environment
 from comfysup.model.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from comfysup.comfyui.environment.workspace import Environments, Survey
+from comfysup.comfyui.environment.workspace import Environments
+from comfysup.model.environment import Survey
 from comfysup.supervision.protocols import RefusedError
 from tests.unit.comfyui.conftest import CLI_ARGS, make_environment
 

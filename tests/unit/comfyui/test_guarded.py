@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfysup.comfyui.environment.flags import parse_options
-from comfysup.comfyui.environment.workspace import Environment
 from comfysup.comfyui.guarded import guarded
 from comfysup.demo import arguments as standin
+from comfysup.model.environment import Environment
 
 CLI_ARGS = """
 import argparse, enum, os

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from comfysup.comfyui.environment import moving
-from comfysup.comfyui.environment.models_link import FOLDERS, LinkReport, link_models
+from comfysup.comfyui.environment.models_link import FOLDERS, link_models
+from comfysup.model.environment import LinkReport
 
 
 @dataclass

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comfysup.comfyui.command import InheritedEnv, Recognised, build_command, recognise
-from comfysup.comfyui.environment.workspace import Environment, Environments
+from comfysup.comfyui.environment.workspace import Environments
+from comfysup.model.environment import Environment
 from comfysup.model.spec import InstanceSpec
 
 SPEC = InstanceSpec(id=3, name="main", environment="comm", port=3004)
