@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from comfysup.api.routes.reload import present_reload
 from comfysup.api.server.responses import encode
-from comfysup.api.services import DaemonFacts, Reloaded
+from comfysup.api.services import DaemonFacts
 from comfysup.api.views.events import (
     DaemonEventView,
     InstanceEventView,
@@ -15,6 +15,7 @@ from comfysup.api.views.events import (
 )
 from comfysup.api.views.resources import InstanceView
 from comfysup.api.views.serializers import timestamp
+from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.queue import PromptEvent
 from comfysup.supervision.context import Clock
 from comfysup.supervision.events import LifecycleEvent
@@ -55,7 +56,7 @@ class EventPublisher:
         view = DaemonEventView(self._at(), facts.version, facts.pid, sentences)
         self._announce(name, view)
 
-    def reloaded(self, outcome: Reloaded) -> None:
+    def reloaded(self, outcome: ReloadOutcome) -> None:
         self._announce("config.reloaded", ReloadEventView(self._at(), present_reload(outcome)))
 
     def _announce(self, name: str, view: object) -> None:

@@ -1,6 +1,6 @@
 """What the routes are given: everything that they do not know themselves.
 
-The protocols are read-only views: any object with these attributes will do.
+The facts in it are those of `comfysup.model`.
 """
 
 import time
@@ -13,6 +13,8 @@ from typing import Protocol
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
 from comfysup.model.environment import LinkReport, Survey
+from comfysup.model.instances_file import ReloadOutcome
+from comfysup.model.log_lines import LineBatch
 from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
 from comfysup.model.usage import Usage
@@ -49,84 +51,6 @@ class StatusBoard:
         return self._body
 
 
-class FileMistake(Protocol):
-    """A mistake in instances.json; `line` is 0 where the file could not be read at all."""
-
-    @property
-    def place(self) -> str: ...
-    @property
-    def line(self) -> int: ...
-    @property
-    def column(self) -> int: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
-
-
-class FailedReload(Protocol):
-    """An instance that could not be made what the file says; `code` is one that callers see."""
-
-    @property
-    def spec(self) -> InstanceSpec: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class PlannedStep(Protocol):
-    """What a reload does about an instance, as a word, and why."""
-
-    @property
-    def spec(self) -> InstanceSpec: ...
-    @property
-    def action(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class Reloaded(Protocol):
-    """What came of a reload of instances.json; nothing at all unless the file was `legible`."""
-
-    @property
-    def legible(self) -> bool: ...
-    @property
-    def dry_run(self) -> bool: ...
-    @property
-    def plan(self) -> Sequence[PlannedStep]: ...
-    @property
-    def started(self) -> Sequence[InstanceSpec]: ...
-    @property
-    def stopped(self) -> Sequence[InstanceSpec]: ...
-    @property
-    def restarted(self) -> Sequence[InstanceSpec]: ...
-    @property
-    def updated(self) -> Sequence[InstanceSpec]: ...
-    @property
-    def left_alone(self) -> Sequence[InstanceSpec]: ...
-    @property
-    def failed(self) -> Sequence[FailedReload]: ...
-    @property
-    def mistakes(self) -> Sequence[FileMistake]: ...
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-
-class LogNews(Protocol):
-    """What has come in a log: whole lines with their line ends, and what stands of the next one.
-
-    `place` is where to go on from after these lines, empty where that cannot be told.
-    """
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def unfinished(self) -> str: ...
-    @property
-    def place(self) -> str: ...
-
-
 class Logs(Protocol):
     """Reads logs. Each method gives text that is harmless; entering raises OSError."""
 
@@ -140,7 +64,7 @@ class Logs(Protocol):
 
     def news(
         self, log_file: Path, lines: int, after: str
-    ) -> AbstractAsyncContextManager[AsyncIterator[LogNews]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[LineBatch]]:
         """The same as whole lines; those after the place `after`, where it is one."""
 
 
@@ -188,8 +112,8 @@ class Services:
     queue: Callable[[Instance], QueueFacts | None]
     journal: Journal
     stream_limit: StreamLimit
-    reload: Callable[[], Awaitable[Reloaded]]
-    plan_reload: Callable[[], Awaitable[Reloaded]]
+    reload: Callable[[], Awaitable[ReloadOutcome]]
+    plan_reload: Callable[[], Awaitable[ReloadOutcome]]
     logs: Logs
     follower_limit: StreamLimit
     log_reader_limit: StreamLimit

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import structlog
 
-from comfysup.app.reload.outcome import Failure, ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile
+from comfysup.model.instances_file import Failure, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 
 log = structlog.get_logger()

@@ -24,7 +24,6 @@ from comfysup.app.environments import EnvironmentService
 from comfysup.app.event_log import log_notice
 from comfysup.app.launcher import Hardware, InstanceLauncher, Paths
 from comfysup.app.recovery import RecoveredState, going_on, recover_state
-from comfysup.app.reload.outcome import ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.app.restart_check import stalls, unkillable
 from comfysup.app.shared_volume import Sharing
@@ -34,7 +33,6 @@ from comfysup.comfyui.command import InheritedEnv, base_url, find_tcmalloc
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.comfyui.probe import new_session
 from comfysup.comfyui.queue.backlog_store import Storage
-from comfysup.config.config_errors import ConfigError
 from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions
@@ -52,6 +50,7 @@ from comfysup.logs.output import LogOutput
 from comfysup.logs.pump import LogPump
 from comfysup.logs.reader import LogReader
 from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.model.instances_file import ConfigError, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.attention import Attention
 from comfysup.supervision.context import InstanceContext

@@ -2,37 +2,16 @@
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from comfysup.config.field_errors import shown
 from comfysup.config.jsonc import Lines
 from comfysup.config.jsonc import Path as Place
+from comfysup.model.instances_file import ConfigError
 from comfysup.model.printable import SHOWN_CHARS
 
 MAX_FILE_BYTES: Final = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigError:
-    """One mistake. `place` is a path such as `instances[0].port`, empty for the whole file.
-
-    `line` and `column` count from 1, and are 0 where the file could not be read; `text` says what
-    was found and what is allowed.
-    """
-
-    place: str
-    line: int
-    column: int
-    text: str
-
-    @property
-    def summary(self) -> str:
-        """`line 4, instances[0].port: must be …`, or `line 4, column 7: …` where no path is."""
-        if not self.line:
-            return self.text
-        return f"line {self.line}, {self.place or f'column {self.column}'}: {self.text}"
 
 
 class UnreadableError(Exception):

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import PlainValidator
 
 from comfysup.config import field_values as values
-from comfysup.config.config_errors import ConfigError, UnreadableError, read_text
+from comfysup.config.config_errors import UnreadableError, read_text
 from comfysup.config.field_errors import problem, shown
 from comfysup.config.instance_fields import (
     Defaults,
@@ -26,6 +26,7 @@ from comfysup.config.jsonc import JsonSyntaxError, Lines, parse
 from comfysup.config.settings import Settings
 from comfysup.config.uniqueness import UniquenessCheck
 from comfysup.config.validation import Validation
+from comfysup.model.instances_file import ConfigError
 from comfysup.model.spec import InstanceSpec
 
 TOP_KEYS: Final = ("environment", "instances", "global_settings")

@@ -5,11 +5,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from comfysup.config.config_errors import ConfigError, written
+from comfysup.config.config_errors import written
 from comfysup.config.field_errors import problems, quoted, shown, unknown_keys
 from comfysup.config.instance_fields import STRICT
 from comfysup.config.jsonc import Document, Lines
 from comfysup.config.jsonc import Path as Place
+from comfysup.model.instances_file import ConfigError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

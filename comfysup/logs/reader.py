@@ -18,7 +18,8 @@ from comfysup.logs.cursor import Cursor
 from comfysup.logs.files import LogFiles
 from comfysup.logs.pump import LogPump
 from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.views import LineBatch, LineView, TailView, TerminalView, View
+from comfysup.logs.views import LineView, TailView, TerminalView, View
+from comfysup.model.log_lines import LineBatch
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,25 +1,12 @@
 """What readers of a log are shown of what a cursor reads. Blocks on the disk: for threads."""
 
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from comfysup.logs.cursor import END, Cursor
 from comfysup.logs.text import Cleaner, Lines
+from comfysup.model.log_lines import LineBatch
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class LineBatch:
-    """What has come: whole lines, and what stands of the next one.
-
-    `text` has the line ends between and behind the lines; a line over 64 kB comes in parts without
-    one. `place` is behind the last whole line, and empty where there is none.
-    """
-
-    text: str
-    unfinished: str
-    place: str
 
 
 class View(Protocol[T_co]):

@@ -18,8 +18,9 @@ from comfysup.api.routes.events import LAST_EVENT_ID, PING_SECONDS, bound_send_b
 from comfysup.api.schemas import LogsQuery
 from comfysup.api.server.errors import ApiError
 from comfysup.api.server.request import Call
-from comfysup.api.services import LogNews, Services
+from comfysup.api.services import Services
 from comfysup.api.stream_limit import StreamSlot, drop
+from comfysup.model.log_lines import LineBatch
 from comfysup.supervision.instance import Instance
 
 log = structlog.get_logger()
@@ -100,7 +101,7 @@ async def _send_text(
 
 async def _send_news(
     request: web.Request,
-    pieces: AsyncIterator[LogNews],
+    pieces: AsyncIterator[LineBatch],
     slot: StreamSlot,
     stream: EventSourceResponse,
     farewell: Callable[[], str],

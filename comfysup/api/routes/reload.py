@@ -8,14 +8,14 @@ from comfysup.api.schemas import ReloadQuery
 from comfysup.api.server.errors import FieldError, InvalidRequestError
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
-from comfysup.api.services import Reloaded, Services
+from comfysup.api.services import Services
 from comfysup.api.views.reload import (
     FailedReloadView,
-    FileMistakeView,
     NamedView,
     PlannedView,
     ReloadView,
 )
+from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 
 
@@ -41,7 +41,7 @@ async def reload(services: Services, call: Call[ReloadQuery, None]) -> web.Respo
     return json_answer(present_reload(outcome))
 
 
-def present_reload(outcome: Reloaded) -> ReloadView:
+def present_reload(outcome: ReloadOutcome) -> ReloadView:
     return ReloadView(
         dry_run=outcome.dry_run,
         plan=[
@@ -57,10 +57,7 @@ def present_reload(outcome: Reloaded) -> ReloadView:
             FailedReloadView(each.spec.id, each.spec.name, each.message, each.code)
             for each in outcome.failed
         ],
-        mistakes=[
-            FileMistakeView(each.place, each.line, each.column, each.text)
-            for each in outcome.mistakes
-        ],
+        mistakes=outcome.mistakes,
         warnings=outcome.warnings,
     )
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from comfysup.model.instances_file import ConfigError
+
 
 @dataclass(frozen=True)
 class NamedView:
@@ -20,16 +22,6 @@ class FailedReloadView:
     name: str
     error: str
     code: str
-
-
-@dataclass(frozen=True)
-class FileMistakeView:
-    """A mistake in instances.json, at a place such as `instances[0].port`."""
-
-    place: str
-    line: int
-    column: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class ReloadView:
     updated: Sequence[NamedView]
     left_alone: Sequence[NamedView]
     failed: Sequence[FailedReloadView]
-    mistakes: Sequence[FileMistakeView]
+    mistakes: Sequence[ConfigError]
     warnings: Sequence[str]
 
 

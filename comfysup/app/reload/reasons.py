@@ -7,6 +7,7 @@ from typing import Final
 
 from comfysup.app.reload.plan import Applied, Plan, PlanStep, Seen
 from comfysup.config.instances_file import InstancesFile
+from comfysup.model.instances_file import Planned
 from comfysup.model.spec import InstanceSpec
 
 ACTIONS: Final = {
@@ -17,15 +18,6 @@ ACTIONS: Final = {
     PlanStep.LEAVE: "leave_alone",
 }
 """The word of each step for programs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What is done about one instance, and why; `spec` is what it gets."""
-
-    spec: InstanceSpec
-    action: str
-    reason: str
 
 
 def explained(

@@ -7,12 +7,11 @@ from typing import Protocol
 import structlog
 
 from comfysup.app.reload.clashes import Held, clashes
-from comfysup.app.reload.outcome import Failure, ReloadOutcome
 from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
-from comfysup.app.reload.reasons import Planned, explained
-from comfysup.config.config_errors import ConfigError
+from comfysup.app.reload.reasons import explained
 from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings
+from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.fleet import Fleet, ports_of

@@ -14,17 +14,15 @@ from comfysup.api.server.limits import Limits
 from comfysup.api.server.security import Admission
 from comfysup.api.services import (
     DaemonFacts,
-    FailedReload,
-    FileMistake,
-    LogNews,
     Logs,
-    Reloaded,
     Services,
     StatusBoard,
 )
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
 from comfysup.model.environment import LinkReport, Survey
+from comfysup.model.instances_file import ReloadOutcome
+from comfysup.model.log_lines import LineBatch
 from comfysup.model.queue import QueueFacts
 from comfysup.model.spec import InstanceSpec
 from comfysup.model.usage import Usage
@@ -52,23 +50,6 @@ COMM = Survey(
 )
 
 
-@dataclass(frozen=True)
-class FakeReloaded:
-    """What a reload did that found nothing new."""
-
-    legible: bool = True
-    dry_run: bool = False
-    plan: tuple[()] = ()
-    started: tuple[InstanceSpec, ...] = ()
-    stopped: tuple[InstanceSpec, ...] = ()
-    restarted: tuple[InstanceSpec, ...] = ()
-    updated: tuple[InstanceSpec, ...] = ()
-    left_alone: tuple[InstanceSpec, ...] = ()
-    failed: tuple[FailedReload, ...] = ()
-    mistakes: tuple[FileMistake, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
 class NoLogs:
     """No log has a line."""
 
@@ -83,7 +64,7 @@ class NoLogs:
     @asynccontextmanager
     async def news(
         self, log_file: Path, lines: int, after: str
-    ) -> AsyncIterator[AsyncIterator[LogNews]]:
+    ) -> AsyncIterator[AsyncIterator[LineBatch]]:
         yield _nothing()
 
 
@@ -105,8 +86,8 @@ async def guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | N
     return None
 
 
-async def reload_nothing() -> Reloaded:
-    return FakeReloaded()
+async def reload_nothing() -> ReloadOutcome:
+    return ReloadOutcome(legible=True)
 
 
 @dataclass
@@ -128,8 +109,8 @@ class World:
     queue: Callable[[Instance], QueueFacts | None] = lambda _instance: None
     journal: Journal = field(default_factory=lambda: Journal(first_id=1))
     stream_limit: StreamLimit = field(default_factory=lambda: StreamLimit(slots=10, patience=1.0))
-    reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
-    plan_reload: Callable[[], Awaitable[Reloaded]] = reload_nothing
+    reload: Callable[[], Awaitable[ReloadOutcome]] = reload_nothing
+    plan_reload: Callable[[], Awaitable[ReloadOutcome]] = reload_nothing
     logs: Logs = field(default_factory=NoLogs)
     follower_limit: StreamLimit = field(
         default_factory=lambda: StreamLimit(10, 1.0, "too_many_followers")

@@ -14,7 +14,7 @@ from comfysup.api.routes import events as module
 from comfysup.api.services import DaemonFacts, StatusBoard
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.api.views.serializers import present
-from comfysup.app.reload.outcome import ReloadOutcome
+from comfysup.model.instances_file import ReloadOutcome
 from comfysup.supervision.events import LifecycleEvent, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal

@@ -4,10 +4,7 @@ import asyncio
 
 import pytest
 
-from comfysup.api.services import Reloaded
-from comfysup.app.reload.outcome import Failure, ReloadOutcome
-from comfysup.app.reload.reasons import Planned
-from comfysup.config.config_errors import ConfigError
+from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadOutcome
 from tests.scenarios.waiting import bounded
 from tests.unit.api.site import API, World, site_of
 from tests.unit.supervision.fakes import spec_of
@@ -16,7 +13,7 @@ RELOAD = f"{API}/reload"
 
 
 def world_of(outcome: ReloadOutcome) -> World:
-    async def reload() -> Reloaded:
+    async def reload() -> ReloadOutcome:
         return outcome
 
     return World(reload=reload)
@@ -87,7 +84,7 @@ async def test_a_file_of_which_nothing_can_be_used_is_a_422_with_its_mistakes() 
 async def test_a_reload_is_done_to_its_end_when_the_caller_hangs_up() -> None:
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def reload() -> Reloaded:
+    async def reload() -> ReloadOutcome:
         begun.set()
         await go_on.wait()
         ended.set()
@@ -106,7 +103,7 @@ async def test_a_reload_is_done_to_its_end_when_the_caller_hangs_up() -> None:
 
 
 async def test_a_dry_run_is_told_from_a_reload() -> None:
-    async def plan() -> Reloaded:
+    async def plan() -> ReloadOutcome:
         return ReloadOutcome(legible=True, dry_run=True)
 
     async with site_of(World(plan_reload=plan)) as site:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
 from comfysup.app.reload.reasons import explained
-from comfysup.config.config_errors import ConfigError
 from comfysup.config.instance_fields import Defaults
 from comfysup.config.instances_file import Entry, InstancesFile
+from comfysup.model.instances_file import ConfigError
 from comfysup.model.spec import InstanceSpec, Policy
 
 MAIN = InstanceSpec(0, "main", "comm", 3001)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from comfysup.app.autolaunch import Shortfall, autolaunch
-from comfysup.app.reload.outcome import ReloadOutcome
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
+from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet

@@ -1,10 +1,40 @@
-"""What came of a reload."""
+"""The errors of instances.json, and what a reload of it did."""
 
 from dataclasses import dataclass
 
-from comfysup.app.reload.reasons import Planned
-from comfysup.config.config_errors import ConfigError
 from comfysup.model.spec import InstanceSpec
+
+
+@dataclass(frozen=True)
+class ConfigError:
+    """One mistake. The API shows it as it stands.
+
+    `place` is a path such as `instances[0].port`, empty for the whole file.
+
+    `line` and `column` count from 1, and are 0 where the file could not be read; `text` says what
+    was found and what is allowed.
+    """
+
+    place: str
+    line: int
+    column: int
+    text: str
+
+    @property
+    def summary(self) -> str:
+        """`line 4, instances[0].port: must be …`, or `line 4, column 7: …` where no path is."""
+        if not self.line:
+            return self.text
+        return f"line {self.line}, {self.place or f'column {self.column}'}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is done about one instance, and why; `spec` is what it gets."""
+
+    spec: InstanceSpec
+    action: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
