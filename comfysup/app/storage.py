@@ -1,0 +1,116 @@
+"""The files of a daemon: its state, what the daemon before it left there, and the logs."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from comfysup.app.launcher import Paths
+from comfysup.app.recovery import RecoveredState, recover_state
+from comfysup.app.shared_volume import Sharing
+from comfysup.app.state_store import written_identity
+from comfysup.comfyui.queue.backlog_store import Storage as BacklogStorage
+from comfysup.config.instances_file import InstancesFile, read_instances_file
+from comfysup.config.settings import Settings
+from comfysup.linux.conditions import Report
+from comfysup.linux.executor import Executors
+from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.rundir.heartbeat import Heartbeat
+from comfysup.linux.rundir.run_directory import RunDirectory
+from comfysup.linux.rundir.state_file import StateFile
+from comfysup.logs.files import Rotation
+from comfysup.logs.pump import LogPump
+from comfysup.logs.reader import LogReader
+from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.model.instances_file import ConfigError
+from comfysup.supervision.tasks import bounded
+
+DISK_PATIENCE = 10.0
+"""Seconds for a file that is read, and a program that is asked, once."""
+
+CLEANUP_PATIENCE = 5.0
+"""Seconds for each step of the cleanup when the daemon ends or starts anew; then comes the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The files of a daemon, opened.
+
+    `recovered` is what the daemon before this one left. `instances_file` is instances.json as it
+    was at the beginning; `read_instances_file` reads it anew. `backlogs` is where queues are kept.
+    `suffix` is added to what instances name by their id, empty unless another daemon has the same.
+    """
+
+    paths: Paths
+    state_file: StateFile
+    life: BootIdentity
+    identity: str
+    heartbeat: Heartbeat
+    recovered: RecoveredState
+    instances_file: InstancesFile
+    read_instances_file: Callable[[], Awaitable[InstancesFile]]
+    backlogs: BacklogStorage
+    suffix: str
+    pump: LogPump
+    logs: LogReader
+
+
+async def open_storage(
+    settings: Settings,
+    run: RunDirectory,
+    executors: Executors,
+    report: Report,
+    resources: AsyncExitStack,
+) -> Storage:
+    """Read what there is, and begin to take logs; `resources` closes what is opened.
+
+    `report` hears what cannot be read or written.
+    """
+    read_file = partial(_read_instances_file, settings, executors)
+    file = await read_file()
+    state_file = StateFile(run.state, report)
+    life = BootIdentity.current()
+    identity = run.identity(partial(written_identity, state_file))
+    heartbeat = Heartbeat(run.heartbeat)
+    resources.callback(heartbeat.close)
+    recovered = await recover_state(
+        state_file, life, identity, settings, executors.processes, run.fifo, heartbeat
+    )
+    report(state_file.aside, recovered.trouble)
+    losses = UnsaidLosses(StateFile(run.path / "losses.json", report))
+    pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep), report, losses)
+    resources.push_async_callback(bounded, pump.close, CLEANUP_PATIENCE)
+    sharing = Sharing(settings.port, executors.logs, resources, report)
+    return Storage(
+        paths=await sharing.own_logs(_paths(settings, run, file)),
+        state_file=state_file,
+        life=life,
+        identity=identity,
+        heartbeat=heartbeat,
+        recovered=recovered,
+        instances_file=file,
+        read_instances_file=read_file,
+        backlogs=BacklogStorage(
+            lambda number: StateFile(run.queue(number), report),
+            f"{life.boot_id} {life.init_start_time}",
+        ),
+        suffix=await sharing.own_suffix(settings.workspace.absolute()),
+        pump=pump,
+        logs=LogReader(pump, executors.logs),
+    )
+
+
+def _paths(settings: Settings, run: RunDirectory, file: InstancesFile) -> Paths:
+    logs = file.log_directory or settings.log_dir
+    return Paths(run, logs=logs, pids=file.pid_directory or logs)
+
+
+async def _read_instances_file(settings: Settings, executors: Executors) -> InstancesFile:
+    """Read the file by its own rules, also that it cannot be read because a disk hangs."""
+    path = settings.instances_file
+    read = partial(read_instances_file, path, settings)
+    try:
+        return await executors.environments.ask(read, str(path), DISK_PATIENCE)
+    except OSError as error:  # its disk does not answer, or there is no thread for it
+        mistake = ConfigError("", 0, 0, f"cannot read {path}: {error}")
+        return InstancesFile(settings.defaults, legible=False, mistakes=(mistake,))
