@@ -24,6 +24,7 @@ class Wait(StrEnum):
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT, allow_inf_nan=False)]
+SECONDS_TO_WAIT = "seconds to wait; the operation continues afterwards"
 
 
 class NoQuery(BaseModel):
@@ -36,7 +37,7 @@ class StartQuery(NoQuery):
     """How a start waits."""
 
     wait: Wait = Wait.READY
-    timeout: Seconds = Field(default=50.0, description="seconds to wait; it goes on afterwards")
+    timeout: Seconds = Field(default=50.0, description=SECONDS_TO_WAIT)
 
 
 class RescueQuery(NoQuery):
@@ -44,8 +45,8 @@ class RescueQuery(NoQuery):
 
     rescue: Rescue | None = Field(
         default=None,
-        description="which prompts are handed in again: all, those that waited, or none; "
-        "else as the policy says",
+        description="which prompts are submitted again: all, those that were waiting, or none; "
+        "by default as the policy says",
     )
 
 
@@ -58,14 +59,14 @@ class StartSingleQuery(NoQuery):
 
     environment: EnvironmentName = Field(default=None, description="if the body names none")
     wait: Wait = Wait.READY
-    timeout: Seconds = Field(default=25.0, description="seconds to wait; it goes on afterwards")
+    timeout: Seconds = Field(default=25.0, description=SECONDS_TO_WAIT)
 
 
 class DrainQuery(RescueQuery):
     """How long what runs may finish its work before it is ended."""
 
     drain: Seconds = Field(
-        default=0.0, description="seconds for the running prompt; what waits is kept meanwhile"
+        default=0.0, description="seconds to wait for the running prompt; waiting prompts are kept"
     )
 
 
@@ -80,7 +81,9 @@ class RestartQuery(DrainQuery):
 
     wait: Wait = Wait.READY
     timeout: Seconds | None = Field(
-        default=None, description="seconds to wait, else 50 beside the drain; it goes on afterwards"
+        default=None,
+        description="seconds to wait, by default 50 plus the drain; "
+        "the operation continues afterwards",
     )
 
     @property
@@ -92,7 +95,7 @@ class RestartQuery(DrainQuery):
 class ReloadQuery(NoQuery):
     """Whether a reload is carried out."""
 
-    dry_run: bool = Field(default=False, description="only tell what would be done, and why")
+    dry_run: bool = Field(default=False, description="only return what would be done, and why")
 
 
 EVENT_ID_DIGITS = 18
@@ -103,7 +106,7 @@ class EventsQuery(NoQuery):
     """Where a stream of events is taken up; the header `Last-Event-ID` goes before it."""
 
     last_event_id: int | None = Field(
-        default=None, ge=0, lt=10**EVENT_ID_DIGITS, description="the last event that is known"
+        default=None, ge=0, lt=10**EVENT_ID_DIGITS, description="the last event received"
     )
 
 
@@ -112,7 +115,7 @@ class LogsQuery(NoQuery):
 
     lines: int = Field(default=200, ge=0, le=MAX_LINES, description="from the end of the log")
     follow: bool | None = Field(
-        default=None, description="go on with what comes; as events that is so unless it is false"
+        default=None, description="continue with new lines; the default for server-sent events"
     )
 
 

@@ -238,7 +238,8 @@ class Daemon:
         checking = self._checking
         await asyncio.wait([checking])
         if checking.cancelled():
-            raise RefusedError("shutting_down", "cannot restart in place: the daemon ends")
+            reason = "cannot restart in place: the daemon is shutting down"
+            raise RefusedError("shutting_down", reason)
         if reasons := checking.result():
             raise RefusedError("restart_refused", f"cannot restart in place: {'; '.join(reasons)}")
         self._orders.put_nowait(Order.RESTART)

@@ -90,8 +90,8 @@ class EnvironmentService:
         except TimeoutError:
             raise RefusedError(
                 "environment_in_use",
-                f"cannot link the models of {name!r}: those of {self._linked!r} are still being "
-                "linked; try again when that is done",
+                f"cannot link the models of {name!r}: the models of {self._linked!r} are still "
+                "being linked; try again later",
             ) from None
         self._linked = name
         try:

@@ -103,7 +103,7 @@ class InstanceLauncher:
             await self._look(spec)
             if port:
                 await self._executors.processes.ask(
-                    partial(self._check_port, spec), "the list of listeners", LAUNCH_PATIENCE
+                    partial(self._check_port, spec), "the listening sockets", LAUNCH_PATIENCE
                 )
         except OSError as error:
             unresponsive = isinstance(error, UnresponsiveError)

@@ -161,8 +161,8 @@ def _read(file: StateFile, life: BootIdentity) -> tuple[State, str | None]:
         kept = _kept(file.put_aside)
         log.error("state.broken", error=str(error), kept=kept)  # noqa: TRY400 - no defect
         return State(), (
-            f"{error}: only what lives was adopted; names, variables and stopped instances of "
-            f"before are lost{_where(kept)}"
+            f"{error}: only running instances were adopted; names, variables and stopped "
+            f"instances are lost{_where(kept)}"
         )
     if not written.losses:
         return written, None

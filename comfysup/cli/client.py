@@ -171,19 +171,19 @@ class Client:
             case FileNotFoundError():
                 reason = "there is no socket: the daemon is not running, or is still starting"
             case ConnectionRefusedError():
-                reason = "nothing accepts connections there: the daemon has ended"
+                reason = "nothing accepts connections there: the daemon is not running"
             case PermissionError():
                 reason = "the socket belongs to another user"
             case TimeoutError():
                 return (
                     f"the daemon at {self._socket} does not answer: it is stopped (SIGSTOP) or "
-                    "hangs. A request that it has received may still be carried out.\n"
+                    "hangs. A request that it has received may still complete.\n"
                     "  `kill -CONT` continues a stopped daemon; instances outlive its restart"
                 )
             case OSError():
                 reason = error.strerror or str(error)
             case _:
-                reason = "the daemon ended before it had answered"
+                reason = "the daemon exited before it answered"
         return (
             f"cannot reach the daemon at {self._socket}: {reason}. In a container see "
             "`docker logs`; elsewhere start it with `comfysup serve`, or set COMFYSUP_RUN_DIR to "
@@ -202,7 +202,7 @@ def quoted(word: str) -> str:
     try:
         return quote(word, safe="")
     except UnicodeEncodeError:
-        reason = f"{word!a} is not valid UTF-8, so nothing has that name"
+        reason = f"{word!a} is not valid UTF-8, so no name matches it"
         raise ApiError(http.client.NOT_FOUND, reason, "invalid_request") from None
 
 

@@ -9,7 +9,7 @@ VARIABLE = "_COMFYSUP_COMPLETE"
 """The variable by which click's completion scripts call this program."""
 
 
-HELP = """Print what makes a shell complete the words of this command.
+HELP = """Print the script that enables shell completion.
 
 \b
 bash:  eval "$(comfysup completion bash)"           in ~/.bashrc

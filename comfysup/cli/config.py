@@ -31,7 +31,7 @@ DONE = {
 SELF_EVIDENT = {
     "unchanged",
     "new in instances.json",
-    "a caller started it as instances.json has it",
+    "a caller started it with the settings of instances.json",
 }
 """Reasons of what a reload did that need no words."""
 

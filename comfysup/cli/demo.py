@@ -83,7 +83,8 @@ class _Demo:
     def clean_up(self) -> None:
         """Remove the workspace, unless an instance may live on, which needs its files."""
         if self._lives_on:
-            click.echo(f"comfysup: {self._workspace} is kept: not all was ended", err=True)
+            kept = f"comfysup: {self._workspace} is kept: some processes could not be stopped"
+            click.echo(kept, err=True)
         else:
             shutil.rmtree(self._workspace, ignore_errors=True)
 

@@ -71,7 +71,8 @@ def _check(path: str) -> str | None:
         return f"the daemon does not answer: {error}"
     if status == 200:  # noqa: PLR2004 - OK
         return None
-    return _waiting_for(body) or body.decode(errors="replace").strip() or f"it answers {status}"
+    text = body.decode(errors="replace").strip()
+    return _waiting_for(body) or text or f"it responds with status {status}"
 
 
 def _waiting_for(body: bytes) -> str | None:
@@ -97,7 +98,7 @@ def _check_instance(ref: str) -> str | None:
     except (OSError, ValueError) as error:
         return f"the daemon does not answer: {error}"
     if status != 200:  # noqa: PLR2004 - OK
-        return str(answer.get("detail", f"it answers {status}"))
+        return str(answer.get("detail", f"it responds with status {status}"))
     label = f"instance {answer['id']} '{answer['name']}'"
     if not answer["ready"]:
         return f"{label} is not ready: {answer['state']}"
@@ -120,7 +121,7 @@ def _get(path: str) -> tuple[int, bytes]:
     try:
         return int(head.split(b" ", 2)[1]), body
     except (IndexError, ValueError):
-        raise ConnectionError("what answers is not HTTP") from None
+        raise ConnectionError("the answer is not HTTP") from None
 
 
 def _say(descriptor: int, text: str) -> None:

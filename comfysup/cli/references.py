@@ -41,7 +41,7 @@ def _checked(word: str) -> str:
     try:
         word.encode()
     except UnicodeEncodeError:
-        raise click.BadParameter(f"{word!a} is not valid UTF-8, so nothing has that name") from None
+        raise click.BadParameter(f"{word!a} is not valid UTF-8, so no name matches it") from None
     return word
 
 

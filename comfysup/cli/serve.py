@@ -76,7 +76,7 @@ USAGE = 2
 
 
 @click.command()
-@click.option("--end", is_flag=True, help="Only end what a daemon that died has left.")
+@click.option("--end", is_flag=True, help="Only stop what a daemon that died left running.")
 def serve(*, end: bool) -> None:
     """Run the daemon in the foreground."""
     check_restart_if_asked(os.environ)

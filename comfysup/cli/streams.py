@@ -25,7 +25,7 @@ reconnect_option = click.option(
     default=PATIENCE,
     show_default=f"{PATIENCE:g}",
     metavar="SECONDS",
-    help="Wait this long for a daemon that has ended.",
+    help="Wait this long for a daemon that has exited.",
 )
 
 
@@ -88,7 +88,7 @@ class Absence:
     def end(self) -> None:
         """Note that a daemon answers."""
         if self._told:
-            click.echo("comfysup: the daemon answers again", err=True)
+            click.echo("comfysup: the daemon responds again", err=True)
         self._was_there, self._began, self._told = True, None, False
 
     def go_on(self, error: Exception | None) -> None:
@@ -100,12 +100,12 @@ class Absence:
         gone = now - self._began
         if gone >= self._patience:
             raise NotReachableError(
-                f"the daemon ended, and no other answered within {self._patience:g} s; "
+                f"the daemon exited, and no other responded within {self._patience:g} s; "
                 f"`--reconnect` waits longer\n  {error or 'it closed the stream'}"
             ) from error
         if gone >= QUIET and self._tells and not self._told:
             self._told = True
-            text = f"the daemon has ended; waiting up to {self._patience:g} s for the next one"
+            text = f"the daemon exited; waiting up to {self._patience:g} s for the next one"
             click.echo(f"comfysup: {text}", err=True)
             sys.stderr.flush()
 

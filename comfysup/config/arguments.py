@@ -42,7 +42,7 @@ def argument(value: object) -> str:
     if not isinstance(value, str):
         raise problem("argument", f"must be text, is {shown(value)}")
     if not is_passable(value):
-        raise problem("argument", "must not hold NUL or half a character")
+        raise problem("argument", "must not contain NUL or an unpaired surrogate")
     for option in OWN_OPTIONS:
         if _means(value, option):
             raise problem("argument", f"cannot pass {quoted(value)}: comfysup sets {option} itself")

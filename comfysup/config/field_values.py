@@ -179,7 +179,7 @@ def variable_value(value: object) -> str:
             f"must be at most {MAX_VALUE_CHARS} characters, is {len(value)} long",
         )
     if not is_passable(value):
-        raise problem("variable_value", "must not hold NUL or half a character")
+        raise problem("variable_value", "must not contain NUL or an unpaired surrogate")
     return value
 
 

@@ -100,8 +100,8 @@ class Variables:
         text = self._environ.get(name, "").strip()
         if "://" in text and name.startswith("COMFYSUP_") and name not in _GUARDS:
             self.ignore(
-                f"{name} is ignored: {shown(text)} is what Kubernetes sets for a Service; "
-                "enableServiceLinks: false in the Pod turns that off"
+                f"{name} is ignored: {shown(text)} is set by Kubernetes for a Service; "
+                "set enableServiceLinks: false in the Pod to prevent it"
             )
             return ""
         return text
@@ -157,7 +157,7 @@ class Variables:
         if not in_file:
             return self.read(name, token, None)
         if self.text(name):
-            self.mistakes.append(f"{name} and {name}_FILE are both set: one must go")
+            self.mistakes.append(f"{name} and {name}_FILE are both set: remove one")
             return None
         return self.read(f"{name}_FILE", token_in_file, None)
 

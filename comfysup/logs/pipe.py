@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MAYBE_MORE = "[comfysup: nobody held this output while no daemon ran; lines may be missing here]"
+MAYBE_MORE = "[comfysup: the process exited while the daemon was down; output may be missing]"
 
 PIPE_BYTES = 1 << 20
 """What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""

@@ -154,5 +154,5 @@ async def test_who_follows_gives_up_when_the_daemon_stays_away(
     _, err = await following.communicate()
 
     assert following.returncode == 3
-    assert "the daemon ended, and no other answered within 1 s" in err.decode()
+    assert "the daemon exited, and no other responded within 1 s" in err.decode()
     await daemon.start()

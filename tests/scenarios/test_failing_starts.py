@@ -74,7 +74,7 @@ async def test_the_reason_is_read_from_the_last_words(daemon: Daemon) -> None:
     answer = await daemon.api.start(0, daemon.ports.reserve(), restart="never")
     shown = await daemon.api.until(0, state="failed")
 
-    assert "the Python module 'torchsde' is missing\nwhat to do: install it into" in answer.detail
+    assert "the Python module 'torchsde' is missing\nhint: install it into" in answer.detail
     assert shown["last_exit"]["reason"] == "missing_module"
     assert shown["last_exit"]["hint"] == "install it into the environment's venv"
     assert words in shown["last_exit"]["log_tail"]

@@ -102,7 +102,10 @@ async def stop_all(services: Services, _call: Call[NoQuery, None]) -> web.Respon
         async with asyncio.timeout(STOP_ALL_PATIENCE):
             results = await services.fleet.stop_all(STOP_ALL_ESCALATION)
     except TimeoutError:
-        detail = f"cannot stop all instances: not done after {STOP_ALL_PATIENCE:g} s; it goes on"
+        detail = (
+            f"cannot stop all instances: timed out after {STOP_ALL_PATIENCE:g} s; "
+            "stopping continues"
+        )
         raise ApiError(500, "stop_failed", detail) from None
     waited_for = {Outcome.DONE, Outcome.TIMEOUT}
     failed = [result for result in results if result.outcome not in waited_for]

@@ -30,7 +30,7 @@ from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 
 PROOF = (
-    "Such an argument is taken from a caller with COMFYSUP_TOKEN, over the unix socket "
+    "Such an argument is accepted from a caller with COMFYSUP_TOKEN, over the unix socket "
     "(`comfysup start`), from instances.json and from EXTRA_ARGS"
 )
 """What to do about a refused argument."""
@@ -103,7 +103,7 @@ async def start_single(
             message = f"Instance '{spec.name}' started on port {spec.port}"
             return _answer_single(instance, services, call.written, "success", message)
         case Result(Outcome.TIMEOUT, Instance() as instance):
-            message = f"Instance '{spec.name}' is {result.message}; it goes on loading"
+            message = f"Instance '{spec.name}' is {result.message}; it is still loading"
             return _answer_single(instance, services, call.written, "starting", message)
         case Result(Outcome.REFUSED, None):
             raise refusal(result.code, result.message)
@@ -142,7 +142,7 @@ def _reason(result: Result) -> tuple[Literal["failed", "timeout", "error"], str,
     """Return the status, a word for programs, and the text for people."""
     match result.outcome:
         case Outcome.TIMEOUT:
-            return "timeout", "timeout", f"{result.message}; it goes on loading"
+            return "timeout", "timeout", f"{result.message}; it is still loading"
         case Outcome.REFUSED:
             return "error", result.code, printable(result.message)
         case Outcome.FAILED | Outcome.DONE:

@@ -83,7 +83,7 @@ def parse(body: bytes, max_depth: int) -> object:
         text = f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         raise _invalid(text, "json_invalid") from None
     except ValueError:  # more digits than Python takes
-        raise _invalid("holds a number with too many digits", "json_number") from None
+        raise _invalid("contains a number with too many digits", "json_number") from None
 
 
 async def _read(request: web.Request, limits: Limits) -> bytes:
@@ -120,13 +120,13 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise _StrictError("json_number", f"holds {word}, which JSON does not have")
+    raise _StrictError("json_number", f"holds {word}, which is not JSON")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise _StrictError("json_number", "holds a number that is too large")
+        raise _StrictError("json_number", "contains a number that is too large")
     return number
 
 

@@ -44,19 +44,19 @@ def _written_out(status: bytes, text: str, code: str) -> bytes:
 
 _FULL = _written_out(
     b"503 Service Unavailable",
-    "too many requests are being carried out",
+    "too many requests in progress",
     "too_many_connections",
 )
 _HEAD_TOO_LARGE = _written_out(
     b"431 Request Header Fields Too Large",
-    f"the head of the request is larger than {MAX_HEAD_BYTES} bytes",
+    f"the request headers are larger than {MAX_HEAD_BYTES} bytes",
     "head_too_large",
 )
 
 
 _NO_TUNNEL = _written_out(
     b"405 Method Not Allowed",
-    "cannot open a tunnel: there is nothing behind this port",
+    "cannot open a tunnel: CONNECT is not supported",
     "method_not_allowed",
 )
 

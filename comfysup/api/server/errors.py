@@ -115,7 +115,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         raise  # the caller is gone: there is nobody to answer
     except Exception:
         log.exception("request.broke", method=request.method, path=request.path)
-        return _answer(ApiError(500, "internal_error", "a defect of comfysup; its log says more"))
+        return _answer(ApiError(500, "internal_error", "internal error; see the daemon's log"))
 
 
 def _answer(error: ApiError) -> web.Response:

@@ -86,7 +86,7 @@ def _check_host(request: web.Request, admission: Admission) -> None:
         return
     host = _hostname(request.headers.get(hdrs.HOST, ""))
     if host not in admission.allowed_hosts and not _cannot_be_rebound(host):
-        raise ApiError(403, "forbidden_host", "COMFYSUP_ALLOWED_HOSTS does not have this host")
+        raise ApiError(403, "forbidden_host", "this host is not in COMFYSUP_ALLOWED_HOSTS")
 
 
 def _check_origin(request: web.Request, admission: Admission) -> None:
@@ -101,12 +101,12 @@ def _check_origin(request: web.Request, admission: Admission) -> None:
         return
     own = address == request.headers.get(hdrs.HOST, "").lower() and site != "cross-site"
     if not host or not own:
-        raise ApiError(403, "forbidden_origin", "a page of another origin may not do this")
+        raise ApiError(403, "forbidden_origin", "cross-origin request refused")
     if admission.token is None and not _cannot_be_rebound(host):
         raise ApiError(
             403,
             "forbidden_origin",
-            "a page of this name may not do this: name it in COMFYSUP_ALLOWED_HOSTS, "
+            "cross-origin request refused: add this host to COMFYSUP_ALLOWED_HOSTS, "
             "or set COMFYSUP_TOKEN",
         )
 
@@ -122,11 +122,11 @@ def _check_token(request: web.Request, access: Access, admission: Admission) -> 
         raise ApiError(
             401,
             "unauthorized",
-            "the token is wrong" if given else "a bearer token is needed",
+            "the token is invalid" if given else "a bearer token is required",
             {hdrs.WWW_AUTHENTICATE: CHALLENGE + (', error="invalid_token"' if given else "")},
         )
     if access is Access.WRITE and not writes:
-        raise ApiError(403, "forbidden", "the read token may not change anything")
+        raise ApiError(403, "forbidden", "the read token does not permit changes")
     return Caller(proven=writes)
 
 

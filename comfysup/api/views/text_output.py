@@ -51,7 +51,7 @@ def failure(result: Result) -> str:
     end = result.exit
     if end is None:
         return printable(result.message)
-    hint = (f"what to do: {end.hint}",) if end.hint else ()
+    hint = (f"hint: {end.hint}",) if end.hint else ()
     return printable("\n".join((result.message, *hint, *end.log_tail)))
 
 

@@ -110,9 +110,9 @@ def notes(plan: Plan, file: InstancesFile, first: InstancesFile) -> Iterator[str
     named = {entry.spec.id for entry in file.entries}
     for spec in plan.of(PlanStep.LEAVE):
         if spec.id in plan.applied and spec.id not in named:
-            yield f"instance {spec.label} is left as it is until the mistakes are mended"
+            yield f"instance {spec.label} is left unchanged until the errors are corrected"
     if any(mistake.place.startswith("global_settings") for mistake in file.mistakes):
         return
     for name in ("log_directory", "pid_directory"):
         if getattr(file, name) != getattr(first, name):
-            yield f"global_settings.{name} has changed: that needs a restart of the daemon"
+            yield f"global_settings.{name} has changed: it takes effect when the daemon restarts"

@@ -69,9 +69,7 @@ class _Case:
             case PlanStep.UPDATE:
                 return f"{self._update(spec)}; no restart needed"
             case PlanStep.STOP:
-                return (
-                    "disabled in instances.json" if self.named else "not in instances.json any more"
-                )
+                return "disabled in instances.json" if self.named else "no longer in instances.json"
             case PlanStep.LEAVE:
                 return self._rest() if self.wanted is None else self._unchanged(self.wanted)
 
@@ -89,7 +87,7 @@ class _Case:
     def _rest(self) -> str:
         """Say why what no good and enabled entry names is left alone."""
         if self.before is not None and self.kept:
-            return "its entry may be one of those with mistakes"
+            return "its entry may be one of the invalid ones"
         if self.before is not None:
             return "a caller started it with settings of its own"
         if self.named:
@@ -101,7 +99,7 @@ class _Case:
         if self.seen is None:
             return "a caller removed it; its entry asks for no new start"
         if self.before is None:
-            return "a caller started it as instances.json has it"
+            return "a caller started it with the settings of instances.json"
         if not self.seen.kept:
             return "its entry is unchanged; a caller stopped it, or it failed"
         if self.seen.spec.essence != wanted.essence:

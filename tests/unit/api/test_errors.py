@@ -42,7 +42,7 @@ async def test_a_defect_is_500_tells_nothing_and_is_logged() -> None:
         with capture_logs() as logs:
             answer = await site.refused("GET", f"{API}/status")
 
-    assert answer == (500, "internal_error", "a defect of comfysup; its log says more")
+    assert answer == (500, "internal_error", "internal error; see the daemon's log")
     assert [(entry["event"], entry["path"]) for entry in logs] == [
         ("request.broke", f"{API}/status")
     ]

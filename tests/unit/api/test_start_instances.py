@@ -116,7 +116,7 @@ async def test_one_that_still_loads_is_a_timeout_and_goes_on() -> None:
 
     result = results(answer)[0]
     assert (result["status"], result["state"], result["pid"]) == ("timeout", "starting", 4242)
-    assert result["error"] == "still starting after 0.05 s; it goes on loading"
+    assert result["error"] == "still starting after 0.05 s; it is still loading"
     assert state == "starting"
 
 

@@ -59,7 +59,7 @@ async def test_one_that_still_loads_is_202_and_goes_on() -> None:
 
     assert (status, answer["status"]) == (202, "starting")
     assert answer["message"] == (
-        "Instance 'comfyui-0' is still starting after 0.05 s; it goes on loading"
+        "Instance 'comfyui-0' is still starting after 0.05 s; it is still loading"
     )
     assert phase == "starting"
 

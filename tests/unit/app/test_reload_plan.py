@@ -191,7 +191,7 @@ def test_what_the_file_may_still_ask_for_is_left_alone(mistaken: int | None) -> 
     assert plan.steps == {0: (PlanStep.LEAVE, MAIN)}
     assert plan.applied == {0: MAIN}
     assert list(notes(plan, file, file_of())) == [
-        "instance 0 'main' is left as it is until the mistakes are mended"
+        "instance 0 'main' is left unchanged until the errors are corrected"
     ]
 
 
@@ -245,19 +245,19 @@ def test_a_good_entry_is_followed_whatever_else_is_wrong() -> None:
             file_of(RENAMED),
             "its entry differs: name main → renamed; no restart needed",
         ),
-        (MAIN, RUNS, file_of(), "not in instances.json any more"),
+        (MAIN, RUNS, file_of(), "no longer in instances.json"),
         (MAIN, RUNS, file_of(disabled=(MAIN,)), "disabled in instances.json"),
         (MAIN, RUNS, file_of(MAIN), "unchanged"),
         (MAIN, STOPPED, file_of(MAIN), "its entry is unchanged; a caller stopped it, or it failed"),
         (MAIN, None, file_of(MAIN), "a caller removed it; its entry asks for no new start"),
-        (None, RUNS, file_of(MAIN), "a caller started it as instances.json has it"),
+        (None, RUNS, file_of(MAIN), "a caller started it with the settings of instances.json"),
         (None, RUNS, file_of(), "a caller started it; instances.json does not name it"),
         (None, RUNS, file_of(disabled=(MAIN,)), "a caller started it; its entry is disabled"),
         (
             MAIN,
             RUNS,
             file_of(mistaken=frozenset({0})),
-            "its entry may be one of those with mistakes",
+            "its entry may be one of the invalid ones",
         ),
         (
             MAIN,

@@ -457,7 +457,7 @@ async def test_a_mistake_costs_its_own_entry_and_stops_nobody(tmp_path: Path) ->
         }
         assert [mistake.place for mistake in outcome.mistakes] == ["instances[0].port"]
         assert outcome.warnings == (
-            "instance 0 'instance_0' is left as it is until the mistakes are mended",
+            "instance 0 'instance_0' is left unchanged until the errors are corrected",
         )
 
 
@@ -478,7 +478,7 @@ async def test_directories_that_changed_need_a_restart_of_the_daemon(tmp_path: P
         outcome = await here.reloader.reload()
 
         assert outcome.warnings == (
-            "global_settings.log_directory has changed: that needs a restart of the daemon",
+            "global_settings.log_directory has changed: it takes effect when the daemon restarts",
         )
 
 

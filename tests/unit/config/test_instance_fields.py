@@ -196,7 +196,7 @@ def test_an_argument_without_meaning_to_a_shell_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
 def test_an_argument_that_no_program_can_be_given_is_refused(word: str) -> None:
-    text = "must not hold NUL or half a character"
+    text = "must not contain NUL or an unpaired surrogate"
 
     assert told({"id": 0, "extra_args": [word]}) == [("extra_args.0", text)]
 
@@ -308,7 +308,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ({"COMFYSUP_X": "x"}, "env.COMFYSUP_X", OWN),
         ({"A": 1234}, "env.A", "must be text, is a number"),
         ({"A": True}, "env.A", "must be text, is true or false"),
-        ({"A": "a\0b"}, "env.A", "must not hold NUL or half a character"),
+        ({"A": "a\0b"}, "env.A", "must not contain NUL or an unpaired surrogate"),
         ({"A": "a" * 30_001}, "env.A", "must be at most 30000 characters, is 30001 long"),
     ],
 )  # fmt: skip

@@ -219,7 +219,7 @@ def test_a_file_without_a_token_is_refused_and_not_shown(tmp_path: Path, content
 
 
 def test_a_token_is_set_in_one_way(tmp_path: Path) -> None:
-    both = "COMFYSUP_TOKEN and COMFYSUP_TOKEN_FILE are both set: one must go"
+    both = "COMFYSUP_TOKEN and COMFYSUP_TOKEN_FILE are both set: remove one"
 
     assert mistakes(COMFYSUP_TOKEN="a", COMFYSUP_TOKEN_FILE=str(tmp_path)) == [both]
 
