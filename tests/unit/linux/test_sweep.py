@@ -184,25 +184,43 @@ def test_others_that_begin_and_end_all_the_time_do_not_keep_it_for_ever() -> Non
 # ---- a process that forks and exits again and again
 
 COMET_C = r"""
-#include <unistd.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 int main(int argc, char **argv) {
+    pid_t ancestors[64] = {0};
     for (long left = atol(argv[1]); left > 0; left--) {
+        pid_t *eldest = &ancestors[left % 64];
+        while (*eldest && kill(*eldest, 0) == 0) usleep(500);
+        *eldest = getpid();
         pid_t child = fork();
         if (child > 0) _exit(0);
-        if (child < 0) usleep(1000);
+        if (child < 0) { *eldest = 0; usleep(1000); }
         setsid();
     }
     return 0;
 }
 """
 COMET_PY = """
-import os, sys
-for _ in range(int(sys.argv[1])):
+import os, sys, time
+ancestors = [0] * 64
+def lives(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+for number in range(int(sys.argv[1])):
+    while (eldest := ancestors[number % 64]) and lives(eldest):
+        time.sleep(0.0005)
+    ancestors[number % 64] = os.getpid()
     if os.fork():
         os._exit(0)
     os.setsid()
 """
+"""Each waits for the one that came 64 before it to be reaped: init may be slow, and its zombies
+would take all pids of the machine."""
+
 FORKS = "100000"
 """So many that none ends by itself within a test."""
 
