@@ -6,6 +6,7 @@ both. The others are the stand-in's own; each is an output node:
 | class | inputs | does |
 |---|---|---|
 | `StandInSleep` | `seconds` | sleeps, ends early when interrupted |
+| `StandInWait` | `path` | waits until that path exists, ends early when interrupted |
 | `StandInStubborn` | `seconds` | sleeps, does not look whether it is interrupted |
 | `StandInBurn` | `seconds` | burns CPU; the event loop answers meanwhile |
 | `StandInBlock` | `seconds`, `burn`? | nothing answers meanwhile; with `burn` it uses CPU |
@@ -35,6 +36,7 @@ Inputs = dict[str, Any]
 Ui = dict[str, list[Any]]
 
 _STEP_SECONDS = 0.1
+_LOOK_SECONDS = 0.02
 # The smallest picture: one grey pixel.
 _PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
@@ -79,6 +81,13 @@ def _sleep(inputs: Inputs, context: Context) -> Ui:
         if context.bars:
             show_progress(step, steps)
     return {"text": [f"slept {seconds} s"]}
+
+
+def _wait(inputs: Inputs, context: Context) -> Ui:
+    while not Path(inputs["path"]).exists():
+        if context.interrupted.wait(_LOOK_SECONDS):
+            raise InterruptedPromptError
+    return {"text": ["waited"]}
 
 
 def _sleep_stubbornly(inputs: Inputs, _: Context) -> Ui:
@@ -183,6 +192,7 @@ NODES = {
     "SaveImage": Node(_save_image, ("images", "filename_prefix")),
     "SaveText": Node(_save_text, ("text", "filename_prefix")),
     "StandInSleep": Node(_sleep, ("seconds",)),
+    "StandInWait": Node(_wait, ("path",)),
     "StandInStubborn": Node(_sleep_stubbornly, ("seconds",)),
     "StandInBurn": Node(_burn, ("seconds",)),
     "StandInBlock": Node(_block, ("seconds",)),

@@ -1,5 +1,6 @@
 """Prompts as clients of an instance hand them in, and what they see of the queue."""
 
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,11 @@ def node(class_type: str, **inputs: object) -> Graph:
 
 def sleep(seconds: float) -> Graph:
     return node("StandInSleep", seconds=seconds)
+
+
+def wait_for(path: Path) -> Graph:
+    """Runs until that path exists."""
+    return node("StandInWait", path=str(path))
 
 
 def text(name: str) -> Graph:

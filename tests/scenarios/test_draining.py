@@ -7,7 +7,7 @@ import pytest
 from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
-from tests.scenarios.prompts import Comfy, sleep, text
+from tests.scenarios.prompts import Comfy, sleep, text, wait_for
 from tests.scenarios.test_rescue import dies, known, written
 from tests.scenarios.waiting import until, until_async
 
@@ -32,17 +32,19 @@ async def emptied(comfy: Comfy) -> None:
 
 async def test_a_restart_finishes_what_runs_and_hands_in_the_rest(daemon: Daemon) -> None:
     comfy = await begin(daemon)
-    await comfy.hand_in({**sleep(1), "2": text("ran")["1"]}, "runs")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
     for prompt_id in ("b", "a"):
         await comfy.hand_in(sleep(60), prompt_id, client_id="me")
     await known(daemon, 1, 2)
 
-    restarting = asyncio.create_task(daemon.api.act(0, "restart", drain=30))
+    restarting = asyncio.create_task(daemon.api.act(0, "restart", drain=300))
     await daemon.api.until(0, state="draining")
     await emptied(comfy)
     await comfy.hand_in(sleep(60), "late", client_id="you")
     await emptied(comfy)
+    go_on.touch()
     answer = await restarting
 
     assert (answer.status, answer.body["state"], answer.body["generation"]) == (200, "running", 2)
@@ -60,12 +62,16 @@ async def test_a_restart_finishes_what_runs_and_hands_in_the_rest(daemon: Daemon
 
 async def test_after_a_stop_the_next_start_hands_in_the_rest(daemon: Daemon) -> None:
     comfy = await begin(daemon)
-    await comfy.hand_in({**sleep(0.5), "2": text("ran")["1"]}, "runs")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
     await comfy.hand_in(sleep(60), "waits")
     await known(daemon, 1, 1)
 
-    stopped = await daemon.api.act(0, "stop", drain=30)
+    stopping = asyncio.create_task(daemon.api.act(0, "stop", drain=300))
+    await emptied(comfy)
+    go_on.touch()
+    stopped = await stopping
     assert (stopped.body["state"], written(daemon, "ran")) == ("stopped", 1)
     await daemon.api.act(0, "start")
 
@@ -108,11 +114,12 @@ async def test_a_stop_does_not_wait_for_a_drain(daemon: Daemon) -> None:
 async def test_the_next_daemon_goes_on_draining(daemon: Daemon) -> None:
     """Scenario 26, while draining."""
     comfy = await begin(daemon)
-    await comfy.hand_in({**sleep(2), "2": text("ran")["1"]}, "runs")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
     await comfy.hand_in(sleep(60), "waits")
     await known(daemon, 1, 1)
-    status = (await daemon.api.act(0, "restart", drain=60, timeout=0)).status
+    status = (await daemon.api.act(0, "restart", drain=300, timeout=0)).status
     await daemon.api.until(0, state="draining")
     file = daemon.run_dir / "queue" / "0.json"
     await emptied(comfy)
@@ -120,6 +127,7 @@ async def test_the_next_daemon_goes_on_draining(daemon: Daemon) -> None:
     await dies(daemon)
     assert file.exists()
     await daemon.start()
+    go_on.touch()
 
     await daemon.api.until(0, state="running", generation=2)
     await comfy.runs("waits")

@@ -143,13 +143,13 @@ async def test_one_whose_worker_has_ended_is_restarted_and_given_what_waits(
     await comfy.hand_in(node("StandInEndWorker", **{how: True}), "ends it")
     await comfy.hand_in(text("waits"), "waits")
 
-    shown = await daemon.api.until(0, generation=2, state="running", within=60)
+    shown = await daemon.api.until(0, generation=2, state="running")
 
     assert shown["last_exit"]["reason"] == "worker_dead"
     assert not shown["last_exit"]["expected"]
     if how == "loud":  # it does the same once more, and is given up
         assert shown["last_exit"]["prompts"] == ["ends it"]
-        await daemon.api.until(0, generation=3, state="running", within=60)
+        await daemon.api.until(0, generation=3, state="running")
     assert (await comfy.has_run("waits"))["status"]["completed"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
-from tests.scenarios.prompts import Comfy, Graph, node, sleep, text
+from tests.scenarios.prompts import Comfy, Graph, node, sleep, text, wait_for
 from tests.scenarios.waiting import until, until_async
 
 
@@ -96,12 +96,14 @@ async def test_what_waited_and_what_ran_is_handed_in_again(daemon: Daemon, comfy
 async def test_a_poisonous_prompt_is_given_up_and_the_others_run(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    await comfy.hand_in(sleep(1), "before")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in(wait_for(go_on), "before")
     await comfy.runs("before")
     await comfy.hand_in(poison("SIGSEGV", 0.3), "poison")
     for name in ("one", "two"):
         await comfy.hand_in(text(name), name)
     await known(daemon, 1, 3)
+    go_on.touch()
 
     await until(lambda: written(daemon, "two"))
 
@@ -118,11 +120,13 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
     daemon: Daemon, comfy: Comfy, seconds: float
 ) -> None:
     """Before anybody can look who runs."""
-    await comfy.hand_in(sleep(1), "before")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in(wait_for(go_on), "before")
     await comfy.runs("before")
     await comfy.hand_in(poison("SIGKILL", seconds), "poison")
     await comfy.hand_in(text("after"), "after")
     await known(daemon, 1, 2)
+    go_on.touch()
 
     await until(lambda: written(daemon, "after"))
 
@@ -141,15 +145,17 @@ async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
     port = daemon.ports.reserve()
     comfy = Comfy(port)
     await daemon.api.start(0, port)
-    await comfy.hand_in(sleep(0.5), "first")
+    go_on = daemon.workspace / "go on"
+    await comfy.hand_in(wait_for(go_on), "first")
     await comfy.runs("first")
     for number in range(3):
         await comfy.hand_in(text(f"innocent{number}"), f"innocent{number}")
         await comfy.hand_in(poison("SIGKILL", 0), f"poison{number}")
     await comfy.hand_in(text("last"), "last")
     await known(daemon, 1, 7)
+    go_on.touch()
 
-    await until(lambda: written(daemon, "last"), within=60)
+    await until(lambda: written(daemon, "last"))
 
     given_up = daemon.events("prompt.given_up")
     assert sorted(line["prompt"] for line in given_up) == ["poison0", "poison1", "poison2"]
