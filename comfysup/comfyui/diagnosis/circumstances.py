@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from comfysup.comfyui.command import InheritedEnv
-from comfysup.comfyui.diagnosis.patterns.pattern import NO_GPUS
+from comfysup.comfyui.diagnosis.patterns.pattern import NO_GPUS, OPERATION
 from comfysup.model.spec import InstanceSpec
 
 NEAR = 0.8
@@ -58,7 +58,7 @@ class Circumstances:
                 return f"{hint}{self._requirements_of(node)}, or remove that node"
             case "unknown_argument" if "arguments" in groups:
                 return self._for_arguments(hint, groups["arguments"])
-            case "disk_full" | "permission_denied" if "path" not in groups:
+            case "disk_full" | "permission_denied" if "path" not in groups and hint != OPERATION:
                 return self._with_caches(hint)
             case _:
                 return hint

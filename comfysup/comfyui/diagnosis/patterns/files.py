@@ -5,6 +5,7 @@ from comfysup.comfyui.diagnosis.patterns.pattern import (
     DATABASE,
     DISK,
     FILE_LIMIT,
+    OPERATION,
     PORT,
     REQUIREMENTS,
     SHARED_MEMORY,
@@ -80,6 +81,12 @@ FILES = (
         r"|can't open file '(?P<script>[^']+)': \[Errno 13\]",
         "ComfyUI may not use {path}",
         ACCESS,
+    ),
+    pattern(
+        "permission_denied",
+        r"^(?:[\w.]+\.)?(?:PermissionError|OSError): \[Errno 1\][^']*$",
+        "the system did not permit an operation of ComfyUI",
+        OPERATION,
     ),
     pattern(
         "permission_denied",

@@ -58,6 +58,10 @@ PORT = "choose another port, or end the process that has it"
 DISK = "make room on the disk of the workspace"
 SHARED_MEMORY = "give the container more shared memory (docker run --shm-size 8g)"
 ACCESS = "let the user that ComfyUI runs as write there, or mount it writable"
+OPERATION = (
+    "the last log lines name the call; a container may need a capability (--cap-add) or another "
+    "seccomp profile for it"
+)
 TORCH_PACKAGES = "reinstall torch in the environment's venv, with the nvidia packages that it needs"
 GPU = (
     "see `nvidia-smi` or `rocm-smi` and the kernel's log (dmesg) on the host; restart the instance"

@@ -22,6 +22,14 @@ FILES = [
         ("/comfyui/temp", "read-only"),
     ),
     Report(
+        "a call that a container's profile forbids",
+        "moby/moby: docs of seccomp; os.sched_setaffinity, os.setpgid",
+        main("PermissionError: [Errno 1] Operation not permitted"),
+        1,
+        "permission_denied",
+        ("did not permit an operation",),
+    ),
+    Report(
         "a port that only root may open",
         "python/cpython: asyncio/base_events.py",
         main(
