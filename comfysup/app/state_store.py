@@ -147,7 +147,7 @@ def _list_in(members: Mapping[str, Any], name: str, losses: list[str]) -> list[o
     found = members.get(name)
     if isinstance(found, list):
         return found
-    losses.append(f"{name}: {'missing' if found is None else 'it is no list'}")
+    losses.append(f"{name}: {'missing' if found is None else 'not a list'}")
     return []
 
 

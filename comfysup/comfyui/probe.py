@@ -148,7 +148,7 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
     async for chunk in content.iter_any():
         body += chunk
         if len(body) > MAX_BODY:
-            raise ValueError(f"an answer of more than {MAX_BODY} bytes")
+            raise ValueError(f"a response of more than {MAX_BODY} bytes")
     return bytes(body)
 
 

@@ -109,7 +109,7 @@ def name_taken(spec: InstanceSpec, owner: InstanceSpec, verb: str = "start") -> 
     """Return the refusal of a spec that has the name of another instance."""
     return RefusedError(
         "name_taken",
-        f"cannot {verb} instance {spec.label}: that is the name of instance {owner.id}",
+        f"cannot {verb} instance {spec.label}: the name belongs to instance {owner.id}",
     )
 
 

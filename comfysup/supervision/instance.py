@@ -298,7 +298,7 @@ class Instance:
             gone = await self._generation.kill()
         self._forget_reports()
         now = self._context.clock()
-        end = Exit(now.wall, "internal_error", f"a defect of comfysup: {defect!r}")
+        end = Exit(now.wall, "internal_error", f"internal error: {defect!r}")
         if gone:
             reply, notice = Reply(WaitOutcome.FAILED, end.message, end), LifecycleEvent.FAILED
             broken = replace(self.life, state=Failed(), generation=self.life.generation + 1)

@@ -273,7 +273,7 @@ def _exited(life: Life, event: Exited, end: Exit, now: Moment, policy: Policy) -
         case Stopping(run, then=then) | Stuck(run, then):
             # The hint is the diagnosis's guess at a signal or an exit that nobody asked for.
             asked = replace(
-                end, expected=True, reason="stopped", message="it was asked to end", hint=""
+                end, expected=True, reason="stopped", message="it was asked to stop", hint=""
             )
             return sweep(replace(life, last_exit=asked), run, then, now)
         case Stopped() | Launching() | Aborting() | Sweeping() | Backoff() | Failed():

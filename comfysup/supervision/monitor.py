@@ -106,7 +106,7 @@ class Monitor:
                 self._report(Unresponsive(self._generation, *WORKER_DEAD))
                 return False
             if self.health.hangs(finding, policy):
-                message = f"no answer to {self.health.failures} probes in a row"
+                message = f"no response to {self.health.failures} probes in a row"
                 self._report(Unresponsive(self._generation, message))
                 return False
 

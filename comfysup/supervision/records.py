@@ -162,7 +162,7 @@ def _converter() -> Converter:
         def from_mapping(written: object, _kind: type[T]) -> T:
             if isinstance(written, Mapping):
                 return structure(written, kind)
-            raise TypeError("it is no object")  # a list would pass for one without any field
+            raise TypeError("not an object")  # a list would pass for one without any field
 
         return from_mapping
 
@@ -275,7 +275,7 @@ def _salvage_fields(written: object, kind: type[T], place: str, losses: list[str
     Raises `RecordError` where it has none. `place` says where it stands, for `losses`.
     """
     if not isinstance(written, Mapping):
-        raise RecordError(f"cannot read {place}: it is no object")
+        raise RecordError(f"cannot read {place}: not an object")
     kinds = get_type_hints(kind)
     read: dict[str, Any] = {}
     for each in fields(kind):  # type: ignore[arg-type]  # it is a dataclass

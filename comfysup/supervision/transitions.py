@@ -167,7 +167,7 @@ def at_rest(life: Life) -> Life:
 
 
 def rebooted(end: Exit) -> Exit:
-    return replace(end, expected=True, reason="reboot", message="ComfyUI asked for it")
+    return replace(end, expected=True, reason="reboot", message="requested by ComfyUI")
 
 
 def followed_by_start(life: Life) -> Life:

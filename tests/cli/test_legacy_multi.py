@@ -47,7 +47,7 @@ async def test_one_that_fails_does_not_hinder_the_others(daemon: Daemon, shell: 
 
     assert said.code == 1
     assert "'good' (ID: 0) Started" in said.out
-    assert "'bad' (ID: 1): it exited by itself with code 1" in said.err
+    assert "'bad' (ID: 1): exited unexpectedly with code 1" in said.err
     assert (await daemon.api.show(0))["ready"]
 
 

@@ -96,7 +96,7 @@ async def test_a_status_with_a_broken_instance_says_so(daemon: Daemon, shell: Sh
 
     assert said.code == 1
     assert said.lines[2].startswith("Instance 0: Backoff (Port: ")
-    assert said.lines[2].endswith("it exited by itself with code 1")
+    assert said.lines[2].endswith("exited unexpectedly with code 1")
 
 
 async def test_an_unknown_word_starts_nothing(daemon: Daemon, shell: Shell) -> None:

@@ -46,7 +46,7 @@ async def test_a_stopped_process_is_ended_after_exactly_the_threshold(daemon: Da
 
     assert time.monotonic() - stopped > THRESHOLD - 0.1
     assert shown["last_exit"]["reason"] == "unresponsive"
-    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    assert shown["last_exit"]["message"] == "no response to 3 probes in a row"
     assert not shown["last_exit"]["expected"]
     assert shown["restarts"] == 1
 
@@ -60,7 +60,7 @@ async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) 
 
     shown = await daemon.api.until(0, state="running", generation=2)
 
-    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    assert shown["last_exit"]["message"] == "no response to 3 probes in a row"
     await comfy.runs("runs")
 
 
@@ -116,7 +116,7 @@ async def test_one_that_works_on_a_prompt_for_ever_is_ended(daemon: Daemon) -> N
 
     shown = await daemon.api.until(0, generation=2)
 
-    assert shown["last_exit"]["message"] == "no answer to 15 probes in a row"
+    assert shown["last_exit"]["message"] == "no response to 15 probes in a row"
 
 
 async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
@@ -128,7 +128,7 @@ async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
 
     shown = await daemon.api.until(0, generation=2)
 
-    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    assert shown["last_exit"]["message"] == "no response to 3 probes in a row"
 
 
 @pytest.mark.parametrize("how", ["after", "loud"])
@@ -174,4 +174,4 @@ async def test_one_that_blocks_without_a_prompt_gets_no_more_time(daemon: Daemon
 
     shown = await daemon.api.until(0, generation=2)
 
-    assert shown["last_exit"]["message"] == "no answer to 3 probes in a row"
+    assert shown["last_exit"]["message"] == "no response to 3 probes in a row"

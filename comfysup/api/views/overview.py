@@ -46,7 +46,7 @@ def sentences(view: InstanceView, now: float) -> Iterator[tuple[str, str]]:
     """
     yield from _ending(view, now)
     if view.ready and view.health.failures > 1:
-        yield "problem", f"no answer to the last {view.health.failures} probes"
+        yield "problem", f"no response to the last {view.health.failures} probes"
     hints = {condition.hint: None for condition in view.conditions}
     for hint in hints:
         for condition in view.conditions:

@@ -137,6 +137,6 @@ def lasting_gpu_error(failures: Sequence[str]) -> Condition | None:
         return None
     return Condition(
         "gpu_fault",
-        f"every prompt fails with an error of the GPU: {errors[-1]}",
-        "restart the instance: a process does not recover from such an error",
+        f"every prompt fails with a GPU error: {errors[-1]}",
+        "restart the instance: a process does not recover from this error",
     )

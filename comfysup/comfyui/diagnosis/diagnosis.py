@@ -101,7 +101,7 @@ def diagnose(
     if signal == "SIGKILL" and oom_killed:
         return Diagnosis(
             "host_out_of_memory",
-            "the kernel killed it because the container ran out of memory",
+            "killed by the kernel: the container ran out of memory",
             "give the container more memory, or run fewer instances or smaller models",
         )
     if exit_code == 0:
@@ -326,7 +326,7 @@ def _by_abort(verdict: _Verdict) -> Diagnosis:
 def _by_ending(exit_code: int | None, signal: str | None, words: str) -> Diagnosis:
     said = f": {words}" if words else ""
     if signal is not None:
-        return Diagnosis("signal", f"it was ended by {signal}{said}")
+        return Diagnosis("signal", f"terminated by {signal}{said}")
     if exit_code is None:
-        return Diagnosis("exit", f"it ended, and how is not known any more{said}")
-    return Diagnosis("exit", f"it exited by itself with code {exit_code}{said}")
+        return Diagnosis("exit", f"exited; exit status unavailable{said}")
+    return Diagnosis("exit", f"exited unexpectedly with code {exit_code}{said}")

@@ -179,7 +179,7 @@ class _Merge:
             elif entry.is_dir(follow_symlinks=False):
                 self._clear(emptied, place / entry.name)
             else:
-                self.report.leave(path, "it came while the rest was moved")
+                self.report.leave(path, "it was created while the rest was moved")
         if not _entries(emptied / place):
             (emptied / place).rmdir()
 

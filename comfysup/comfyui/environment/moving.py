@@ -31,7 +31,7 @@ def move(source: Path, target: Path) -> None:
                 raise
             _copy(source, target)
     except FileExistsError as error:
-        raise NotMovedError("something with that name came to be there meanwhile") from error
+        raise NotMovedError("a file of that name was created meanwhile") from error
     except OSError as error:
         raise NotMovedError(error.strerror or repr(error)) from error
 
@@ -69,7 +69,7 @@ def _move_link(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     before = source.stat()
     if shutil.disk_usage(target.parent).free < before.st_size:
-        raise NotMovedError("there is not enough room for it")
+        raise NotMovedError("not enough disk space")
     draft = target.with_name(f".{target.name[:64]}.comfysup-{secrets.token_hex(4)}")
     try:
         shutil.copy2(source, draft)

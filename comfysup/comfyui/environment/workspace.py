@@ -60,7 +60,9 @@ class Environments:
         Raises `RefusedError` `unknown_environment` where it does not exist.
         """
         if _NAME.fullmatch(name) is None:
-            raise RefusedError("unknown_environment", f"{name[:64]!r} is no name of an environment")
+            raise RefusedError(
+                "unknown_environment", f"{name[:64]!r} is not a valid environment name"
+            )
         path = self.path(name)
         if reason := _no_directory(path):
             raise RefusedError("unknown_environment", self._absence(path, name, reason))

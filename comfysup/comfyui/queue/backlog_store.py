@@ -200,7 +200,7 @@ class BacklogStore:
         self._go_on((self.backlog.settled(prompt), (given_up,)))
 
     def refused(self, prompt: Prompt, why: str) -> None:
-        message = f"ComfyUI would not take it again: {why}"
+        message = f"ComfyUI rejected it: {why}"
         self._go_on((self.backlog.settled(prompt), (GivenUp(prompt.id, "refused", message),)))
 
     def _go_on(self, step: tuple[Backlog, tuple[GivenUp, ...]]) -> None:

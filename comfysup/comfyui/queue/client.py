@@ -58,7 +58,7 @@ class TooLargeError(QueueError):
 
     def __init__(self, status: int, limit: int) -> None:
         """Say how many bytes are read."""
-        super().__init__(f"an answer of more than {limit >> 20} MiB")
+        super().__init__(f"a response of more than {limit >> 20} MiB")
         self.status = status
 
 
@@ -78,7 +78,7 @@ class QueueApi:
         """Return what runs and what waits, and how many bytes told it; `known` as `parse_queue`."""
         status, body = await self._ask("GET", "/queue", limit=MAX_QUEUE_BYTES)
         if status != HTTPStatus.OK:
-            raise QueueError(f"{NO_QUEUE}: its status is {status}")
+            raise QueueError(f"{NO_QUEUE}: status {status}")
         try:
             if len(body) <= _INLINE_BYTES:
                 return parse_queue(body, known), len(body)
@@ -140,7 +140,7 @@ class QueueApi:
         """Take prompts out of what waits; those that do not wait are left alone."""
         status, _ = await self._ask("POST", "/queue", {"delete": list(prompt_ids)})
         if status != HTTPStatus.OK:
-            raise QueueError(f"POST /queue takes nothing out: its status is {status}")
+            raise QueueError(f"POST /queue takes nothing out: status {status}")
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[int | None]]:
@@ -274,4 +274,4 @@ def _said(status: int, answer: Mapping[str, Any]) -> str:
         case {"message": str(message)}:
             return message[:300]
         case _:
-            return f"it answered with status {status}"
+            return f"it responded with status {status}"

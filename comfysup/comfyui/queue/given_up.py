@@ -33,22 +33,22 @@ NOT_KEPT = (
 )
 HELD_KEYS = (
     "held_keys",
-    "it held a key or token, which are never written to disk, and the daemon had been replaced",
+    "it contained a key or token, which is never written to disk, and the daemon had been replaced",
 )
 CREDENTIALS_LOST = (
     "credentials_lost",
-    "it needs the keys of a Comfy account, and this ComfyUI does not show those that it was given",
+    "it needs the keys of a Comfy account, which this ComfyUI does not return",
 )
-CRASHED_TWICE = ("crashed_twice", "it was running at two crashes")
-OVERDUE = ("crashed_twice", "it was running at a crash, and outlasted the time for a drain")
+CRASHED_TWICE = ("crashed_twice", "it was running during two crashes")
+OVERDUE = ("crashed_twice", "it was running during a crash, and outlasted a drain")
 UNWANTED = ("unwanted", "the instance's policy is not to rescue it")
-NOT_CHOSEN = ("unwanted", "a caller chose not to have it rescued")
+NOT_CHOSEN = ("unwanted", "a caller chose not to rescue it")
 UNSEEN = (
     "unseen",
-    "ComfyUI had accepted them, and ended before it showed more of them than their number",
+    "ComfyUI accepted them and exited before it returned more than their number",
 )
 REMOVED = ("removed", "its instance was removed")
-ENDED = ("ended", "comfysup was told to end")
+ENDED = ("ended", "comfysup was shut down")
 
 
 def unkept(prompt: Prompt) -> GivenUp:

@@ -92,7 +92,7 @@ class Snapshot:
         return len(had ^ has) + len(runs - ran)
 
 
-NO_QUEUE: Final = "GET /queue answers no queue"
+NO_QUEUE: Final = "GET /queue did not return a queue"
 """How the reason of an answer that cannot be read begins."""
 
 
@@ -113,13 +113,13 @@ def parse_queue(body: bytes, known: Mapping[Key, Prompt]) -> Snapshot:
                 continue
             lists[name] = tuple(_prompt(*reader.entry(), known) for _ in reader.items("[", "]"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{NO_QUEUE}: it is no UTF-8") from error
+        raise ValueError(f"{NO_QUEUE}: not UTF-8") from error
     except IndexError as error:
         raise ValueError(f"{NO_QUEUE}: it ends too early") from error
     except RecursionError as error:
         raise ValueError(f"{NO_QUEUE}: it is nested too deep") from error
     except TypeError as error:
-        raise ValueError(f"{NO_QUEUE}: an entry has another form") from error
+        raise ValueError(f"{NO_QUEUE}: an entry has an unexpected form") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{NO_QUEUE}: {error}") from error
     if missing := [name for name in _LISTS if name not in lists]:
@@ -172,7 +172,7 @@ def _prompt(entry: Any, text: str, known: Mapping[Key, Prompt]) -> Prompt:  # no
         or len(entry) < _MIN_ITEMS
         or not isinstance(entry[0], int | float)
     ):
-        raise ValueError(f"{NO_QUEUE}: an entry has another form")
+        raise ValueError(f"{NO_QUEUE}: an entry has an unexpected form")
     number, prompt_id = entry[0], entry[1]
     before = known.get((number, prompt_id))
     if before is not None and before.content is not None:

@@ -332,7 +332,7 @@ class QueueWatcher:
         if taken := left.drained[:] if left != self._backlog else ():
             self._backlog_store.update(left)
             if not await self._backlog_store.kept():
-                raise QueueError("what is taken out cannot be written down")
+                raise QueueError("the prompts taken out cannot be written to disk")
             await self._api.delete(each.id for each in taken)
             await self._look()
 

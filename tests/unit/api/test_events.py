@@ -137,7 +137,9 @@ async def test_what_has_no_reason_is_told_without_one_although_it_ended_before()
 async def test_a_verdict_is_told_before_the_process_has_ended() -> None:
     async with scene() as here:
         instance = await here.instance()
-        then = Recover(was_stable=True, verdict=("unresponsive", "no answer to 12 probes in a row"))
+        then = Recover(
+            was_stable=True, verdict=("unresponsive", "no response to 12 probes in a row")
+        )
         state = Stopping(Run(7, now()), StopEscalation(1e9, 1e9, 1e9), StopStage.INTERRUPTED, then)
         instance.life = replace(instance.life, state=state)
 

@@ -91,7 +91,7 @@ async def test_a_link_that_does_not_end_holds_up_no_other_for_ever(
     first = asyncio.create_task(environment_service.link("comm"))
     await until(lambda: is_closed(environments))
 
-    with pytest.raises(RefusedError, match="those of 'comm' are still being linked"):
+    with pytest.raises(RefusedError, match="the models of 'comm' are still being linked"):
         await environment_service.link("other")
 
     links.release()

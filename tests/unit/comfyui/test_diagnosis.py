@@ -29,7 +29,7 @@ def of(
 @pytest.mark.parametrize(
     ("log", "reason", "message"),
     [
-        (words.PORT_IN_USE, "port_in_use", "port 3100 was taken when ComfyUI opened it"),
+        (words.PORT_IN_USE, "port_in_use", "port 3100 was in use when ComfyUI opened it"),
         (
             words.MISSING_MODULE,
             "missing_module",
@@ -39,7 +39,7 @@ def of(
         (
             words.UNKNOWN_ARGUMENT,
             "unknown_argument",
-            "ComfyUI does not know the arguments: --lowram x",
+            "unknown arguments: --lowram x",
         ),
         (
             words.BAD_VALUE,
@@ -79,14 +79,14 @@ def of(
         (
             words.CUDA_OOM,
             "cuda_out_of_memory",
-            "the GPU ran out of memory when 14.00 MiB more were asked for",
+            "the GPU ran out of memory when it requested 14.00 MiB more",
         ),
         (words.CUDA_OOM_ASYNC, "cuda_out_of_memory", "the GPU ran out of memory"),
         (
             words.CPU_ALLOCATOR,
             "host_out_of_memory",
             (
-                "the machine ran out of memory when 40000000000000 bytes more were asked for, "
+                "the machine ran out of memory when ComfyUI requested 40000000000000 bytes more, "
                 "in the custom node 'big'"
             ),
         ),
@@ -150,7 +150,7 @@ def test_another_signal_is_named_whatever_the_log_says(signal: str) -> None:
     found = of(words.RUNNING + words.CUDA_OOM, signal=signal)
 
     assert found.reason == "signal"
-    assert found.message == f"it was ended by {signal}"
+    assert found.message == f"terminated by {signal}"
 
 
 def test_a_sigint_while_loading_is_a_signal_and_no_error() -> None:
@@ -172,7 +172,7 @@ def test_a_prompt_that_ran_out_of_memory_did_not_end_it() -> None:
     found = of(words.RUNNING + words.SURVIVED_OOM)
 
     assert found.reason == "exit"
-    assert found.message == "it exited by itself with code 1"
+    assert found.message == "exited unexpectedly with code 1"
 
 
 def test_running_out_of_memory_at_the_very_end_did() -> None:
@@ -191,7 +191,7 @@ def test_the_final_traceback_decides_over_an_earlier_one() -> None:
     unknown = 'Traceback (most recent call last):\n  File "x.py", line 1\nKeyError: 7\n'
     found = of(words.DISK_FULL + "retrying\n" + unknown)
 
-    assert found == Diagnosis("exit", "it exited by itself with code 1: KeyError: 7")
+    assert found == Diagnosis("exit", "exited unexpectedly with code 1: KeyError: 7")
 
 
 def test_errors_in_destructors_after_the_final_traceback_do_not_hide_it() -> None:
@@ -214,7 +214,7 @@ def test_code_shown_in_a_traceback_is_no_message() -> None:
 
 def test_an_exit_with_0_was_meant_whatever_the_log_says() -> None:
     assert of(words.RUNNING + words.CUDA_OOM, 0) == Diagnosis(
-        "exit", "it exited by itself with code 0"
+        "exit", "exited unexpectedly with code 0"
     )
 
 
@@ -322,11 +322,11 @@ def test_what_people_are_shown_leaves_out_the_usage_of_argparse() -> None:
 
 
 def test_an_ending_that_nobody_knows_is_not_guessed() -> None:
-    assert of("", None) == Diagnosis("exit", "it ended, and how is not known any more")
+    assert of("", None) == Diagnosis("exit", "exited; exit status unavailable")
 
 
 def test_without_a_traceback_the_last_line_is_told() -> None:
-    assert of("one\nlast words\n\n", 3).message == "it exited by itself with code 3: last words"
+    assert of("one\nlast words\n\n", 3).message == "exited unexpectedly with code 3: last words"
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_stamps_colours_and_progress_bars_before_a_line_change_nothing(prefix: s
     marked = "\n".join(f"{prefix}{line}" for line in lines)
 
     assert of(marked).reason == "host_out_of_memory"
-    assert of(f"{prefix}got prompt\n").message == "it exited by itself with code 1"
+    assert of(f"{prefix}got prompt\n").message == "exited unexpectedly with code 1"
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_an_environment_that_is_not_there_is_refused_naming_path_and_neighbours(
 def test_a_name_that_could_leave_the_workspace_never_touches_a_path(
     workspace: Path, name: str
 ) -> None:
-    with pytest.raises(RefusedError, match="is no name of an environment") as refused:
+    with pytest.raises(RefusedError, match="is not a valid environment name") as refused:
         Environments(workspace).find(name)
 
     assert refused.value.code == "unknown_environment"

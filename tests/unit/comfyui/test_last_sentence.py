@@ -67,7 +67,7 @@ def test_an_exception_that_begins_with_an_empty_line_is_told_with_what_it_hides(
         "ImportError: \n\nIMPORTANT: PLEASE READ THIS\n\nOriginal error was: no such thing\n"
     )
 
-    assert of(log).message == "it exited by itself with code 1: ImportError: no such thing"
+    assert of(log).message == "exited unexpectedly with code 1: ImportError: no such thing"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_exception_that_begins_with_an_empty_line_is_told_with_what_it_hides(
     ],
 )
 def test_the_lines_of_a_worker_of_ray_are_not_the_last_words(line: str) -> None:
-    assert of(f"last words\n{line}\n").message == "it exited by itself with code 1: last words"
+    assert of(f"last words\n{line}\n").message == "exited unexpectedly with code 1: last words"
     assert of(f"last words\n{line}\n", signal="SIGABRT").message.endswith(": last words")
 
 
@@ -162,7 +162,7 @@ def test_the_directory_of_a_source_file_does_not_take_the_room_of_what_it_says()
 
     assert (
         found.message
-        == "it aborted in native code (SIGABRT): array.mm:829: failed assertion `too long'"
+        == "aborted in native code (SIGABRT): array.mm:829: failed assertion `too long'"
     )
 
 

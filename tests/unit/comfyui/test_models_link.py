@@ -344,7 +344,7 @@ def test_a_full_disk_elsewhere_is_seen_before_copying(
 
     report = check(place, a_real_directory)
 
-    assert "there is not enough room for it" in {each.reason for each in report.left}
+    assert "not enough disk space" in {each.reason for each in report.left}
 
 
 def test_a_copy_that_is_not_the_same_is_thrown_away(

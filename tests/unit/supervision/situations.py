@@ -54,7 +54,7 @@ RUN = Run(4242, Moment(900.0, 1_699_999_900.0))
 READY_RUN = Run(4242, Moment(900.0, 1_699_999_900.0), Moment(910.0, 1_699_999_910.0))
 END = Exit(NOW.wall, "exited", "exited with code 1", exit_code=1)
 
-VERDICT = ("unresponsive", "no answer to 12 probes in a row")
+VERDICT = ("unresponsive", "no response to 12 probes in a row")
 CALM: tuple[AfterExit, ...] = (StayStopped(), StartAgain())
 CRASHED: tuple[AfterExit, ...] = (*CALM, Recover(was_stable=False), Recover(was_stable=True))
 """What may follow when the process ended by itself."""
@@ -149,7 +149,7 @@ EVENTS: tuple[tuple[str, Event], ...] = (
     ("LaunchFailed", LaunchFailed(GENERATION, END)),
     ("BecameReady", BecameReady(GENERATION)),
     ("WentSilent", WentSilent(GENERATION)),
-    ("Unresponsive", Unresponsive(GENERATION, "no answer to 12 probes in a row")),
+    ("Unresponsive", Unresponsive(GENERATION, "no response to 12 probes in a row")),
     ("Drained", Drained(GENERATION)),
     ("Exited", Exited(GENERATION, END)),
     ("Exited to reboot", Exited(GENERATION, END, reboot=True)),

@@ -79,7 +79,7 @@ class Story:
         return self.happens(WentSilent(self.life.generation))
 
     def unresponsive(self) -> tuple[Action, ...]:
-        return self.happens(Unresponsive(self.life.generation, "no answer to 12 probes in a row"))
+        return self.happens(Unresponsive(self.life.generation, "no response to 12 probes in a row"))
 
     def exits(
         self,

@@ -44,7 +44,7 @@ async def test_who_cannot_have_its_name_keeps_its_own_and_so_does_who_wanted_tha
             0: "name_taken",
             1: "name_taken",
         }
-        assert str(refused[0]) == "cannot rename instance 0 'c': that is the name of instance 2"
+        assert str(refused[0]) == "cannot rename instance 0 'c': the name belongs to instance 2"
         assert names(fleet) == ["a", "b", "c"]
 
 

@@ -187,7 +187,7 @@ async def test_a_name_belongs_to_one_instance() -> None:
         await started(fleet, MAIN)
 
         assert await start(fleet, replace(OTHER, name="main")) == refused(
-            "name_taken", "cannot start instance 1 'main': that is the name of instance 0"
+            "name_taken", "cannot start instance 1 'main': the name belongs to instance 0"
         )
 
 

@@ -137,7 +137,7 @@ def test_a_process_that_ends_on_sigint_gets_no_harder_signal() -> None:
 def test_an_end_that_was_asked_for_has_no_hint_about_its_signal() -> None:
     story = running()
     story.stop()
-    story.exits(0, hint="something outside comfysup sent that")
+    story.exits(0, hint="a process outside comfysup sent the signal")
 
     assert story.life.last_exit is not None
     assert story.life.last_exit.hint == ""

@@ -202,7 +202,7 @@ def test_an_unresponsive_process_is_ended_gently_and_counted_with_its_verdict() 
     end = story.life.last_exit
 
     assert end is not None
-    assert (end.reason, end.message) == ("unresponsive", "no answer to 12 probes in a row")
+    assert (end.reason, end.message) == ("unresponsive", "no response to 12 probes in a row")
     assert end.exit_code == 0
     assert story.life.phase is Phase.BACKOFF
 

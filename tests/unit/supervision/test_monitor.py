@@ -83,7 +83,7 @@ async def reports_of(*script: Finding, policy: Policy = POLICY) -> Sequence[Repo
 
 ANSWERED, REFUSED, SILENT, WORKER_DEAD, BUSY = Finding
 READY = BecameReady(GENERATION)
-HUNG = Unresponsive(GENERATION, "no answer to 3 probes in a row")
+HUNG = Unresponsive(GENERATION, "no response to 3 probes in a row")
 
 
 async def test_a_process_that_answers_is_reported_ready_once() -> None:
@@ -113,14 +113,14 @@ async def test_a_process_that_works_on_a_prompt_gets_five_times_as_many() -> Non
     assert await reports_of(*[BUSY] * 14, ANSWERED) == [READY]
     assert await reports_of(*[BUSY] * 15) == [
         READY,
-        Unresponsive(GENERATION, "no answer to 15 probes in a row"),
+        Unresponsive(GENERATION, "no response to 15 probes in a row"),
     ]
 
 
 async def test_one_that_stops_working_after_many_busy_failures_is_unresponsive_at_once() -> None:
     assert await reports_of(*[BUSY] * 7, SILENT) == [
         READY,
-        Unresponsive(GENERATION, "no answer to 8 probes in a row"),
+        Unresponsive(GENERATION, "no response to 8 probes in a row"),
     ]
 
 
@@ -161,7 +161,7 @@ async def test_failures_before_a_re_execution_are_forgotten() -> None:
 @pytest.mark.parametrize("failures", [1, 2, 12])
 async def test_the_threshold_is_that_of_the_policy(failures: int) -> None:
     policy = replace(POLICY, probe_failures=failures)
-    message = f"no answer to {failures} probes in a row"
+    message = f"no response to {failures} probes in a row"
 
     assert await reports_of(*[SILENT] * 20, policy=policy) == [
         READY,

@@ -19,42 +19,42 @@ PERMANENT = frozenset({"unknown_argument", "wrong_python"})
 SIGNALS = {
     "SIGSEGV": (
         "segmentation_fault",
-        "it crashed in native code (SIGSEGV)",
+        "crashed in native code (SIGSEGV)",
         NATIVE,
     ),
     "SIGBUS": (
         "signal",
-        "it was ended by SIGBUS",
+        "terminated by SIGBUS",
         "the disk of a mapped file or /dev/shm is full (--shm-size), or its network failed",
     ),
     "SIGILL": (
         "signal",
-        "it was ended by SIGILL",
+        "terminated by SIGILL",
         "a library was built for another processor: install one for this machine",
     ),
     **{
-        name: ("signal", f"it was ended by {name}", "something outside comfysup sent that")
+        name: ("signal", f"terminated by {name}", "a process outside comfysup sent the signal")
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
     },
-    "SIGFPE": ("signal", "it was ended by SIGFPE", NATIVE),
-    "SIGTRAP": ("signal", "it was ended by SIGTRAP", NATIVE),
+    "SIGFPE": ("signal", "terminated by SIGFPE", NATIVE),
+    "SIGTRAP": ("signal", "terminated by SIGTRAP", NATIVE),
     "SIGSYS": (
         "signal",
-        "it was ended by SIGSYS",
-        "the container's seccomp profile refuses a system call that a library makes",
+        "terminated by SIGSYS",
+        "the container's seccomp profile blocks a system call that a library makes",
     ),
     "SIGXFSZ": (
         "signal",
-        "it was ended by SIGXFSZ",
+        "terminated by SIGXFSZ",
         "a file grew beyond the limit (docker run --ulimit fsize)",
     ),
     "SIGKILL": (
         "signal",
-        "it was ended by SIGKILL",
-        "if no user killed it, the machine ran out of memory: see the kernel log of the host",
+        "terminated by SIGKILL",
+        "if nobody killed it, the machine ran out of memory: see the kernel log of the host",
     ),
 }
 """By the name of a signal: reason, message and hint, where there is more to say than the name."""
 
-ABORT = ("native_crash", "it aborted in native code (SIGABRT)", NATIVE)
+ABORT = ("native_crash", "aborted in native code (SIGABRT)", NATIVE)
 """Of a process that called abort(3), where no pattern says why it did."""

@@ -18,27 +18,27 @@ FILES = (
         "exit",
         r"^(?P<what>(?:\w+\.)*(?:OSError|\w*Connection\w*Error|BrokenPipeError|TimeoutError): .+)",
         "a client went away while ComfyUI wrote to it ({what})",
-        "nothing of this instance is at fault; a newer ComfyUI survives most of these",
+        "the instance is not at fault; newer versions of ComfyUI survive most of these",
         frame=r"server\.py:send_socket_catch_exception$",
     ),
     pattern(
         "exit",
         r"\[Errno 99\].* bind on address \('(?P<address>[^']*)'",
-        "ComfyUI was to listen on {address}, which is no address of this machine",
-        "name an address of this container, or leave --listen out",
+        "ComfyUI cannot listen on {address}: not an address of this machine",
+        "use an address of this container, or remove --listen",
     ),
     pattern(
         "port_in_use",
         r"\[Errno 98\].* bind on address \('[^']*', (?P<port>\d+)"
         r"|^Port (?P<said>\d+) is already in use on address",
-        "port {port} was taken when ComfyUI opened it",
+        "port {port} was in use when ComfyUI opened it",
         PORT,
     ),
-    pattern("port_in_use", r"^[\w.]+: \[Errno 98\]", "a port that it opens was taken", PORT),
+    pattern("port_in_use", r"^[\w.]+: \[Errno 98\]", "a port that ComfyUI opens was in use", PORT),
     pattern(
         "permission_denied",
         r"bind on address \('[^']*', (?P<port>\d+).*permission denied",
-        "ComfyUI may not open port {port}",
+        "ComfyUI is not permitted to open port {port}",
         "choose a port above 1023",
     ),
     # ---- files
@@ -79,13 +79,13 @@ FILES = (
         "permission_denied",
         r"\[Errno (?:1|13)\][^']*: '(?P<path>[^']+)'"
         r"|can't open file '(?P<script>[^']+)': \[Errno 13\]",
-        "ComfyUI may not use {path}",
+        "ComfyUI has no permission for {path}",
         ACCESS,
     ),
     pattern(
         "permission_denied",
         r"^(?:[\w.]+\.)?(?:PermissionError|OSError): \[Errno 1\][^']*$",
-        "the system did not permit an operation of ComfyUI",
+        "the system did not permit an operation",
         OPERATION,
     ),
     pattern(
@@ -93,7 +93,7 @@ FILES = (
         r"^(?:[\w.]+\.)?PermissionError\b|^[\w.]+: \[Errno (?:1|13|30)\]"
         r"|code: 13, kind: PermissionDenied"
         r"|attempt to write a readonly database",
-        "ComfyUI may not use a file that it needs",
+        "ComfyUI has no permission for a file that it needs",
         ACCESS,
     ),
     pattern(
@@ -113,13 +113,13 @@ FILES = (
         "exit",
         r"(?P<what>\[Errno (?:5|107|112|116|121)\] .+)",
         "a disk or a volume failed: {what}",
-        "see whether the volume is mounted and answers, and the kernel's log (dmesg) on the host",
+        "check that the volume is mounted and responds, and the kernel log (dmesg) of the host",
     ),
     pattern(
         "exit",
         r"^FileNotFoundError: \[Errno 2\][^']*: '(?P<path>[^']*/[^']*)'",
-        "{path} is not there",
-        "see whether its volume is mounted, or create it",
+        "{path} does not exist",
+        "check that its volume is mounted, or create it",
     ),
     # ---- the database
     pattern(

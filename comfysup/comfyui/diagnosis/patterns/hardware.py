@@ -18,7 +18,7 @@ HARDWARE = (
     pattern(
         "cuda_out_of_memory",
         r"(?:CUDA|HIP|XPU|MPS backend) out of memory\b.*Tried to allocate (?P<size>[\d.]+ \w+)",
-        "the GPU ran out of memory when {size} more were asked for",
+        "the GPU ran out of memory when it requested {size} more",
         LESS_VRAM,
     ),
     pattern(
@@ -36,13 +36,13 @@ HARDWARE = (
     pattern(
         "cuda_out_of_memory",
         r"NVML_SUCCESS == r INTERNAL ASSERT FAILED",
-        "the GPU ran out of memory, and its driver did not tell how much of it there was",
+        "the GPU ran out of memory, and its driver did not report how much there was",
         LESS_VRAM,
     ),
     pattern(
         "host_out_of_memory",
         r"DefaultCPUAllocator: .*you tried to allocate (?P<size>\d+) bytes",
-        "the machine ran out of memory when {size} bytes more were asked for",
+        "the machine ran out of memory when ComfyUI requested {size} bytes more",
         LESS_RAM,
     ),
     pattern(
@@ -79,8 +79,8 @@ HARDWARE = (
     pattern(
         "missing_driver",
         r"device < num_gpus INTERNAL ASSERT FAILED",
-        "ComfyUI was given the number of a GPU that there is not",
-        "correct `gpu`, or CUDA_VISIBLE_DEVICES in `env`: as many GPUs as it names must be there",
+        "ComfyUI was given the number of a GPU that does not exist",
+        "correct `gpu`, or CUDA_VISIBLE_DEVICES in `env`: it names more GPUs than there are",
     ),
     pattern(
         "missing_driver",
@@ -162,7 +162,7 @@ HARDWARE = (
     pattern(
         "segmentation_fault",
         r"^Fatal Python error: (?:Segmentation fault|Bus error)",
-        "it crashed in native code",
+        "crashed in native code",
         NATIVE,
     ),
 )

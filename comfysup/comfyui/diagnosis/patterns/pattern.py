@@ -57,7 +57,7 @@ REQUIREMENTS = "install what ComfyUI needs: venv/bin/python -m pip install -r re
 PORT = "choose another port, or end the process that has it"
 DISK = "make room on the disk of the workspace"
 SHARED_MEMORY = "give the container more shared memory (docker run --shm-size 8g)"
-ACCESS = "let the user that ComfyUI runs as write there, or mount it writable"
+ACCESS = "grant the user that runs ComfyUI write access, or mount the volume writable"
 OPERATION = (
     "the last log lines name the call; a container may need a capability (--cap-add) or another "
     "seccomp profile for it"

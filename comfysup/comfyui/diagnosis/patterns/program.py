@@ -7,7 +7,7 @@ PROGRAM = (
     pattern(
         "unknown_argument",
         r"error: unrecognized arguments: (?P<arguments>.+)",
-        "ComfyUI does not know the arguments: {arguments}",
+        "unknown arguments: {arguments}",
         ARGUMENTS,
     ),
     pattern(
@@ -21,7 +21,7 @@ PROGRAM = (
         "exit",
         r"(?P<what>Added route will never be executed, method \w+ is already registered)",
         "two custom nodes, or a custom node and ComfyUI, register the same route ({what})",
-        "disable the custom node that was installed or updated last, or one that is there twice",
+        "disable the custom node that was installed or updated last, or is installed twice",
     ),
     pattern(
         "exit",
@@ -33,7 +33,7 @@ PROGRAM = (
         "exit",
         r"^(?P<what>FileNotFoundError: \[Errno 2\] No such file or directory$|ssl\.SSLError: .+)",
         "ComfyUI cannot use --tls-keyfile and --tls-certfile ({what})",
-        "name two files that are there and belong together, both as PEM",
+        "name two existing PEM files that belong together",
         frame=r"server\.py:start(?:_multi_address)?$",
     ),
     pattern(
@@ -54,7 +54,7 @@ PROGRAM = (
     pattern(
         "native_crash",
         r"^OMP: Error #15: Initializing (?P<library>[^,]+)",
-        "OpenMP is there twice ({library})",
+        "OpenMP is loaded twice ({library})",
         "disable the custom node that was installed last; KMP_DUPLICATE_LIB_OK=TRUE in `env` lets "
         "both run, which may crash",
     ),
@@ -68,7 +68,7 @@ PROGRAM = (
     pattern(
         "exit",
         r"can't open file '(?P<path>[^']+)': \[Errno 2\]",
-        "Python does not find {path}",
+        "Python cannot find {path}",
         "clone ComfyUI again into the environment's directory",
     ),
     pattern(
@@ -80,14 +80,14 @@ PROGRAM = (
     pattern(
         "exit",
         r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
-        "{file} is no valid Python ({what})",
+        "{file} is not valid Python ({what})",
         "clone it again: an update may have left merge conflicts; it may need a newer Python",
         frame=r"^(?P<file>/.+):$",
     ),
     pattern(
         "exit",
         r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
-        "a file of ComfyUI or of a custom node is no valid Python ({what})",
+        "a file of ComfyUI or of a custom node is not valid Python ({what})",
         "clone it again: an update may have left merge conflicts; it may need a newer Python",
     ),
 )

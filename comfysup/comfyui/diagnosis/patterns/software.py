@@ -47,20 +47,20 @@ SOFTWARE = (
         r"|compiled using NumPy 1\.x|_ARRAY_API not found"
         r"|numpy\._?core\.multiarray failed to import"
         r"|No module named 'numpy\.(?:_core|core)\.\w+')",
-        "two installed packages do not fit each other ({what})",
+        "two installed packages are incompatible ({what})",
         OTHER_VERSION,
     ),
     pattern(
         "missing_module",
         r"Descriptors cannot (?:not )?be created directly",
-        "two installed packages do not fit each other (one was made for an older protobuf)",
+        "two installed packages are incompatible (one was made for an older protobuf)",
         OTHER_VERSION,
     ),
     pattern(
         "missing_module",
         r"^ImportError: (?P<needed>[\w.-]+[<>=!~]\S*) is required for a normal functioning of this "
         r"module, but found (?P<installed>\S+?)\.?$",
-        "two installed packages do not fit each other: {needed} is needed, {installed} is there",
+        "two installed packages are incompatible: {needed} is needed, {installed} is there",
         OTHER_VERSION,
     ),
     pattern(
@@ -94,7 +94,7 @@ SOFTWARE = (
         r"No module named '(?:encodings|_ctypes|_socket|_struct|math)'|init_fs_encoding"
         r"|init_import_site|Could not find platform (?:in)?dependent libraries"
         r"|(?:Python|python) version mismatch|was compiled for Python",
-        "the environment's Python does not fit what is installed for it",
+        "the environment's Python is incompatible with the installed packages",
         PYTHON_HINT,
     ),
     pattern(
@@ -135,7 +135,7 @@ SOFTWARE = (
         r"|cannot import name '(?P<name>StrEnum|Self|override|TypeAlias|UTC|batched|NotRequired)'"
         r" from '(?:enum|typing|datetime|itertools)'"
         r"|'(?:type|ABCMeta)' object is not subscriptable",
-        "ComfyUI, or a custom node, needs a newer Python than this environment has",
+        "ComfyUI, or a custom node, requires a newer Python than this environment has",
         PYTHON_HINT,
     ),
     pattern(
@@ -185,7 +185,7 @@ SOFTWARE = (
     pattern(
         "missing_module",
         r"(?P<library>lib\w+\.so[.*\d\[\]-]*) not found in the system path",
-        "torch does not find its library {library!r}",
+        "torch cannot find its library {library!r}",
         TORCH_PACKAGES,
     ),
     pattern(
@@ -211,7 +211,7 @@ SOFTWARE = (
     pattern(
         "missing_module",
         r"undefined symbol: (?P<symbol>(?:__)?(?:nccl|cudnn|cublas|cusparse|nvJitLink)\w+)",
-        "torch and the nvidia packages beside it (NCCL, cuDNN) do not fit each other: {symbol} is "
+        "torch and the nvidia packages beside it (NCCL, cuDNN) are incompatible: {symbol} is "
         "missing",
         TORCH_PACKAGES,
     ),

@@ -65,16 +65,16 @@ def test_a_known_prompt_is_not_read_again() -> None:
         (b'{"queue_running": []}', "it has no queue_pending"),
         (b'{"queue_running": [', "it ends too early"),
         (b'{"queue_running": [[1', "Expecting ',' delimiter"),
-        (b'{"queue_running": [1]}', "an entry has another form"),
-        (b'{"queue_running": [[]]}', "an entry has another form"),
-        (b'{"queue_running": [{}]}', "an entry has another form"),
-        (b'{"queue_running": [[1, [], {}, {}, []]]}', "an entry has another form"),
+        (b'{"queue_running": [1]}', "an entry has an unexpected form"),
+        (b'{"queue_running": [[]]}', "an entry has an unexpected form"),
+        (b'{"queue_running": [{}]}', "an entry has an unexpected form"),
+        (b'{"queue_running": [[1, [], {}, {}, []]]}', "an entry has an unexpected form"),
         (b"<html>", "no { at 0"),
-        (b"\xff", "it is no UTF-8"),
+        (b"\xff", "not UTF-8"),
     ],
 )
 def test_the_reason_of_a_refusal_is_told_in_words(body: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"GET /queue answers no queue: {reason}")):
+    with pytest.raises(ValueError, match=re.escape(f"GET /queue did not return a queue: {reason}")):
         parse_queue(body, {})
 
 

@@ -238,7 +238,7 @@ async def test_a_program_that_has_no_queue_is_told_of_once(
         await until(lambda: server.looks > 2)
 
     [said] = [each for each in logged if each["event"] == "queue.unreadable"]
-    assert said["error"] == "GET /queue answers no queue: its status is 404"
+    assert said["error"] == "GET /queue did not return a queue: status 404"
 
 
 async def test_a_queue_too_large_to_be_read_is_left_alone(

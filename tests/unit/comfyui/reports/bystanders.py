@@ -96,7 +96,7 @@ BYSTANDERS = [
         1,
         "port_in_use",
         (),
-        ("null bytes", "no valid Python"),
+        ("null bytes", "not valid Python"),
     ),
     Report(
         "a directory that is no node",

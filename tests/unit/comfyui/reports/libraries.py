@@ -240,7 +240,7 @@ LIBRARIES = [
         + main("ImportError: numpy.core.multiarray failed to import").removeprefix(START),
         1,
         "missing_module",
-        ("do not fit each other",),
+        ("are incompatible",),
     ),
     Report(
         "a library for another NumPy, with the error that led to it",
@@ -254,7 +254,7 @@ LIBRARIES = [
         ).removeprefix(START),
         1,
         "missing_module",
-        ("do not fit each other",),
+        ("are incompatible",),
     ),
     Report(
         "a C++ library that is too old for a node, and another end",

@@ -1,4 +1,4 @@
-"""Starts that public reports tell of: packages that are missing or do not fit each other."""
+"""Starts that public reports tell of: packages that are missing or are incompatible."""
 
 from tests.unit.comfyui.last_words import START
 from tests.unit.comfyui.reports.shape import Report, main
@@ -137,7 +137,7 @@ LOADING = [
         "missing_module",
         ("comfyui_workflow_templates", "requirements.txt"),
     ),
-    # ---- packages that do not fit each other
+    # ---- packages that are incompatible
     Report(
         "a tokenizer that transformers does not take",
         "Tavris1/ComfyUI-Easy-Install#56",
@@ -228,7 +228,7 @@ LOADING = [
         ),
         1,
         "missing_module",
-        ("protobuf", "do not fit each other"),
+        ("protobuf", "are incompatible"),
     ),
     Report(
         "an operator of torchvision, with words of a profiler behind it",
@@ -247,7 +247,7 @@ LOADING = [
         main("RuntimeError: operator torchvision::nms does not exist"),
         1,
         "missing_module",
-        ("do not fit each other",),
+        ("are incompatible",),
     ),
     Report(
         "a NumPy that was built for another Python, which says why at the end",

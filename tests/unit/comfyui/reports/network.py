@@ -64,7 +64,7 @@ NETWORK = [
         + main(_TWICE.replace("HEAD", "POST"), _ROUTES).removeprefix(START),
         1,
         "exit",
-        ("there twice",),
+        ("installed twice",),
         ("InstantID",),
     ),
     # ---- event loops

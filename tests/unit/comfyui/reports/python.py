@@ -108,7 +108,7 @@ PYTHON = [
         main("ModuleNotFoundError: No module named 'numpy._core._multiarray_umath'"),
         1,
         "missing_module",
-        ("do not fit each other",),
+        ("are incompatible",),
     ),
     Report(
         "a Python without its standard library",

@@ -59,7 +59,7 @@ SETTINGS = [
         ),
         1,
         "exit",
-        ("/workspace/ComfyUI-comm/nodes.py", "no valid Python"),
+        ("/workspace/ComfyUI-comm/nodes.py", "not valid Python"),
     ),
     Report(
         "a recursion without end, with its frames left out",
@@ -88,7 +88,7 @@ SETTINGS = [
         ),
         1,
         "exit",
-        ("/data/custom_nodes is not there", "mounted"),
+        ("/data/custom_nodes does not exist", "mounted"),
     ),
     Report(
         "a volume of nodes that is not mounted",
@@ -101,7 +101,7 @@ SETTINGS = [
         ),
         1,
         "exit",
-        ("/data/config/comfy/custom_nodes is not there",),
+        ("/data/config/comfy/custom_nodes does not exist",),
     ),
     # ---- the network
     Report(
