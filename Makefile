@@ -50,11 +50,12 @@ test-pythons: $(VENV)/dev.stamp ## the unit tests with each newer Python of this
 	  $(VENV)/pythons/$$version/bin/python -m pytest --numprocesses=$(JOBS) --dist=worksteal $(UNIT) $(ARGS) || exit; \
 	done
 
-check: $(VENV)/dev.stamp ## format, lint, types and layers; changes nothing
+check: $(VENV)/dev.stamp ## format, lint, types, layers and docs; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mkdocs build --quiet --strict
 
 format: $(VENV)/dev.stamp ## put the code in its format, mend what ruff can mend
 	$(BIN)/ruff check --fix-only

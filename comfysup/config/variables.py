@@ -175,7 +175,7 @@ class Variables:
         return tuple(self._ignored) + tuple(
             f"unknown variable {name}: did you mean COMFYSUP_{hint.upper()}?"
             if hint
-            else f"unknown variable {name}: no setting has that name; the README lists them"
+            else f"unknown variable {name}: no setting has that name"
             for name, hint in near.items()
         )
 

@@ -2,7 +2,7 @@
 
 A function per event, and in it every state on purpose; the order of the states is that of a life.
 What callers ask for is in `wishes`, what several transitions share in `moves`.
-`docs/architecture.md` holds the same as a table, generated from here.
+`docs/explanation/architecture.md` holds the same as a table, generated from here.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""The examples of docs/http.md, run as they stand but for their ports."""
+"""The examples of docs/reference/http.md, run as they stand but for their ports."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ import pytest
 from tests.scenarios.harness import Daemon
 from tests.scenarios.waiting import bounded
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "http.md").read_text()
 
 
 def example(daemon: Daemon, language: str, number: int = 0) -> str:

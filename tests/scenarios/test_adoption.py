@@ -185,8 +185,8 @@ async def test_the_log_says_where_its_end_may_be_missing(daemon: Daemon) -> None
     await daemon.start()
     end = (await daemon.api.until(0, generation=2))["last_exit"]
 
-    assert "may be missing here]\n" in daemon.instance_log(0)
-    assert "may be missing here]" in end["log_tail"][-1]
+    assert "output may be missing]\n" in daemon.instance_log(0)
+    assert "output may be missing]" in end["log_tail"][-1]
 
 
 async def test_one_that_was_to_end_and_did_while_no_daemon_ran_is_stopped(daemon: Daemon) -> None:

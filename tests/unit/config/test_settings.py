@@ -263,7 +263,7 @@ def test_a_variable_that_looks_misspelt_is_named(name: str, meant: str) -> None:
 
 def test_a_variable_that_is_near_to_none_is_named_too() -> None:
     assert read(COMFYSUP_XYZ="1").warnings == (
-        "unknown variable COMFYSUP_XYZ: no setting has that name; the README lists them",
+        "unknown variable COMFYSUP_XYZ: no setting has that name",
     )
 
 

@@ -1,6 +1,6 @@
 """The transition table of the lifecycle, computed by asking `step` about every pair.
 
-`python -m tests.unit.supervision.transition_table` writes it into docs/architecture.md.
+`python -m tests.unit.supervision.transition_table` writes it into docs/explanation/architecture.md.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from tests.unit.supervision.situations import (
     Situation,
 )
 
-PAGE = Path(__file__).parents[3] / "docs" / "architecture.md"
+PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "architecture.md"
 MARKER = "<!-- transitions -->"
 BOTH = ("recover or recover from a stable run", "recover, stable or not")
 COUNTS = ("restarts", "failures", "backoffs")
