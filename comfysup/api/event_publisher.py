@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from comfysup.api.routes.reload import present_reload
+from comfysup.api.routes.daemon import present_reload
 from comfysup.api.server.responses import encode
 from comfysup.api.services import DaemonFacts
 from comfysup.api.views.events import (
@@ -16,12 +16,12 @@ from comfysup.api.views.events import (
 from comfysup.api.views.resources import InstanceView
 from comfysup.api.views.serializers import timestamp
 from comfysup.model.instances_file import ReloadOutcome
-from comfysup.model.queue import PromptEvent
-from comfysup.supervision.context import Clock
+from comfysup.model.observed import PromptEvent
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Life, Recover, Stopping, Stuck
+from comfysup.supervision.protocols import Clock
 from comfysup.supervision.transitions import cannot_kill
 
 ENDINGS = (LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED)

@@ -14,15 +14,13 @@ from comfysup.api.stream_limit import StreamLimit
 from comfysup.config.instance_fields import Defaults
 from comfysup.model.environment import LinkReport, Survey
 from comfysup.model.instances_file import ReloadOutcome
-from comfysup.model.log_lines import LineBatch
-from comfysup.model.queue import QueueFacts
+from comfysup.model.observed import LineBatch, QueueFacts, Usage
 from comfysup.model.spec import InstanceSpec
-from comfysup.model.usage import Usage
-from comfysup.supervision.context import Clock
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Moment
+from comfysup.supervision.protocols import Clock
 from comfysup.supervision.tasks import Owner
 
 MAX_AGE = 0.25

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from comfysup.comfyui.diagnosis.circumstances import Circumstances
+from comfysup.comfyui.diagnosis.circumstances import Circumstances, circumstances_of, conditions_of
 from comfysup.comfyui.diagnosis.diagnosis import diagnose, shown_tail
-from comfysup.comfyui.diagnosis.evidence import circumstances_of, conditions_of
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.comfyui.reboot import RebootRequest
 from comfysup.linux.executor import Executor

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 
-from comfysup.app.ownership import Signs, with_own_process
 from comfysup.app.state_store import State, StateError, read_state
 from comfysup.comfyui.command import Recognised, recognise
 from comfysup.config.instance_fields import default_name
@@ -18,10 +17,17 @@ from comfysup.config.settings import Settings
 from comfysup.linux.executor import Executor
 from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.process.census import census, look_in_time
-from comfysup.linux.process.proc import age, all_pids, read_command, read_marker
+from comfysup.linux.process.proc import (
+    age,
+    all_pids,
+    output_of,
+    read_command,
+    read_marker,
+    read_stat,
+)
 from comfysup.linux.process.process import carry_out
 from comfysup.linux.process.sweep import Sweep
-from comfysup.linux.process.tree import NOBODY, Found, ProcessTree, marked
+from comfysup.linux.process.tree import NEVER, NOBODY, Found, ProcessTree, marked
 from comfysup.linux.rundir.heartbeat import Heartbeat
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.spec import InstanceSpec
@@ -251,3 +257,55 @@ def _shown_spec(number: int, shown: Recognised, settings: Settings) -> InstanceS
         gpu=shown.gpu,
         policy=settings.policy,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """By what a process is known: the `markers` of all, by pid, and the paths of the FIFOs.
+
+    `identity` is the first part of our own markers; `processes` looks at /proc.
+    """
+
+    identity: str
+    markers: Mapping[int, str]
+    fifo: Callable[[int, int], Path]
+    processes: Executor
+
+
+async def with_own_process(record: InstanceRecord, signs: Signs) -> tuple[InstanceRecord, bool]:
+    """Return the record with what the marker of its process tells, and whether that is a stranger.
+
+    A stranger is nobody in the record that is returned: what was the instance's has ended.
+    """
+    process = record.process
+    stat = read_stat(process.pid) if process else None
+    if process is None or stat is None:
+        return record, False
+    marker = signs.markers.get(process.pid, "")
+    own = re.fullmatch(rf"{re.escape(signs.identity)}:{record.spec.id}:(\d{{1,9}})", marker)
+    if stat.start_time != process.start_time:
+        if own is None or int(own[1]) != record.life.generation or stat.session != process.pid:
+            return record, False
+        return replace(record, process=replace(process, start_time=stat.start_time)), False
+    if own is not None:
+        return replace(record, life=replace(record.life, generation=int(own[1]))), False
+    if stat.ended:  # its variables are gone; only what was launched leads a session by itself
+        is_own = stat.session == process.pid
+    else:
+        is_own = not marker and await _writes_to_own_output(record, process, signs)
+    return (record, False) if is_own else (replace(record, process=_nobody(process)), True)
+
+
+async def _writes_to_own_output(
+    record: InstanceRecord, process: ProcessRecord, signs: Signs
+) -> bool:
+    fifo = signs.fifo(record.spec.id, record.life.generation)
+
+    def look(pid: int) -> Path | None:
+        return output_of(pid, process.start_time, fifo)
+
+    return await look_in_time(signs.processes, process.pid, look) is not None
+
+
+def _nobody(process: ProcessRecord) -> ProcessRecord:
+    return replace(process, start_time=NEVER)

@@ -13,7 +13,7 @@ import structlog
 from comfysup.app.launcher import Paths
 from comfysup.linux.conditions import Report
 from comfysup.linux.executor import Executor
-from comfysup.linux.rundir.directory_owner import INSTANCES, LOGS, ClaimedError, claim
+from comfysup.linux.rundir.claims import INSTANCES, LOGS, ClaimedError, claim
 
 log = structlog.get_logger()
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from comfysup.app.environments import EnvironmentService
-from comfysup.app.event_log import log_notice
 from comfysup.app.launcher import Hardware, InstanceLauncher
 from comfysup.app.reload.reloader import Reloader
-from comfysup.app.reporting import Reporting, now
+from comfysup.app.reporting import Reporting, log_notice, now
 from comfysup.app.state_store import StateStore
 from comfysup.app.storage import CLEANUP_PATIENCE, DISK_PATIENCE, Storage
 from comfysup.app.telemetry import Telemetry
@@ -25,10 +24,10 @@ from comfysup.logs.output import LogOutput
 from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.attention import Attention
-from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.fleet import RELEASE_PATIENCE, Fleet
 from comfysup.supervision.instance import Instance
+from comfysup.supervision.protocols import InstanceContext
 from comfysup.supervision.tasks import bounded
 
 

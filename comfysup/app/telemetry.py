@@ -27,9 +27,8 @@ from comfysup.linux.host.gpu_request import Inherited
 from comfysup.linux.host.ports import owns_port
 from comfysup.linux.host.usage import UsageSampler, Work
 from comfysup.linux.process.threads import Threads
-from comfysup.model.queue import PromptEvent, QueueFacts
+from comfysup.model.observed import GpuUsage, PromptEvent, QueueFacts, Usage
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.model.usage import GpuUsage, Usage
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Running

@@ -44,7 +44,7 @@ from comfysup.comfyui.command import base_url
 from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions
 from comfysup.linux.executor import Executor, Executors
-from comfysup.linux.host.peer_credentials import is_owner
+from comfysup.linux.host.ports import is_owner
 from comfysup.linux.rundir.run_directory import RunDirectory
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.linux.watchdog import Watchdog

@@ -5,7 +5,7 @@ import json
 
 import aiohttp
 
-from comfysup.model.usage import GpuUsage
+from comfysup.model.observed import GpuUsage
 
 PATIENCE = 5.0
 """Seconds for an answer; one that is busy is asked again later."""

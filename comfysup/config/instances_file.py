@@ -24,8 +24,7 @@ from comfysup.config.instance_fields import (
 )
 from comfysup.config.jsonc import JsonSyntaxError, Lines, parse
 from comfysup.config.settings import Settings
-from comfysup.config.uniqueness import UniquenessCheck
-from comfysup.config.validation import Validation
+from comfysup.config.validation import UniquenessCheck, Validation
 from comfysup.model.instances_file import ConfigError
 from comfysup.model.spec import InstanceSpec
 

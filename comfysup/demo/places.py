@@ -66,3 +66,6 @@ def _database(url: str | None, root: Path) -> Path | None:
         return root / "user" / "comfyui.db"
     path = url.removeprefix("sqlite:///")
     return None if path in {url, ":memory:"} else Path(path).absolute()
+
+
+VERSION = "0.3.64"

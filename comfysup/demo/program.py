@@ -14,9 +14,8 @@ from comfysup.demo import arguments as command_line
 from comfysup.demo.endings import end_at_start
 from comfysup.demo.misbehaviour import Misbehaviour
 from comfysup.demo.output import copy_to_stdout, log, show_progress, start_flood
-from comfysup.demo.places import Places, lock_database
+from comfysup.demo.places import VERSION, Places, lock_database
 from comfysup.demo.relatives import start_relatives
-from comfysup.demo.version import VERSION
 
 
 def main(missing_flags: Collection[str] = ()) -> None:

@@ -16,11 +16,10 @@ from aiohttp import web
 from comfysup.demo.endings import mark_reboot
 from comfysup.demo.nodes import Context
 from comfysup.demo.output import log
-from comfysup.demo.places import Places
+from comfysup.demo.places import VERSION, Places
 from comfysup.demo.prompts import Entry, Prompts
 from comfysup.demo.sockets import Clients
 from comfysup.demo.validation import NO_PROMPT, validate
-from comfysup.demo.version import VERSION
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _FORMS = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})

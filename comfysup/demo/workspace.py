@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from comfysup.demo import arguments
-from comfysup.demo.version import VERSION
+from comfysup.demo.places import VERSION
 
 _MODELS = ("checkpoints", "loras", "controlnet", "vae")
 

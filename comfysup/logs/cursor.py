@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from comfysup.logs.files import LogFiles
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 
 BLOCK = 1 << 16
 """Bytes that are read at a time, whatever is asked for."""

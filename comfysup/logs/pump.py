@@ -26,8 +26,7 @@ from comfysup.linux.process.signals import start_thread
 from comfysup.linux.process.threads import is_unkillable
 from comfysup.logs.files import LogFiles, Rotation
 from comfysup.logs.notifier import Notifier
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from comfysup.logs.tail import lines_with, read_head, read_tail
 from comfysup.logs.unreported_losses import UnsaidLosses
 from comfysup.logs.writer import LogWriter, PipePeeker

@@ -19,7 +19,7 @@ from comfysup.logs.files import LogFiles
 from comfysup.logs.pump import LogPump
 from comfysup.logs.resume_token import ResumeToken
 from comfysup.logs.views import LineView, TailView, TerminalView, View
-from comfysup.model.log_lines import LineBatch
+from comfysup.model.observed import LineBatch
 
 T = TypeVar("T")
 R = TypeVar("R")

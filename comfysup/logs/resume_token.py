@@ -1,12 +1,15 @@
-"""A place in a log, as a reader keeps it to come back: after a rotation, and to another daemon."""
+"""Places in a log: from where a reader resumes, and what each file of it begins with."""
 
 import os
 import re
+import secrets
 import zlib
 from dataclasses import astuple, dataclass
 from typing import Self
 
 from typing_extensions import override
+
+from comfysup.logs.files import LogFiles
 
 CHECKED_BYTES = 64
 """How much of what stands before a place tells it from the same number in another file."""
@@ -54,3 +57,41 @@ class ResumeToken:
 def _check(file: int, offset: int) -> int:
     begin = max(0, offset - CHECKED_BYTES)
     return zlib.crc32(os.pread(file, offset - begin, begin))
+
+
+REMEMBERED = 1_000
+"""Files that are known, the newest."""
+
+
+class StreamOffsets:
+    """Keeps the beginnings by inode; written by one thread, read by any.
+
+    The file that was the oldest when this was made begins at 0. `life` tells its numbers
+    from those of another daemon.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.life = secrets.randbits(32)
+        self._begins: dict[int, int] = {}
+
+    def survey(self, files: LogFiles) -> int:
+        """Take in the files that are there now, and return where one that is new would begin."""
+        with files.opened() as all_of_them:
+            found = [(each.inode, each.size) for each in all_of_them]
+        end = 0
+        for inode, size in reversed(found):
+            self.add(inode, end)
+            end += size
+        return end
+
+    def add(self, inode: int, begin: int) -> None:
+        """Note a file that begins now; an inode may have had another life."""
+        self._begins.pop(inode, None)
+        self._begins[inode] = begin
+        if len(self._begins) > REMEMBERED:
+            del self._begins[next(iter(self._begins))]
+
+    def begin(self, inode: int) -> int | None:
+        """Return where that file, which is still there, begins; None where that is not known."""
+        return self._begins.get(inode)

@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from comfysup.logs.files import Found, LogFiles
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from comfysup.logs.text import clean
 
 TAIL_BYTES = 32_768

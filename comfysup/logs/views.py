@@ -4,7 +4,7 @@ from typing import Protocol, TypeVar
 
 from comfysup.logs.cursor import END, Cursor
 from comfysup.logs.text import Cleaner, Lines
-from comfysup.model.log_lines import LineBatch
+from comfysup.model.observed import LineBatch
 
 T_co = TypeVar("T_co", covariant=True)
 

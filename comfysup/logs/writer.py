@@ -20,8 +20,7 @@ import structlog
 from comfysup.linux.conditions import Report, to_nobody
 from comfysup.linux.rundir.own_files import create_own, foreign_owner, open_own
 from comfysup.logs.files import LINE_BYTES, LogFiles, Rotation
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from comfysup.logs.unreported_losses import UnsaidLosses
 
 log = structlog.get_logger()

@@ -18,11 +18,10 @@ from comfysup.supervision.admission import (
     shutting_down,
 )
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase, StopEscalation
-from comfysup.supervision.protocols import RefusedError
+from comfysup.supervision.protocols import InstanceContext, RefusedError
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.results import Outcome, Result, result_of
 from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks

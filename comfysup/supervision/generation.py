@@ -10,7 +10,6 @@ from typing import TypeAlias
 import structlog
 
 from comfysup.model.spec import InstanceSpec, Policy
-from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import (
     BecameReady,
     Drained,
@@ -22,14 +21,16 @@ from comfysup.supervision.events import (
 )
 from comfysup.supervision.life import KILL_PATIENCE, Exit
 from comfysup.supervision.monitor import Health, Monitor
-from comfysup.supervision.protocols import Condition, LaunchError, Process, ProcessRecord
+from comfysup.supervision.protocols import (
+    Condition,
+    InstanceContext,
+    LaunchError,
+    Process,
+    ProcessRecord,
+)
 from comfysup.supervision.tasks import end_tasks
 
 log = structlog.get_logger()
-
-AGAIN = 1.0
-LONGEST_AGAIN = 60.0
-"""Seconds between two tries to take over or to end a process, where something prevents that."""
 
 CALLED_OFF = ("called_off", "called off")
 """Reason and message of a launch that came to nothing, as somebody wished."""

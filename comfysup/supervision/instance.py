@@ -10,7 +10,6 @@ import structlog
 
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.callers import Callers, PendingRequest, Reply, Request, ends_process
-from comfysup.supervision.context import InstanceContext
 from comfysup.supervision.events import (
     Action,
     CallOffLaunch,
@@ -47,7 +46,7 @@ from comfysup.supervision.life import (
 )
 from comfysup.supervision.lifecycle import step
 from comfysup.supervision.monitor import Health
-from comfysup.supervision.protocols import Condition
+from comfysup.supervision.protocols import Condition, InstanceContext
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.resumption import resume
 from comfysup.supervision.transitions import cannot_kill

@@ -5,15 +5,15 @@ SupervisionError
 └── LaunchError     starting was tried and failed; has a diagnosed `reason`
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from signal import Signals
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.supervision.events import Blame
-from comfysup.supervision.life import Exit
+from comfysup.supervision.events import Blame, LifecycleEvent
+from comfysup.supervision.life import Exit, Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +225,33 @@ class Prober(Protocol):
 
     def probe(self, spec: InstanceSpec, pid: int) -> Probe:
         """Return a probe for the process `pid` of that instance; it holds nothing open."""
+
+
+if TYPE_CHECKING:
+    from comfysup.supervision.instance import Instance
+
+Clock: TypeAlias = Callable[[], Moment]
+Observer: TypeAlias = "Callable[[Instance, LifecycleEvent], None]"
+Touched: TypeAlias = "Callable[[Instance], None]"
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceContext:
+    """The means of an instance, and its listeners.
+
+    `lost` says for how many seconds, all together, nothing was looked at: see `Attention`.
+
+    `observer` hears of what the outside should know. `touched` is called at every change of an
+    instance, before anything is done that follows from it: what it writes down is never behind.
+    `admitted` hears each spec with which somebody starts an instance, once nothing refuses it and
+    before the instance has it.
+    """
+
+    launcher: Launcher
+    prober: Prober
+    clock: Clock
+    observer: Observer
+    touched: Touched
+    drainer: Drainer = field(default_factory=NothingToDrain)
+    lost: Callable[[], float] = lambda: 0.0
+    admitted: Callable[[InstanceSpec], None] = lambda _spec: None

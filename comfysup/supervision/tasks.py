@@ -17,7 +17,7 @@ END_PATIENCE: Final = 2.0
 
 AGAIN: Final = 1.0
 LONGEST_AGAIN: Final = 60.0
-"""Seconds after which a loop that broke begins again: the first time, and at most."""
+"""Seconds between two tries of what broke or was prevented: after the first, and at most."""
 
 CANCELLATIONS: Final = 4
 """How often a task is cancelled within that time: code of a library may lose a cancellation."""

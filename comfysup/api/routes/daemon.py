@@ -1,15 +1,25 @@
-"""The daemon: its facts, its restart in place, and the probes of containers."""
+"""The daemon itself, and instances.json read again and followed."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from aiohttp import web
 
-from comfysup.api.schemas import NoQuery
+from comfysup.api.schemas import NoQuery, ReloadQuery
+from comfysup.api.server.errors import FieldError, InvalidRequestError
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
 from comfysup.api.services import Services
+from comfysup.api.views.events import (
+    FailedReloadView,
+    NamedView,
+    PlannedView,
+    ReloadView,
+)
 from comfysup.api.views.resources import DaemonView, LiveView, ReadyView, RestartingView
 from comfysup.api.views.serializers import timestamp
+from comfysup.model.instances_file import ReloadOutcome
+from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.life import Running
 
 
@@ -50,3 +60,50 @@ async def get_readyz(services: Services, _call: Call[NoQuery, None]) -> web.Resp
         view = ReadyView("not_ready", waiting, troubles)
         return json_answer(view, HTTPStatus.SERVICE_UNAVAILABLE)
     return json_answer(ReadyView("ready", waiting, troubles))
+
+
+async def reload(services: Services, call: Call[ReloadQuery, None]) -> web.Response:
+    """Answer what was done, or would be; 422 for a file of which nothing could be used.
+
+    Such a file changes nothing. Mistakes of single instances are a 200: the rest has been done.
+    """
+    if call.query.dry_run:
+        outcome = await services.plan_reload()
+    else:
+        # Done to its end also when the caller hangs up: half of it would follow neither file.
+        outcome = await services.unhurried.finish(services.reload())
+    if not outcome.legible:
+        raise InvalidRequestError(
+            [
+                FieldError(
+                    ("instances.json", each.line, each.column), each.summary, "instances_file"
+                )
+                for each in outcome.mistakes
+            ]
+        )
+    return json_answer(present_reload(outcome))
+
+
+def present_reload(outcome: ReloadOutcome) -> ReloadView:
+    return ReloadView(
+        dry_run=outcome.dry_run,
+        plan=[
+            PlannedView(each.spec.id, each.spec.name, each.action, each.reason)
+            for each in outcome.plan
+        ],
+        started=_named(outcome.started),
+        stopped=_named(outcome.stopped),
+        restarted=_named(outcome.restarted),
+        updated=_named(outcome.updated),
+        left_alone=_named(outcome.left_alone),
+        failed=[
+            FailedReloadView(each.spec.id, each.spec.name, each.message, each.code)
+            for each in outcome.failed
+        ],
+        mistakes=outcome.mistakes,
+        warnings=outcome.warnings,
+    )
+
+
+def _named(specs: Sequence[InstanceSpec]) -> list[NamedView]:
+    return [NamedView(spec.id, spec.name) for spec in specs]

@@ -20,7 +20,7 @@ from comfysup.api.server.errors import ApiError
 from comfysup.api.server.request import Call
 from comfysup.api.services import Services
 from comfysup.api.stream_limit import StreamSlot, drop
-from comfysup.model.log_lines import LineBatch
+from comfysup.model.observed import LineBatch
 from comfysup.supervision.instance import Instance
 
 log = structlog.get_logger()

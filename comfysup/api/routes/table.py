@@ -15,7 +15,6 @@ from comfysup.api.routes import (
     events,
     instances,
     logs,
-    reload,
     starting,
 )
 from comfysup.api.schemas import (
@@ -34,7 +33,7 @@ from comfysup.api.server.request import B, Call, Q
 from comfysup.api.server.security import Access
 from comfysup.api.services import Services
 from comfysup.api.views import events as event_views
-from comfysup.api.views import reload as reload_views
+from comfysup.api.views import events as reload_views
 from comfysup.api.views import resources as views
 from comfysup.config.instance_fields import InstanceFields
 
@@ -170,7 +169,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
     # What instances are started from, and by.
     _write(
         f"POST {API}/reload",
-        reload.reload,
+        daemon.reload,
         "Read instances.json again and follow it",
         ReloadQuery,
         {200: reload_views.ReloadView},

@@ -1,10 +1,10 @@
-"""The shapes of events, which tell what happened and show the instance as it was then."""
+"""The shapes of events, and of what reloads and rolling restarts did."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comfysup.api.views.reload import ReloadView
 from comfysup.api.views.resources import InstanceView
+from comfysup.model.instances_file import ConfigError
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,78 @@ class DaemonEventView:
 
 
 @dataclass(frozen=True)
+class MissedView:
+    """Events that a reader did not get; null where nobody knows how many."""
+
+    missed: int | None
+
+
+@dataclass(frozen=True)
+class NamedView:
+    """An instance, by what people call it."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class FailedReloadView:
+    """An instance that could not be made what it should be."""
+
+    id: int
+    name: str
+    error: str
+    code: str
+
+
+@dataclass(frozen=True)
+class PlannedView:
+    """What a reload does about an instance, and why.
+
+    `action` is `start`, `restart`, `update`, `stop` or `leave_alone`.
+    """
+
+    id: int
+    name: str
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReloadView:
+    """What a reload did; an instance stands in one of the lists, or in none of them.
+
+    In a `dry_run` nothing was done, and the lists tell what would be. `plan` has every instance
+    with the reason, by id.
+    """
+
+    dry_run: bool
+    plan: Sequence[PlannedView]
+    started: Sequence[NamedView]
+    stopped: Sequence[NamedView]
+    restarted: Sequence[NamedView]
+    updated: Sequence[NamedView]
+    left_alone: Sequence[NamedView]
+    failed: Sequence[FailedReloadView]
+    mistakes: Sequence[ConfigError]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RollingRestartView:
+    """What became of the instances of an environment, one after the other.
+
+    Where one is `failed`, those after it were `left_alone`.
+    """
+
+    restarted: Sequence[NamedView]
+    failed: Sequence[FailedReloadView]
+    left_alone: Sequence[NamedView]
+
+
+@dataclass(frozen=True)
 class ReloadEventView:
     """The file of instances was taken on."""
 
     at: str
     reload: ReloadView
-
-
-@dataclass(frozen=True)
-class MissedView:
-    """Events that a reader did not get; null where nobody knows how many."""
-
-    missed: int | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from comfysup.model.environment import LeftBehind
-from comfysup.model.usage import Usage
+from comfysup.model.observed import Usage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from comfysup.api.views.resources import (
     PromptView,
     QueueView,
 )
-from comfysup.model.queue import QueueFacts
+from comfysup.model.observed import QueueFacts
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Backoff, Exit, Moment, Run, Running
 from comfysup.supervision.monitor import Health

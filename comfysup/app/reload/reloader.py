@@ -6,8 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from comfysup.app.reload.clashes import Held, clashes
-from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
+from comfysup.app.reload.plan import Held, Plan, PlanStep, Seen, clashes, make_plan, notes
 from comfysup.app.reload.reasons import explained
 from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings

@@ -26,9 +26,9 @@ from comfysup.comfyui.queue.given_up import (
     UNSEEN,
     UNWANTED,
     GivenUp,
+    Room,
     unkept,
 )
-from comfysup.comfyui.queue.limits import Room
 from comfysup.comfyui.queue.prompts import Key, Prompt, RunningPrompt, Snapshot, in_order
 from comfysup.model.spec import Rescue
 

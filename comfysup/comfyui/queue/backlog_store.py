@@ -16,7 +16,7 @@ from comfysup.comfyui.queue import backlog_file
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.given_up import CREDENTIALS_LOST, GivenUp, grouped, unkept
 from comfysup.comfyui.queue.prompts import Prompt
-from comfysup.model.queue import PromptEvent, PromptEventName
+from comfysup.model.observed import PromptEvent, PromptEventName
 from comfysup.model.spec import Rescue
 from comfysup.supervision.tasks import InThread, end_tasks
 

@@ -1,8 +1,8 @@
-"""Why prompts are given up, in words for programs and sentences for people."""
+"""Why prompts are given up, and how many of an instance are kept."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from comfysup.comfyui.queue.prompts import Prompt
 
@@ -64,3 +64,20 @@ def grouped(given_up: Sequence[GivenUp]) -> Iterator[GivenUp]:
         others[each.reason, each.message] += each.count
     for (reason, message), count in others.items():
         yield GivenUp(None, reason, message, count)
+
+
+class Room:
+    """How many more prompts, and bytes of them, may be kept."""
+
+    def __init__(self, prompts: int, size: int) -> None:
+        self._prompts = prompts
+        self._bytes = size
+
+    def keep(self, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+        """Yield the prompts, those for which there is no room without their content."""
+        for prompt in prompts:
+            self._prompts -= 1
+            fits = self._prompts >= 0 and prompt.size <= self._bytes
+            if fits:
+                self._bytes -= prompt.size
+            yield prompt if fits else replace(prompt, content=None, secret=False)

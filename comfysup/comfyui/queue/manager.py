@@ -10,14 +10,13 @@ from functools import partial
 import structlog
 
 from comfysup.comfyui.command import base_url
-from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in
+from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in, untold_end
 from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, Storage
 from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.given_up import ENDED, REMOVED
-from comfysup.comfyui.queue.unreported_ends import untold_end
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
-from comfysup.model.queue import ActivePrompt, PromptEvent, QueueFacts
+from comfysup.model.observed import ActivePrompt, PromptEvent, QueueFacts
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from comfysup.linux.process.proc import all_pids
-from comfysup.model.usage import Usage
+from comfysup.model.observed import Usage
 from comfysup.supervision.tasks import InThread
 
 PERIOD = 1.0

@@ -26,7 +26,7 @@ from typing import Self
 import structlog
 
 from comfysup.config.run_location import SETTINGS_NAME, SHARED, SOCKET_NAME
-from comfysup.linux.rundir.name_guard import NameTakenError, hold_name
+from comfysup.linux.rundir.claims import NameTakenError, hold_name
 from comfysup.linux.rundir.state_file import read_regular
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ from aiohttp import ClientSession, UnixConnector
 
 from comfysup.api.server.security import Access, Admission
 from comfysup.config.variables import Token
-from comfysup.linux.host.peer_credentials import is_owner
+from comfysup.linux.host.ports import is_owner
 from tests.unit.api.asking import GUARDED, READ, TARGETS, WRITE, bearer, status_of
 from tests.unit.api.site import API, OPEN, World, one, several, site_of
 

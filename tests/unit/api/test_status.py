@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from comfysup.model.queue import ActivePrompt, QueueFacts
-from comfysup.model.usage import GpuUsage, Usage
+from comfysup.model.observed import ActivePrompt, GpuUsage, QueueFacts, Usage
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.protocols import Condition
 from tests.unit.api.site import API, Site, World, one, several, site_of, world_of

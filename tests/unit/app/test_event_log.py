@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from structlog.testing import capture_logs
 
-from comfysup.app.event_log import log_notice
+from comfysup.app.reporting import log_notice
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.life import (

@@ -11,7 +11,7 @@ import pytest
 from comfysup.app import shared_volume as sharing
 from comfysup.app.shared_volume import Sharing
 from comfysup.linux.executor import Executor
-from comfysup.linux.rundir.directory_owner import ClaimedError, claim
+from comfysup.linux.rundir.claims import ClaimedError, claim
 from tests.scenarios.waiting import until
 
 

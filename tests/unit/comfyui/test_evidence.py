@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from comfysup.comfyui.command import InheritedEnv
-from comfysup.comfyui.diagnosis.circumstances import Circumstances, known_at_start
-from comfysup.comfyui.diagnosis.evidence import circumstances_of, conditions_of
+from comfysup.comfyui.diagnosis.circumstances import (
+    Circumstances,
+    circumstances_of,
+    conditions_of,
+    known_at_start,
+)
 from comfysup.comfyui.environment.venv import interpreter_version, package_versions
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.model.spec import InstanceSpec

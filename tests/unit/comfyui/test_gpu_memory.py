@@ -7,7 +7,7 @@ import pytest
 
 from comfysup.comfyui.gpu_memory import held_memory, read_devices
 from comfysup.comfyui.probe import new_session
-from comfysup.model.usage import GpuUsage
+from comfysup.model.observed import GpuUsage
 from tests.unit.comfyui.servers import ComfyServer, FixedServer, answer
 
 CARD = {

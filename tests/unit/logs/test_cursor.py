@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from comfysup.logs.cursor import BLOCK, END, Cursor, Piece
 from comfysup.logs.files import LogFiles
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from tests.unit.linux.children import open_descriptors
 from tests.unit.logs.test_writer import Log
 

@@ -15,7 +15,7 @@ from comfysup.logs.files import LogFiles, Rotation
 from comfysup.logs.pipe import LogPipe
 from comfysup.logs.pump import LogPump
 from comfysup.logs.reader import LogReader
-from comfysup.model.log_lines import LineBatch
+from comfysup.model.observed import LineBatch
 from tests.scenarios.waiting import bounded
 from tests.scenarios.waiting import until as until_true
 from tests.unit.linux.children import open_descriptors

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from comfysup.logs import tail as log_tail
-from comfysup.logs.resume_token import ResumeToken
-from comfysup.logs.stream_offsets import StreamOffsets
+from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from comfysup.logs.tail import HEAD_BYTES, TAIL_BYTES
 
 HEADING = b"=== 2026-11-26T01:00:00Z comfysup: 0 'main' starts, generation 3\n"

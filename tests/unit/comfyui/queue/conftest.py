@@ -12,7 +12,7 @@ from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
 from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.linux.rundir.state_file import StateFile
-from comfysup.model.queue import PromptEvent
+from comfysup.model.observed import PromptEvent
 from tests.unit.comfyui.queue.server import QueueServer
 
 S = TypeVar("S", bound=QueueServer)

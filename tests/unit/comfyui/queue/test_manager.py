@@ -18,7 +18,7 @@ from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
 from comfysup.comfyui.worker import Look
 from comfysup.linux.rundir.state_file import StateFile
-from comfysup.model.queue import PromptEvent
+from comfysup.model.observed import PromptEvent
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision import tasks
 from comfysup.supervision.events import Blame, LifecycleEvent

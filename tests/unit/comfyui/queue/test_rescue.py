@@ -12,7 +12,7 @@ from comfysup.comfyui.queue import client as queue_api
 from comfysup.comfyui.queue.client import _read
 from comfysup.comfyui.queue.given_up import REMOVED, TOLD_SINGLY
 from comfysup.comfyui.queue.prompts import Prompt, parse_queue
-from comfysup.model.queue import PromptEventName
+from comfysup.model.observed import PromptEventName
 from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
 from tests.scenarios.waiting import until

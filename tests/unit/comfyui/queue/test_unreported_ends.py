@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from comfysup.comfyui.output import UntoldEnd, untold_end
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.prompts import Prompt, RunningPrompt
-from comfysup.comfyui.queue.unreported_ends import UntoldEnd, untold_end
 from comfysup.supervision import life
 from comfysup.supervision.life import Backoff, Exit, Launching, Life, Moment, Run, Starting, Stuck
 from comfysup.supervision.life import Sweeping as Swept
