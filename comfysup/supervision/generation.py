@@ -28,7 +28,7 @@ from comfysup.supervision.protocols import (
     Process,
     ProcessRecord,
 )
-from comfysup.supervision.tasks import end_tasks
+from comfysup.supervision.tasks import AGAIN, LONGEST_AGAIN, end_tasks
 
 log = structlog.get_logger()
 
