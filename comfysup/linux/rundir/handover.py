@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -35,9 +36,28 @@ class Handover:
         return bool(self.descriptors)
 
 
+_EARLIER = re.compile(r"lock=\d+(?: (?:tcp|own|tcp_callers|own_callers)=[\d,]*)+")
+"""The variable as the first version wrote it: the descriptors themselves, for whoever reads it."""
+
+
 def is_handed_over(environ: Mapping[str, str]) -> bool:
     """Whether this process was a daemon before it became this program."""
-    return environ.get(VARIABLE, "").startswith(f"{os.getpid()}:")
+    variable = environ.get(VARIABLE, "")
+    return variable.startswith(f"{os.getpid()}:") or _is_earlier(variable)
+
+
+def _is_earlier(variable: str) -> bool:
+    """Whether a daemon of the first version became this program: what it names is inherited."""
+    if not _EARLIER.fullmatch(variable):
+        return False
+    with suppress(OSError):
+        return all(map(os.get_inheritable, _named(variable)["lock"]))
+    return False
+
+
+def _named(variable: str) -> dict[str, list[int]]:
+    named = (each.partition("=") for each in variable.split())
+    return {name: [int(each) for each in text.split(",") if each] for name, _, text in named}
 
 
 def received(environ: MutableMapping[str, str]) -> Handover:
@@ -51,22 +71,36 @@ def received(environ: MutableMapping[str, str]) -> Handover:
     if not meant:
         return Handover()
     try:
-        with open(int(variable.partition(":")[2]), "rb") as file:  # noqa: PTH123 - a descriptor
-            file.seek(0)
-            written = json.load(file)
-        handover = Handover(
-            written["descriptors"],
-            {
-                name: [(number, base64.b64decode(begun)) for number, begun in callers]
-                for name, callers in written["callers"].items()
-            },
-            int(written.get("last_event", 0)),  # an older program does not tell it
-        )
+        handover = _earlier(variable) if _EARLIER.fullmatch(variable) else _read(variable)
         _let_inherit(handover, inherit=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.error("handover.unreadable", error=repr(error))  # noqa: TRY400 - no defect of ours
         return Handover()
     return handover
+
+
+def _read(variable: str) -> Handover:
+    with open(int(variable.partition(":")[2]), "rb") as file:  # noqa: PTH123 - a descriptor
+        file.seek(0)
+        written = json.load(file)
+    return Handover(
+        written["descriptors"],
+        {
+            name: [(number, base64.b64decode(begun)) for number, begun in callers]
+            for name, callers in written["callers"].items()
+        },
+        int(written.get("last_event", 0)),  # an older program does not tell it
+    )
+
+
+def _earlier(variable: str) -> Handover:
+    """Return what a daemon of the first version passes on: callers of whom nothing is read yet."""
+    named = _named(variable)
+    callers = {
+        door: [(number, b"") for number in named.get(f"{door}_callers", ())]
+        for door in ("tcp", "own")
+    }
+    return Handover({name: named[name] for name in ("lock", "tcp", "own")}, callers)
 
 
 def become_anew(handover: Handover) -> NoReturn:

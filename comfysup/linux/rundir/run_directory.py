@@ -64,7 +64,7 @@ class RunDirectory:
             for name in SUBDIRECTORIES:
                 (path / name).mkdir(mode=0o700, exist_ok=True)
             if lock is not None:
-                return cls(path, lock, guard)
+                return cls(path, lock, _take_name(path) if guard is None else guard)
             guard = _take_name(path)
             try:
                 return cls(path, _take_lock(path), guard)

@@ -1,0 +1,53 @@
+"""What a daemon passes on to the program that it becomes."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from comfysup.linux.rundir.handover import VARIABLE, Handover, is_handed_over, received
+
+
+@pytest.fixture
+def descriptors() -> Iterator[list[int]]:
+    """Descriptors that are open as after an exec: inherited."""
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+    for each in opened:
+        os.set_inheritable(each, True)  # noqa: FBT003 - that is its signature
+    yield opened
+    for each in opened:
+        os.close(each)
+
+
+def test_what_the_first_version_passed_on_is_understood(descriptors: list[int]) -> None:
+    lock, tcp, own, caller = descriptors
+    text = f"lock={lock} tcp={tcp} own={own} tcp_callers={caller} own_callers="
+    environ = {VARIABLE: text}
+
+    assert is_handed_over(environ)
+    handover = received(environ)
+
+    assert handover == Handover(
+        {"lock": [lock], "tcp": [tcp], "own": [own]}, {"tcp": [(caller, b"")], "own": []}
+    )
+    assert environ == {}
+    assert not any(map(os.get_inheritable, descriptors))
+
+
+@pytest.mark.parametrize("text", ["", "1:3", "lock=x tcp=1", "lock=999999 tcp=1 own=2", "lock=0"])
+def test_what_is_not_for_this_process_is_none(text: str) -> None:
+    environ = {VARIABLE: text}
+
+    assert not is_handed_over(environ)
+    assert not received(environ)
+    assert environ == {}
+
+
+def test_descriptors_that_were_not_inherited_are_those_of_another_process(
+    descriptors: list[int],
+) -> None:
+    """The variable was inherited by a program that the daemon started."""
+    lock, tcp, own, _ = descriptors
+    os.set_inheritable(lock, False)  # noqa: FBT003 - that is its signature
+
+    assert not is_handed_over({VARIABLE: f"lock={lock} tcp={tcp} own={own}"})
