@@ -13,9 +13,9 @@ from comfysup.app.reporting import Reporting, log_notice, now
 from comfysup.app.state_store import StateStore
 from comfysup.app.storage import CLEANUP_PATIENCE, DISK_PATIENCE, Storage
 from comfysup.app.telemetry import Telemetry
+from comfysup.comfyui.client import new_session
 from comfysup.comfyui.command import InheritedEnv, find_tcmalloc
 from comfysup.comfyui.environment.workspace import Environments
-from comfysup.comfyui.probe import new_session
 from comfysup.config.settings import Settings
 from comfysup.linux.executor import Executors
 from comfysup.linux.host.memory_kills import OomKills

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import aiohttp
 
+from comfysup.comfyui.client import ComfyClient
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.gpu_memory import held_memory
 from comfysup.comfyui.output import Output
 from comfysup.comfyui.probe import ComfyProber, IsBusy
 from comfysup.comfyui.queue.backlog_store import BacklogThreads, Storage
-from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProber
 from comfysup.comfyui.worker import Look, LookAgain
@@ -82,8 +82,8 @@ class Telemetry:
             """Put a large backlog into words, or read one."""
             return executors.computing.submit(work, "the files of queues")
 
-        def api(url: str) -> QueueApi:
-            return QueueApi(session, url, parse)
+        def api(url: str) -> ComfyClient:
+            return ComfyClient(session, url, parse)
 
         threads = BacklogThreads(executors.run_directory.submit, write_out)
         self.queues = QueueManager(api, storage, threads, tell, changed, self._look_at, output)
@@ -200,6 +200,6 @@ class Telemetry:
     async def _ask_one(self, instance: Instance) -> None:
         number = instance.spec.id
         visible = self.gpus.held.get(number, ())
-        held = await held_memory(self._session, base_url(instance.spec), visible)
+        held = await held_memory(ComfyClient(self._session, base_url(instance.spec)), visible)
         if held is not None and isinstance(instance.life.state, Running):
             self._held[number] = held

@@ -1,38 +1,22 @@
 """What a ComfyUI holds of each GPU, by its own word: a container hides from NVML whose what is."""
 
-import asyncio
-import json
-
-import aiohttp
-
+from comfysup.comfyui.client import ComfyClient, ComfyError
 from comfysup.model.observed import GpuUsage
 
 PATIENCE = 5.0
 """Seconds for an answer; one that is busy is asked again later."""
-MAX_BODY = 1 << 20
 
 
-async def held_memory(
-    session: aiohttp.ClientSession, url: str, visible: tuple[int, ...]
-) -> tuple[GpuUsage, ...] | None:
-    """Ask the ComfyUI at `url`, which sees the GPUs `visible` (none: all, in their order).
+async def held_memory(client: ComfyClient, visible: tuple[int, ...]) -> tuple[GpuUsage, ...] | None:
+    """Ask a ComfyUI which sees the GPUs `visible` (none: all, in their order).
 
     None where it did not answer.
     """
     try:
-        async with (
-            asyncio.timeout(PATIENCE),
-            session.get(f"{url}/system_stats", allow_redirects=False, ssl=False) as response,
-        ):
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return None
-            answer = json.loads(body)
-    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
+        answer = await client.system_stats(PATIENCE)
+    except ComfyError:
         return None
-    return read_devices(answer, visible)
+    return None if answer is None else read_devices(answer, visible)
 
 
 def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[GpuUsage, ...]:

@@ -1,20 +1,18 @@
 """Whether an instance is ready, and whether it lives, by what it answers on its port.
 
-ComfyUI opens its port when loading is over and not before (DESIGN section 8), so a connection that
+ComfyUI opens its port when loading is over and not before, so a connection that
 is refused means "loads". Only an answer of its own process counts: a stranger may hold the port.
 """
 
 import asyncio
 import errno
-import json
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import aiohttp
-
+from comfysup.comfyui.client import ComfyClient, ComfyError, NoAnswerError, Session
 from comfysup.comfyui.command import base_url
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding
@@ -23,9 +21,6 @@ LOOK_PERIOD = 0.05
 """Seconds between two looks at the port of an instance that loads; a look costs microseconds."""
 READY_PATIENCE = 10.0
 """Seconds for the first answer of a listener that is ours, before it is asked again."""
-MAX_BODY = 1 << 20
-"""Bytes of an answer that are read; /system_stats has a few hundred and the arguments."""
-
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """What this process lacks when it cannot even ask."""
 _CONNECTED = {0, errno.EISCONN, errno.EALREADY}
@@ -38,20 +33,6 @@ IsBusy: TypeAlias = Callable[[], Awaitable[bool]]
 BusyOf: TypeAlias = Callable[[InstanceSpec, int], IsBusy]
 
 
-def new_session() -> aiohttp.ClientSession:
-    """Return a session for all probes: one connection each, and none waits for another's.
-
-    It knows no proxy, keeps no cookie, and leaves all time limits to the probes.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity", "User-Agent": "comfysup"},
-        trust_env=False,
-    )
-
-
 async def never_busy() -> bool:
     """Answer for an instance whose queue nobody watches."""
     return False
@@ -61,15 +42,13 @@ async def never_busy() -> bool:
 class ComfyProber:
     """A `Prober`: makes probes that share a session (of `new_session`), which its owner closes."""
 
-    session: aiohttp.ClientSession
+    session: Session
     owns_port: OwnsPort
     busy_of: BusyOf = lambda _spec, _pid: never_busy
 
     def probe(self, spec: InstanceSpec, pid: int) -> "ComfyProbe":
-        url = base_url(spec)
-        return ComfyProbe(
-            self.session, url, spec.port, pid, self.owns_port, self.busy_of(spec, pid)
-        )
+        client = ComfyClient(self.session, base_url(spec))
+        return ComfyProbe(client, spec.port, pid, self.owns_port, self.busy_of(spec, pid))
 
 
 @dataclass(slots=True)
@@ -80,8 +59,7 @@ class ComfyProbe:
     what the next call goes by.
     """
 
-    session: aiohttp.ClientSession
-    url: str
+    client: ComfyClient
     port: int
     pid: int
     owns_port: OwnsPort
@@ -116,40 +94,17 @@ class ComfyProbe:
     async def _is_ready(self) -> bool:
         if not _is_listening(self.port):
             return False
-        with suppress(aiohttp.ClientError, OSError, ValueError):
+        with suppress(ComfyError, OSError):
             if await self.owns_port(self.pid, self.port):
-                async with asyncio.timeout(READY_PATIENCE):
-                    return _is_system_stats(await self._get("/system_stats"))
+                return _is_system_stats(await self.client.system_stats(READY_PATIENCE))
         return False
 
     async def _ask(self, patience: float) -> Finding:
         try:
-            async with asyncio.timeout(patience):
-                answer = await self._get("/prompt")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            answer = await self.client.queue_info(patience)
+        except ComfyError as error:
             return _finding_of(error)
         return Finding.ANSWERED if _is_queue_info(answer) else Finding.SILENT
-
-    async def _get(self, path: str) -> object:
-        """Return the JSON of an answer 200, None for any other status; ValueError for no JSON."""
-        async with self.session.get(
-            f"{self.url}{path}", allow_redirects=False, auto_decompress=False, ssl=False
-        ) as response:
-            if response.status != 200:  # noqa: PLR2004  # HTTP's OK
-                return None
-            try:
-                return json.loads(await _read(response.content))
-            except RecursionError as error:
-                raise ValueError("nested too deeply") from error
-
-
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    body = bytearray()
-    async for chunk in content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise ValueError(f"a response of more than {MAX_BODY} bytes")
-    return bytes(body)
 
 
 def _is_listening(port: int) -> bool:
@@ -166,9 +121,8 @@ def _is_listening(port: int) -> bool:
         return False
 
 
-def _finding_of(error: Exception) -> Finding:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    number = cause.errno if isinstance(cause, OSError) else None
+def _finding_of(error: ComfyError) -> Finding:
+    number = error.number if isinstance(error, NoAnswerError) else None
     if number == errno.ECONNREFUSED:
         return Finding.REFUSED
     return Finding.BUSY if number in _NO_RESOURCES else Finding.SILENT

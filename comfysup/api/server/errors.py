@@ -102,7 +102,7 @@ def refusal(code: str, message: str) -> ApiError:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer whatever went wrong as DESIGN 2.3 says; what nobody foresaw is logged, here alone."""
+    """Answer whatever went wrong as JSON; what nobody foresaw is logged, here alone."""
     try:
         return await handler(request)
     except ApiError as error:

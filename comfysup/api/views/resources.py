@@ -1,4 +1,4 @@
-"""The shapes of answers, exactly as DESIGN 2 shows them. Times are RFC 3339 texts in UTC."""
+"""The shapes of answers, as docs/reference/http.md shows them. Times are RFC 3339 texts in UTC."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

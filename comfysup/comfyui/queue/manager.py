@@ -9,10 +9,10 @@ from functools import partial
 
 import structlog
 
+from comfysup.comfyui.client import ComfyClient
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in, untold_end
 from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, Storage
-from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.given_up import ENDED, REMOVED
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
@@ -55,7 +55,7 @@ class QueueManager:
 
     def __init__(
         self,
-        api: Callable[[str], QueueApi],
+        api: Callable[[str], ComfyClient],
         storage: Storage,
         threads: BacklogThreads,
         tell: Callable[[Instance, PromptEvent], None],

@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import structlog
 
+from comfysup.comfyui.client import ComfyClient, ComfyError, NoAnswerError, NotTakenError
 from comfysup.comfyui.diagnosis.conditions import IN_A_ROW, lasting_gpu_error
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.backlog_store import BacklogStore
-from comfysup.comfyui.queue.client import NoAnswerError, NotTakenError, QueueApi, QueueError
 from comfysup.comfyui.queue.prompts import Prompt, classes_without_credentials
 from comfysup.supervision.protocols import Condition
 from comfysup.supervision.tasks import keep_going
@@ -66,7 +66,7 @@ class QueueWatcher:
 
     def __init__(
         self,
-        api: QueueApi,
+        api: ComfyClient,
         backlog_store: BacklogStore,
         period: Callable[[], float],
         wall: Callable[[], float] = time.time,
@@ -139,7 +139,7 @@ class QueueWatcher:
         self._finished = False
         try:
             return lasting_gpu_error(await self._api.last_failures(IN_A_ROW))
-        except QueueError:
+        except ComfyError:
             return None
 
     async def run(self) -> None:
@@ -170,7 +170,7 @@ class QueueWatcher:
                     if not self._backlog.depth:
                         await self._let_go_of_executed()
                         return
-            except QueueError:
+            except ComfyError:
                 await asyncio.sleep(RETRY)
             else:
                 await looked.wait()
@@ -195,7 +195,7 @@ class QueueWatcher:
                         self._update(self._backlog.heard(remaining))
                         self._change()
                 again = self._period()
-            except QueueError as error:
+            except ComfyError as error:
                 self._complain("queue.no_websocket", error)
                 again = self._retry(error)
             finally:
@@ -218,7 +218,7 @@ class QueueWatcher:
             try:
                 async with self._turn:
                     await self._look()
-            except QueueError as error:
+            except ComfyError as error:
                 self._complain("queue.unreadable", error)
                 await asyncio.sleep(self._retry(error))
                 self._changed.set()
@@ -261,14 +261,14 @@ class QueueWatcher:
         self._finished |= not {each.id for each in self._backlog.running} <= backlog.ids
         self._backlog_store.update(backlog)
 
-    def _retry(self, error: QueueError) -> float:
+    def _retry(self, error: ComfyError) -> float:
         """Seconds until another try: soon where nothing answered, since that may end at any time.
 
         An answer that is none of ComfyUI's will hardly be another one soon.
         """
         return min(RETRY, self._period()) if isinstance(error, NoAnswerError) else self._period()
 
-    def _complain(self, event: str, error: QueueError) -> None:
+    def _complain(self, event: str, error: ComfyError) -> None:
         """Say once what hinders; that the process ends is no hindrance worth a word."""
         if not self._complained and "Connect" not in str(error):
             log.warning(event, url=self._api.url, error=str(error))
@@ -289,7 +289,7 @@ class QueueWatcher:
                     await self._hand_in(self._backlog.owed[0])
                     # After a crash it matters who is at work when the next one is handed in.
                     looked = not self._backlog.struck
-            except QueueError:
+            except ComfyError:
                 looked = False  # it may have been taken although no answer came
                 await asyncio.sleep(RETRY)
         self._change()
@@ -332,7 +332,7 @@ class QueueWatcher:
         if taken := left.drained[:] if left != self._backlog else ():
             self._backlog_store.update(left)
             if not await self._backlog_store.kept():
-                raise QueueError("the prompts taken out cannot be written to disk")
+                raise ComfyError("the prompts taken out cannot be written to disk")
             await self._api.delete(each.id for each in taken)
             await self._look()
 

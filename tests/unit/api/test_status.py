@@ -1,4 +1,4 @@
-"""`GET /api/comfyui/status` and what an instance shows: the fields of DESIGN 2.2, and the truth."""
+"""`GET /api/comfyui/status` and what an instance shows: its fields, and the truth."""
 
 import re
 from dataclasses import replace

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from comfysup.comfyui.client import ComfyClient, new_session
 from comfysup.comfyui.gpu_memory import held_memory, read_devices
-from comfysup.comfyui.probe import new_session
 from comfysup.model.observed import GpuUsage
 from tests.unit.comfyui.servers import ComfyServer, FixedServer, answer
 
@@ -54,7 +54,7 @@ async def test_it_is_asked_for_system_stats() -> None:
     server = FixedServer(answer(json.dumps({"devices": [CARD]}).encode()))
     await server.listen()
     async with new_session() as session:
-        found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
+        found = await held_memory(ComfyClient(session, f"http://127.0.0.1:{server.port}"), ())
     await server.close()
 
     assert found == (GpuUsage(0, 7_000_000_000),)
@@ -65,7 +65,9 @@ async def test_nothing_is_known_of_one_that_does_not_answer() -> None:
     server = FixedServer(b"")
     await server.listen()
     async with new_session() as session:
-        assert await held_memory(session, f"http://127.0.0.1:{server.port}", ()) is None
+        assert (
+            await held_memory(ComfyClient(session, f"http://127.0.0.1:{server.port}"), ()) is None
+        )
     await server.close()
 
 
@@ -79,7 +81,7 @@ async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
 
     server = await ComfyServer(in_pieces).listen()
     async with new_session() as session:
-        found = await held_memory(session, f"http://127.0.0.1:{server.port}", ())
+        found = await held_memory(ComfyClient(session, f"http://127.0.0.1:{server.port}"), ())
     await server.close()
 
     assert found == (GpuUsage(0, 7_000_000_000),)

@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from comfysup.comfyui import probe as module
-from comfysup.comfyui.probe import ComfyProber, new_session
+from comfysup.comfyui.client import MAX_FACTS_BYTES, new_session
+from comfysup.comfyui.probe import ComfyProber
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.host.ports import owns_port
 from comfysup.model.spec import InstanceSpec
@@ -316,7 +317,7 @@ async def test_an_answer_without_end_is_read_only_so_far(
     await probe(session, server.port).ask(LONG)
 
     # What the sockets of both sides hold comes on top.
-    assert server.sent < module.MAX_BODY + (16 << 20)
+    assert server.sent < MAX_FACTS_BYTES + (16 << 20)
 
 
 async def test_silence_of_a_process_that_works_is_busy(

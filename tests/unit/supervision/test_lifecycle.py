@@ -1,4 +1,4 @@
-"""Starting and stopping, rule by rule (DESIGN 6)."""
+"""Starting and stopping, rule by rule."""
 
 from comfysup.model.spec import Policy
 from comfysup.supervision.events import (

@@ -1,4 +1,4 @@
-"""Crashes, the back-off table, restart policies and what cannot be killed (DESIGN 6)."""
+"""Crashes, the back-off table, restart policies and what cannot be killed."""
 
 from collections.abc import Callable
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Who wins when callers want different things, and when reports are void (DESIGN 6)."""
+"""Who wins when callers want different things, and when reports are void."""
 
 from collections.abc import Callable
 from typing import TypeAlias

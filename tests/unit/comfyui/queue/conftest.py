@@ -7,9 +7,8 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
-from comfysup.comfyui.probe import new_session
+from comfysup.comfyui.client import ComfyClient, new_session
 from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
-from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.observed import PromptEvent
@@ -40,7 +39,7 @@ class Desk:
 
     def watch(self, url: str, period: float = 3600) -> QueueWatcher:
         """Watches; no poll helps a test with that period."""
-        api = QueueApi(self.session, url, asyncio.to_thread)
+        api = ComfyClient(self.session, url, asyncio.to_thread)
         watcher = QueueWatcher(api, self.backlog_store, lambda: period)
         self.tasks.append(asyncio.create_task(watcher.run()))
         return watcher

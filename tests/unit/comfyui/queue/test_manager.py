@@ -10,10 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfysup.comfyui import worker
-from comfysup.comfyui.probe import new_session
+from comfysup.comfyui.client import ComfyClient, new_session
 from comfysup.comfyui.queue import watcher as queue
 from comfysup.comfyui.queue.backlog_store import Storage
-from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
 from comfysup.comfyui.worker import Look
@@ -97,7 +96,7 @@ async def make_queues(
 
         def make() -> QueueManager:
             one = QueueManager(
-                lambda url: QueueApi(session, url, asyncio.to_thread),
+                lambda url: ComfyClient(session, url, asyncio.to_thread),
                 Storage(lambda number: StateFile(tmp_path / f"{number}.json"), "this life"),
                 THREADS,
                 lambda _instance, told: news.append(told),

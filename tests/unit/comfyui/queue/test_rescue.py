@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from comfysup.comfyui.queue import client as queue_api
-from comfysup.comfyui.queue.client import _read
+from comfysup.comfyui import client as queue_api
+from comfysup.comfyui.client import _read
 from comfysup.comfyui.queue.given_up import REMOVED, TOLD_SINGLY
 from comfysup.comfyui.queue.prompts import Prompt, parse_queue
 from comfysup.model.observed import PromptEventName

@@ -13,10 +13,10 @@ from aiohttp import web
 from structlog.testing import capture_logs
 from typing_extensions import override
 
+from comfysup.comfyui import client as queue_api
+from comfysup.comfyui.client import ComfyClient
 from comfysup.comfyui.diagnosis.conditions import IN_A_ROW
-from comfysup.comfyui.queue import client as queue_api
 from comfysup.comfyui.queue import watcher as queue_module
-from comfysup.comfyui.queue.client import QueueApi
 from comfysup.comfyui.queue.watcher import LOOK_GAP, QueueWatcher, pauses
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.rundir.state_file import StateFile
@@ -279,7 +279,7 @@ async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
             raise error
         return work()
 
-    api = QueueApi(desk.session, server.url, in_thread)
+    api = ComfyClient(desk.session, server.url, in_thread)
     desk.tasks.append(
         asyncio.create_task(QueueWatcher(api, desk.backlog_store, lambda: 3600).run())
     )

@@ -1,6 +1,6 @@
-"""What is asked of a ComfyUI about its queue, over HTTP and its websocket.
+"""What is asked of a ComfyUI, over HTTP and its websocket: the only place that speaks to one.
 
-QueueError             it could not be asked, or its answer is none of ComfyUI's
+ComfyError             it could not be asked, or its answer is none of ComfyUI's
 ├── NoAnswerError      no answer came
 ├── TooLargeError      the answer was not read to its end
 └── NotTakenError      it answered, and will not run that prompt
@@ -9,11 +9,11 @@ QueueError             it could not be asked, or its answer is none of ComfyUI's
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -28,10 +28,15 @@ from comfysup.comfyui.queue.prompts import (
 )
 from comfysup.supervision.tasks import InThread
 
+T = TypeVar("T")
+Session: TypeAlias = aiohttp.ClientSession
+
 PATIENCE = 10.0
 """Seconds for one answer; a model that loads may hold it up, and then it is asked for again."""
 MAX_QUEUE_BYTES = 64 << 20
 """The largest answer of /queue that is read: twice what is kept of it."""
+MAX_FACTS_BYTES = 1 << 20
+"""The largest of /system_stats and GET /prompt, which have a few hundred and the arguments."""
 MAX_ANSWER_BYTES = 16 << 20
 """The largest of any other answer, and the largest message of the websocket."""
 CREDENTIALS = ("AUTH_TOKEN_COMFY_ORG", "API_KEY_COMFY_ORG")
@@ -45,15 +50,20 @@ _INLINE_BYTES = 64 << 10
 """What is parsed in less than a millisecond, and so where it arrives."""
 
 
-class QueueError(Exception):
-    """The queue could not be asked; the text says why."""
+class ComfyError(Exception):
+    """A ComfyUI could not be asked; the text says why."""
 
 
-class NoAnswerError(QueueError):
-    """Nothing came in time, or the connection broke."""
+class NoAnswerError(ComfyError):
+    """Nothing came in time, or the connection broke; `number` is the errno, None for a timeout."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error) if type(error) is OSError else repr(error))
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        self.number = cause.errno if isinstance(cause, OSError) else None
 
 
-class TooLargeError(QueueError):
+class TooLargeError(ComfyError):
     """The answer has more bytes than are read; `status` is its status."""
 
     def __init__(self, status: int, limit: int) -> None:
@@ -62,31 +72,61 @@ class TooLargeError(QueueError):
         self.status = status
 
 
-class NotTakenError(QueueError):
+class NotTakenError(ComfyError):
     """ComfyUI will not run a prompt; the text is what it said."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueApi:
-    """The queue of the ComfyUI at `url`; the session is shared, and its owner closes it."""
+def new_session() -> Session:
+    """Return a session for all ComfyUIs: one connection for each question, and none waits.
 
-    session: aiohttp.ClientSession
+    It knows no proxy, keeps no cookie, and leaves all time limits to who asks.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "comfysup"},
+        auto_decompress=False,  # nothing compressed is asked for
+        trust_env=False,
+    )
+
+
+async def _in_place(work: Callable[[], T]) -> T:
+    return work()
+
+
+@dataclass(frozen=True, slots=True)
+class ComfyClient:
+    """The ComfyUI at `url`; the session is of `new_session`, shared, and its owner closes it.
+
+    `in_thread` parses what is large. Each question is a connection of its own.
+    """
+
+    session: Session
     url: str
-    in_thread: InThread
+    in_thread: InThread = _in_place
+
+    async def system_stats(self, patience: float) -> object:
+        """Return the JSON of `/system_stats`, None for an answer that is none; in `patience` s."""
+        return await self._facts("/system_stats", patience)
+
+    async def queue_info(self, patience: float) -> object:
+        """Return the JSON of `GET /prompt`, its cheapest answer, likewise."""
+        return await self._facts("/prompt", patience)
 
     async def queue(self, known: Mapping[Key, Prompt]) -> tuple[Snapshot, int]:
         """Return what runs and what waits, and how many bytes told it; `known` as `parse_queue`."""
         status, body = await self._ask("GET", "/queue", limit=MAX_QUEUE_BYTES)
         if status != HTTPStatus.OK:
-            raise QueueError(f"{NO_QUEUE}: status {status}")
+            raise ComfyError(f"{NO_QUEUE}: status {status}")
         try:
             if len(body) <= _INLINE_BYTES:
                 return parse_queue(body, known), len(body)
             return await self.in_thread(lambda: parse_queue(body, known)), len(body)
         except ValueError as error:
-            raise QueueError(str(error)) from error
+            raise ComfyError(str(error)) from error
         except OSError as error:  # all threads are busy
-            raise NoAnswerError(str(error)) from error
+            raise NoAnswerError(error) from error
 
     async def has_executed(self, prompt_id: str) -> bool:
         """Say whether it has run that prompt; it remembers 10,000.
@@ -140,7 +180,7 @@ class QueueApi:
         """Take prompts out of what waits; those that do not wait are left alone."""
         status, _ = await self._ask("POST", "/queue", {"delete": list(prompt_ids)})
         if status != HTTPStatus.OK:
-            raise QueueError(f"POST /queue takes nothing out: status {status}")
+            raise ComfyError(f"POST /queue takes nothing out: status {status}")
 
     @asynccontextmanager
     async def changes(self) -> AsyncIterator[AsyncIterator[int | None]]:
@@ -165,16 +205,30 @@ class QueueApi:
                 connecting.reschedule(None)
                 yield _statuses(socket)
         except aiohttp.WSServerHandshakeError as error:
-            raise QueueError(repr(error)) from error
+            raise ComfyError(repr(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswerError(repr(error)) from error
+            raise NoAnswerError(error) from error
+
+    async def _facts(self, path: str, patience: float) -> object:
+        status, body = await self._ask("GET", path, limit=MAX_FACTS_BYTES, patience=patience)
+        if status != HTTPStatus.OK:
+            return None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
 
     async def _ask(
-        self, method: str, path: str, body: object = None, limit: int = MAX_ANSWER_BYTES
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        limit: int = MAX_ANSWER_BYTES,
+        patience: float = PATIENCE,
     ) -> tuple[int, bytes]:
         try:
             async with (
-                asyncio.timeout(PATIENCE),
+                asyncio.timeout(patience),
                 self.session.request(
                     method, f"{self.url}{path}", json=body, allow_redirects=False, ssl=False
                 ) as response,
@@ -184,7 +238,7 @@ class QueueApi:
                     raise TooLargeError(response.status, limit)
                 return response.status, body
         except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswerError(repr(error)) from error
+            raise NoAnswerError(error) from error
 
 
 def _quoted(text: str) -> str:
