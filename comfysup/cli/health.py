@@ -36,10 +36,12 @@ def main(arguments: Sequence[str]) -> int:
         match rest:
             case ["--ready", *others]:
                 ready, rest = True, others
+            case ["--instance", *_] if ref is not None:
+                return _refuse("--instance is given twice: name one instance")
             case ["--instance", word, *others] if word:
                 ref, rest = word, others
             case [word, *others] if word.startswith("--instance=") and word != "--instance=":
-                ref, rest = word.partition("=")[2], others
+                rest = ["--instance", word.partition("=")[2], *others]
             case ["--help" | "-h", *_]:
                 _say(STDOUT, USAGE)
                 return HEALTHY

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
@@ -202,8 +203,10 @@ def size(value: str) -> int:
 
 def host(value: str) -> str:
     """An address or a name to listen on."""
-    if _HOST.fullmatch(value):
-        return value
+    with suppress(UnicodeError):  # a label that is empty, or longer than 63 characters
+        value.encode("idna")
+        if _HOST.fullmatch(value):
+            return value
     raise problem("host", f"must be an address to listen on, is {shown(value)}")
 
 

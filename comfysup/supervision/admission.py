@@ -1,6 +1,7 @@
 """The looks at what may not answer, before a start is admitted to the table."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ class Admission:
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
         self._looks: set[Look] = set()
+        self._stops: Counter[int] = Counter()
+        self._stops_of_all = 0
 
     async def look(self, spec: InstanceSpec, patience: float, *, port: bool) -> None:
         """Raise `RefusedError` unless `Launcher.check` is content within `patience` seconds.
@@ -78,9 +81,17 @@ class Admission:
     def call_off(self, numbers: Iterable[int] | None = None) -> None:
         """End the looks at instances that are stopped; None: all of them."""
         wanted = None if numbers is None else set(numbers)
+        if wanted is None:
+            self._stops_of_all += 1
+        else:
+            self._stops.update(wanted)
         for look in self._looks:
             if wanted is None or look.spec.id in wanted:
                 look.end(OverriddenError(STOPPED_WHILE_STARTING))
+
+    def stops(self, number: int) -> int:
+        """Return how many stops have called off what was asked before of that instance."""
+        return self._stops_of_all + self._stops[number]
 
     def close(self) -> None:
         """End all looks: the daemon ends or starts anew."""

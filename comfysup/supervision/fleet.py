@@ -186,6 +186,10 @@ class Fleet:
             )
         )
 
+    def stops(self, number: int) -> int:
+        """Return how many stops that id has had: one more calls off what was planned before it."""
+        return self._admission.stops(number)
+
     async def remove(self, instance: Instance) -> Result:
         """End an instance and forget it, unless somebody starts it again meanwhile.
 

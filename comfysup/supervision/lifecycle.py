@@ -265,7 +265,8 @@ def _exited(life: Life, event: Exited, end: Exit, now: Moment, policy: Policy) -
         case Stopping(run, then=Recover(verdict=(reason, message)) as then) | Stuck(
             run, then=Recover(verdict=(reason, message)) as then
         ):
-            judged = replace(end, reason=reason, message=message)
+            # The hint is the diagnosis's guess at a signal that comfysup has sent itself.
+            judged = replace(end, reason=reason, message=message, hint="")
             failed = failed_once(life, judged, policy, event.blame)
             return sweep(failed, run, then, now)
         case Stuck(run, GiveUp() as then):

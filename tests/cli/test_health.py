@@ -45,3 +45,11 @@ async def test_what_is_waited_for_is_said_in_words(daemon: Daemon, shell: Shell)
 
     assert (every.code, every.err) == (1, "unhealthy: not ready: 0 'a': starting\n")
     assert (alone.code, alone.err) == (1, "unhealthy: instance 0 'a' is not ready: starting\n")
+
+
+async def test_two_instances_are_refused_and_not_only_the_last_judged(shell: Shell) -> None:
+    for second in (("--instance", "1"), ("--instance=1",)):
+        done = await shell.run("health", "--instance", "0", *second)
+
+        assert done.code == 2
+        assert done.err.startswith("comfysup health: --instance is given twice")

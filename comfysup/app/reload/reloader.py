@@ -12,6 +12,7 @@ from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings
 from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
+from comfysup.supervision.admission import STOPPED_WHILE_STARTING
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.fleet import Fleet, ports_of
 from comfysup.supervision.instance import Instance
@@ -70,9 +71,17 @@ class Reloader:
         self._overtaken = False
 
     async def start(self, spec: InstanceSpec) -> Failure | None:
-        """Take on one entry of the first file; nothing is done once a reload has been."""
+        """Take on one entry of the first file; nothing is done once a reload has been.
+
+        What a caller has stopped by then, alone or with all others, is not started.
+        """
         async with self._turn:
             if self._overtaken:
+                return None
+            if self._fleet.stops(spec.id):
+                log.info("autolaunch.called_off", instance=spec.id)
+                self.applied[spec.id] = spec
+                self._keep()
                 return None
             failure = (await self._start([spec])).get(spec.id)
             if not (failure and failure.refused):
@@ -191,13 +200,20 @@ class Reloader:
 
     async def _carry_out(self, plan: Plan) -> dict[int, Failure]:
         """Stop all that must go before anything new takes its port or name; return what failed."""
+        earlier = {number: self._fleet.stops(number) for number in plan.steps}
         failed = await self._unable(plan, PlanStep.RESTART)
 
         def still(*steps: PlanStep) -> list[InstanceSpec]:
             return [spec for spec in plan.of(*steps) if spec.id not in failed]
 
-        failed |= await self._end(still(PlanStep.STOP), still(PlanStep.RESTART))
+        stopped = [spec for spec in still(PlanStep.RESTART) if spec.id in self._table()]
+        for spec in stopped:
+            earlier[spec.id] += 1  # by this reload itself
+        failed |= await self._end(still(PlanStep.STOP), stopped)
         failed |= self._amend(still(PlanStep.UPDATE, PlanStep.RESTART, PlanStep.START))
+        wanted = still(PlanStep.RESTART, PlanStep.START)
+        called_off = [each for each in wanted if self._fleet.stops(each.id) != earlier[each.id]]
+        failed |= {spec.id: _called_off(spec) for spec in called_off}
         failed |= await self._start(still(PlanStep.RESTART, PlanStep.START))
         return failed
 
@@ -230,7 +246,7 @@ class Reloader:
         """End all of them at once."""
         table = self._table()
         ends = [(spec, self._remove) for spec in removed if spec.id in table]
-        ends += [(spec, self._fleet.stop) for spec in stopped if spec.id in table]
+        ends += [(spec, self._stop) for spec in stopped if spec.id in table]
         results = await asyncio.gather(*(end(table[spec.id]) for spec, end in ends))
         return {
             spec.id: Failure(spec, "stop_failed", result.message)
@@ -243,9 +259,21 @@ class Reloader:
 
         The next daemon goes on with the removal, so its entry must be gone before that is noted.
         """
+        return await self._without_entry(instance, self._fleet.remove)
+
+    async def _stop(self, instance: Instance) -> Result:
+        """Stop it, so that a daemon that dies now leaves none that a caller seems to have stopped.
+
+        Its entry is new to the next daemon then, which starts it.
+        """
+        return await self._without_entry(instance, self._fleet.stop)
+
+    async def _without_entry(
+        self, instance: Instance, end: Callable[[Instance], Awaitable[Result]]
+    ) -> Result:
         number = instance.spec.id
         entry = self.applied.pop(number, None)
-        result = await self._fleet.remove(instance)
+        result = await end(instance)
         if result.outcome is Ended.FAILED and entry is not None:
             self.applied.setdefault(number, entry)
         return result
@@ -289,6 +317,11 @@ def _is_kept(instance: Instance) -> bool:
     if instance.asked:
         return not isinstance(instance.asked, StopAsked)
     return instance.life.wanted and instance.life.phase is not Phase.FAILED
+
+
+def _called_off(spec: InstanceSpec) -> Failure:
+    """Return why a start comes to nothing: a stop overrides all that was asked before it."""
+    return Failure(spec, "start_failed", STOPPED_WHILE_STARTING, refused=False)
 
 
 def _refusal(spec: InstanceSpec, error: RefusedError) -> Failure:

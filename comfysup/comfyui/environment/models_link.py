@@ -141,7 +141,7 @@ class _Merge:
             self.report.leave(source, f"{target} is another file of that name")
 
     def _move(self, source: Path, target: Path) -> None:
-        move(source, target)
+        move(source, target, self.models)
         source.symlink_to(target)
         self.report.moved.append(str(target))
 

@@ -14,15 +14,16 @@ class NotMovedError(Exception):
     """A file that stays where it is; the text says why."""
 
 
-def move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path, tree: Path | None = None) -> None:
     """Move a file or a symbolic link to where nothing is yet; raises `NotMovedError`.
 
     Within a file system only its name moves. To another one it is copied, compared, and only then
-    removed.
+    removed. `tree` is the directory whose content keeps its order where it is moved to: links
+    within it stay as they are.
     """
     try:
         if source.is_symlink():
-            _move_link(source, target)
+            _move_link(source, target, tree)
             return
         try:
             _rename(source, target)
@@ -57,11 +58,13 @@ def _rename(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _move_link(source: Path, target: Path) -> None:
+def _move_link(source: Path, target: Path, tree: Path | None) -> None:
     """Make the same link there; one that leads out of its tree by a relative way gets absolute."""
     text = source.readlink()
     if not text.is_absolute() and ".." in text.parts:
-        text = Path(os.path.normpath(source.parent / text))
+        there = Path(os.path.normpath(source.parent / text))
+        if tree is None or not there.is_relative_to(tree):
+            text = there
     target.symlink_to(text)
     source.unlink()
 

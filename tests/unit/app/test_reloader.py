@@ -13,7 +13,7 @@ from comfysup.app.autolaunch import Shortfall, autolaunch
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
-from comfysup.model.instances_file import ReloadOutcome
+from comfysup.model.instances_file import Failure, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
@@ -628,3 +628,64 @@ async def test_an_entry_that_is_refused_is_not_taken_on(tmp_path: Path) -> None:
         assert await here.reload(entry(0)) == {"failed": [0]}
 
         assert here.reloader.applied == {}
+
+
+async def test_a_stop_of_all_in_the_middle_of_a_reload_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        await here.reload(entry(0), entry(1))
+        end = here.reloader._end
+
+        async def end_and_more(*specs: list[InstanceSpec]) -> dict[int, Failure]:
+            failed = await end(*specs)
+            await here.fleet.stop_all(QUICK)
+            return failed
+
+        monkeypatch.setattr(here.reloader, "_end", end_and_more)
+        here.write(entry(0, extra_args="--lowvram"), entry(1), entry(2))
+        outcome = await here.reloader.reload()
+
+        assert ids(outcome) == {"left_alone": [1], "failed": [0, 2]}
+        assert {each.message for each in outcome.failed} == {"stopped while starting"}
+        assert here.launcher.alive() == []
+        monkeypatch.undo()
+        assert await here.reload(entry(0, extra_args="--lowvram"), entry(1), entry(2)) == {
+            "left_alone": [0, 1, 2]
+        }
+
+
+async def test_a_reload_that_a_death_interrupts_leaves_nothing_that_a_caller_seems_to_have_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next daemon starts what the file names and nobody has taken on."""
+    async with scene(tmp_path) as here:
+        await here.reload(entry(0), entry(1))
+        end = here.reloader._end
+        seen: list[set[int]] = []
+
+        async def end_and_look(*specs: list[InstanceSpec]) -> dict[int, Failure]:
+            failed = await end(*specs)
+            seen.append({*here.reloader.applied})
+            return failed
+
+        monkeypatch.setattr(here.reloader, "_end", end_and_look)
+        done = await here.reload(entry(0, extra_args="--lowvram"), entry(1))
+
+        assert done == {"restarted": [0], "left_alone": [1]}
+        assert seen == [{1}]
+        assert here.reloader.applied.keys() == {0, 1}
+
+
+async def test_what_was_stopped_before_autolaunch_comes_to_it_is_not_started(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as here:
+        here.write(entry(0), entry(1))
+        await here.fleet.stop_all(QUICK)
+
+        await here.autolaunch()
+
+        assert here.launcher.alive() == []
+        assert here.shortfall.waiting_for == []
+        assert here.reloader.applied.keys() == {0, 1}

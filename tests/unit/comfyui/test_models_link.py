@@ -390,3 +390,18 @@ def test_what_comes_meanwhile_is_left(place: Place, monkeypatch: pytest.MonkeyPa
 
     [left] = report.left
     assert Path(left.path).read_text() == "late"
+
+
+def test_links_within_the_models_lead_within_the_shared_ones(place: Place) -> None:
+    """As those of a Hugging Face cache: they must not lead through the environment."""
+    place.write("ComfyUI-comm/models/LLM/blobs/sha")
+    snapshots = place.models / "LLM" / "snapshots" / "one"
+    snapshots.mkdir(parents=True)
+    (snapshots / "model.safetensors").symlink_to("../../blobs/sha")
+
+    assert place.link().linked
+    place.environment.rename(place.environment.with_name("ComfyUI-renamed"))
+
+    shared = place.shared / "LLM" / "snapshots" / "one" / "model.safetensors"
+    assert str(shared.readlink()) == "../../blobs/sha"
+    assert shared.is_file()

@@ -161,6 +161,7 @@ def test_a_flag_has_the_usual_words(text: str) -> None:
         ("COMFYSUP_PORT", "8001.0", f'{PORT}, is "8001.0"'),
         ("COMFYSUP_PORT", "99999999999999999999", f'{PORT}, is "99999999999999999999"'),
         ("COMFYSUP_HOST", "a b", 'must be an address to listen on, is "a b"'),
+        ("COMFYSUP_HOST", "a..b", 'must be an address to listen on, is "a..b"'),
         ("COMFYSUP_WORKSPACE", "w", 'must be an absolute path, is "w"'),
         ("COMFYSUP_LOG_MAX_BYTES", "0", f'{SIZE}, is "0"'),
         ("COMFYSUP_LOG_MAX_BYTES", "50 TB", f'{SIZE}, is "50 TB"'),

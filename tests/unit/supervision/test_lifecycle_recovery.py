@@ -204,6 +204,7 @@ def test_an_unresponsive_process_is_ended_gently_and_counted_with_its_verdict() 
     assert end is not None
     assert (end.reason, end.message) == ("unresponsive", "no response to 12 probes in a row")
     assert end.exit_code == 0
+    assert end.hint == ""  # the signal that ended it was comfysup's own
     assert story.life.phase is Phase.BACKOFF
 
 
