@@ -44,16 +44,17 @@ class Stat:
     start_time: int
     flags: int = 0
     environment_size: int | None = None
+    threads: int = 1
 
     @property
     def ended(self) -> bool:
-        """Whether it is a zombie, or dead."""
-        return self.state in "ZX"
+        """Whether it is a zombie, or dead; not while another thread than the main one lives."""
+        return self.state in "ZX" and self.threads <= 1
 
     @property
     def exiting(self) -> bool:
         """Whether it has begun to exit: its variables and descriptors may be gone already."""
-        return self.ended or bool(self.flags & PF_EXITING)
+        return self.ended or bool(self.flags & PF_EXITING and self.threads <= 1)
 
     @property
     def has_no_environment(self) -> bool:
@@ -70,10 +71,12 @@ def read_stat(pid: int) -> Stat | None:
     # The name stands in parentheses and may hold anything, parentheses too.
     fields = text[text.rindex(b")") + 2 :].split()
     parent, group, session = map(int, fields[1:4])
-    start_time, flags, code, begin, end = (int(fields[index]) for index in (19, 6, 23, 47, 48))
+    start_time, flags, code, begin, end, threads = (
+        int(fields[index]) for index in (19, 6, 23, 47, 48, 17)
+    )
     # The kernel writes the address of the code last (`load_elf_binary` in its fs/binfmt_elf.c).
     size = end - begin if code and end else None
-    return Stat(fields[0].decode(), parent, group, session, start_time, flags, size)
+    return Stat(fields[0].decode(), parent, group, session, start_time, flags, size, threads)
 
 
 def _read(path: str) -> bytes:
@@ -109,13 +112,26 @@ def _read_environment(pid: int) -> bytes:
     """Read the variables of a process, empty where it has none; OSError where it hides them."""
     deadline = time.monotonic() + EXEC_PATIENCE
     while True:
-        environment = _read(f"/proc/{pid}/environ")
+        environment = b""
+        with suppress(ProcessLookupError):  # its main thread has ended, at least
+            environment = _read(f"/proc/{pid}/environ")
         if environment or time.monotonic() > deadline:
             return environment
         stat = read_stat(pid)
         if stat is None or stat.has_no_environment:
             return environment
+        if stat.state in "ZX":
+            return _read(f"/proc/{living_thread(pid)}/environ")
         time.sleep(0.001)
+
+
+def living_thread(pid: int) -> str:
+    """Return how /proc names a thread of a process whose main one has ended; raises OSError.
+
+    What the threads share, the files and the memory, is not shown under the main one then.
+    """
+    threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - half the time
+    return next((f"{pid}/task/{each}" for each in threads if each != str(pid)), str(pid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +234,13 @@ class OpenFile:
     inode: int | None
 
 
-def read_open_file(pid: int, descriptor: str) -> OpenFile | None:
+def read_open_file(process: int | str, descriptor: str) -> OpenFile | None:
     """Return what /proc tells of a descriptor (proc(5), fdinfo), None where it is gone or hidden.
 
     Unlike `stat`, this asks the kernel alone, and not the disk that the file lies on.
     """
     try:
-        info = _read(f"/proc/{pid}/fdinfo/{descriptor}")
+        info = _read(f"/proc/{process}/fdinfo/{descriptor}")
     except OSError:
         return None
     flags = re.search(rb"^flags:\s*([0-7]+)", info, re.MULTILINE)

@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from comfysup.linux.process.proc import Stat, children_of, read_marker, read_open_file, read_stat
+from comfysup.linux.process.proc import (
+    Stat,
+    children_of,
+    living_thread,
+    read_marker,
+    read_open_file,
+    read_stat,
+)
 
 NEVER = 0
 """A start time that no process has."""
@@ -85,27 +92,34 @@ class ProcessTree:
 
 def holds(pid: int, file: tuple[int, int]) -> bool:
     """Whether a process has that device and inode open for writing."""
-    directory = f"/proc/{pid}/fd"
     try:
-        descriptors = os.listdir(directory)  # noqa: PTH208 - half the time
+        process, descriptors = _descriptors_of(pid)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
-    return any(_writes_to(pid, each, file) for each in descriptors)
+    return any(_writes_to(process, each, file) for each in descriptors)
 
 
-def _writes_to(pid: int, descriptor: str, file: tuple[int, int]) -> bool:
+def _descriptors_of(pid: int) -> tuple[int | str, list[str]]:
+    """Return the descriptors of a process, with the name in /proc under which they are shown."""
+    if descriptors := os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - half the time
+        return pid, descriptors
+    thread = living_thread(pid)
+    return thread, os.listdir(f"/proc/{thread}/fd")  # noqa: PTH208 - likewise
+
+
+def _writes_to(process: int | str, descriptor: str, file: tuple[int, int]) -> bool:
     """Whether a descriptor of a process is that device and inode, open for writing.
 
     `stat` is the last question: it goes to the disk that the file lies on, which may not answer.
     """
-    path = f"/proc/{pid}/fd/{descriptor}"
+    path = f"/proc/{process}/fd/{descriptor}"
     try:
         target = os.readlink(path)  # noqa: PTH115 - half the time
     except OSError:
         return False
     if target.startswith(NO_FILES):
         return False
-    opened = read_open_file(pid, descriptor)
+    opened = read_open_file(process, descriptor)
     if opened is None or not opened.can_write or opened.inode not in (None, file[1]):
         return False
     return _identity(path) == file

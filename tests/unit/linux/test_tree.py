@@ -1,12 +1,15 @@
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from comfysup.linux.process.proc import all_pids, read_stat
+from comfysup.linux.process.proc import all_pids, living_thread, read_stat
+from comfysup.linux.process.sweep import Sweep
 from comfysup.linux.process.tree import (
     Found,
     ProcessTree,
@@ -75,6 +78,43 @@ def test_who_hides_all_but_the_output_is_told_by_that() -> None:
 
         assert claims(ProcessTree(pid, MARKER, output), left)
         assert not claims(ProcessTree(pid, MARKER, (0, 0)), left)
+
+
+THREAD_ALONE = """
+import ctypes, os, platform, sys, threading, time
+os.setsid()
+print(os.getpid(), flush=True)
+if sys.argv[1:] == ["quiet"]:
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)
+"""
+"""A program whose main thread ends while another one goes on: the kernel shows a zombie."""
+
+
+@pytest.mark.parametrize("signs", ["marker", "output"])
+def test_who_lives_on_without_its_main_thread_is_told_and_ended(tmp_path: Path, signs: str) -> None:
+    variables = "env -i" if signs == "output" else ""
+    program = tmp_path / "program.py"
+    program.write_text(THREAD_ALONE)
+    arguments = "quiet" if signs == "marker" else ""
+    script = f"{variables} {sys.executable} {program} {arguments} &"
+    with dead_leader(script) as (_, left):
+        output = None
+        while (stat := read_stat(left)) and stat.state != "Z":
+            time.sleep(0.001)
+        if signs == "output":
+            output = identity_of(Path(f"/proc/{living_thread(left)}/fd/1"))
+
+        assert stat is not None
+        assert not stat.ended
+        assert ProcessTree(2**22 + 1, MARKER, output).claims(left, stat)
+        finish = Sweep(ProcessTree(2**22 + 1, MARKER, output), all_pids)
+        while not finish.turn():
+            pass
+        assert (after := read_stat(left)) is None or after.ended
 
 
 def test_who_only_reads_the_output_looks_at_it(tmp_path: Path) -> None:
