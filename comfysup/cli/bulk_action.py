@@ -32,8 +32,9 @@ class Job:
     def run(self, groups: Iterable[Sequence[str]]) -> None:
         """Do it to all of a group at once, and to the next group if that went well; then exit."""
         for refs in groups:
-            if self._code == 0:
-                self._act_on(refs)
+            self._act_on(refs)
+            if self._code:
+                break
         if self.as_json and (self.many or self._results):
             print_json(self._results if self.many else self._results[0])
         elif self.many and not self._results:

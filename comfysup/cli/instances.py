@@ -1,6 +1,6 @@
 """`comfysup start`, `stop`, `restart` and `rm`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -135,7 +135,7 @@ def restart(
     goal = "" if query["wait"] else "running"
     ask = partial(_ask, client, "restart", query)
     job = Job(ask=ask, goal=goal, as_json=as_json, many=every or len(refs) > 1)
-    job.run([[each] for each in chosen] if rolling else [chosen])
+    job.run(one_by_one(client, chosen) if rolling else [chosen])
 
 
 @click.command()
@@ -167,6 +167,24 @@ def _chosen(
 ) -> Sequence[str]:
     check_choice(refs, every=every)
     return refs or all_of(client)
+
+
+def one_by_one(client: Client, refs: Sequence[str]) -> Iterator[list[str]]:
+    """Yield each reference in its turn, but those that somebody stops or removes meanwhile."""
+    at_first = _wanted(client)
+    for ref in refs:
+        if ref not in at_first or ref in _wanted(client):
+            yield [ref]
+
+
+def _wanted(client: Client) -> set[str]:
+    """Return the ids and names of all instances that are meant to run."""
+    return {
+        word
+        for each in _table(client)
+        if each["wanted"]
+        for word in (str(each["id"]), each["name"])
+    }
 
 
 def _start(client: Client, query: dict[str, Any], ref: str) -> Instance:
