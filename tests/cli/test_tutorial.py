@@ -7,6 +7,7 @@ stands for any text, a line of `…` alone for any lines; the spaces between col
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import termios
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from comfysup.cli.progress import SPINNER
 from comfysup.demo.workspace import build_environment
@@ -98,6 +101,7 @@ def _pieces(screen: int) -> Iterator[bytes]:
             yield piece
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tutorial calls curl")
 async def test_each_command_of_the_tutorial_prints_what_the_page_says() -> None:
     daemon = Daemon()
     try:

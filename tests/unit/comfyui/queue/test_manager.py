@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from comfysup.comfyui import worker
 from comfysup.comfyui.client import ComfyClient, new_session
+from comfysup.comfyui.queue import backlog_store
 from comfysup.comfyui.queue import watcher as queue
 from comfysup.comfyui.queue.backlog_store import Storage
 from comfysup.comfyui.queue.manager import QueueManager
@@ -35,7 +36,7 @@ from comfysup.supervision.life import (
     Sweeping,
 )
 from comfysup.supervision.protocols import Finding, LastPrompts
-from tests.scenarios.waiting import until, until_async
+from tests.scenarios.waiting import HANG, until, until_async
 from tests.unit.comfyui.queue.conftest import THREADS, Serve
 from tests.unit.comfyui.queue.server import HangingServer, QueueServer
 from tests.unit.supervision.fakes import FakeProber
@@ -85,8 +86,14 @@ async def make_queues(
     serve: Serve[QueueServer],
     living: set[int],
     output: Written,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[MakeQueues]:
-    """Makes those of one daemon after the other; closed before the servers that they watch."""
+    """Makes those of one daemon after the other; closed before the servers that they watch.
+
+    What one still writes, however slow the disk is, must not come after its close: the file would
+    change under the next.
+    """
+    monkeypatch.setattr(backlog_store, "LAST_WRITE", HANG)
     made: list[QueueManager] = []
 
     async def look() -> Look:
