@@ -87,6 +87,7 @@ class InstanceProcess:
         self._process = process
         self._pipe = pipe
         self._artifacts = artifacts
+        self._kill_sent = False
 
     @property
     def pid(self) -> int:
@@ -97,6 +98,7 @@ class InstanceProcess:
         return ProcessRecord(self._process.pid, self._process.start_time, self._pipe.began)
 
     def signal_group(self, number: signal.Signals) -> None:
+        self._kill_sent = self._kill_sent or number is signal.SIGKILL
         self._process.signal_group(number)
 
     async def ended(self) -> Ending:
@@ -111,7 +113,7 @@ class InstanceProcess:
             exit_code=status.code,
             signal=name,
             log_tail=lines or (),
-            oom_killed=self._artifacts.killed_for_memory(name),
+            oom_killed=not self._kill_sent and self._artifacts.killed_for_memory(name),
             circumstances=circumstances,
         )
         end = Exit(

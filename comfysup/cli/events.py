@@ -1,15 +1,14 @@
 """`comfysup events`."""
 
 import json
-import sys
 from typing import Any
 
 import click
 
 from comfysup.cli.client import API, Client
 from comfysup.cli.errors import shown
-from comfysup.cli.output import label, reader_left
-from comfysup.cli.streams import Event, follow, reconnect_option
+from comfysup.cli.output import label
+from comfysup.cli.streams import Event, follow, merged, reconnect_option
 from comfysup.cli.times import Whole
 from comfysup.model.printable import printable, printable_json, printable_values
 
@@ -39,10 +38,11 @@ def events(*, since: int | None, as_json: bool, reconnect: float) -> None:
 
     Continues over a restart of the daemon.
     """
-    for event in follow(Client(), f"{API}/events", reconnect=reconnect, last_event_id=since):
+    stream = follow(Client(), f"{API}/events", reconnect=reconnect, last_event_id=since)
+    for _, event in merged({"events": stream}):
+        if isinstance(event, Exception):
+            raise event
         click.echo(_json_line(event) if as_json else line_of(event))
-        if reader_left(sys.stdout):
-            return
 
 
 def _json_line(event: Event) -> str:

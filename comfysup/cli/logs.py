@@ -2,9 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from queue import Queue
-from threading import Thread
-from typing import TypeAlias
 
 import click
 
@@ -13,20 +10,14 @@ from comfysup.cli.errors import FAILED, NOT_REACHABLE, FailedError, shown, tell
 from comfysup.cli.log_lines import EVERY_LINE, LinePrinter, Span, batches_of, heading_before
 from comfysup.cli.output import ExitWith, Instance, reader_left
 from comfysup.cli.references import check_choice, references_argument, with_suggestion
-from comfysup.cli.streams import Event, follow, reconnect_option
+from comfysup.cli.streams import Event, follow, merged, reconnect_option
 from comfysup.cli.times import Whole, moment_option
 from comfysup.model.printable import printable
 
 DEFAULT_LINES = 200
 
-News: TypeAlias = tuple[str, Event | Exception]
-"""Whose log it is, and what came in it, or why nothing more will."""
-
 REMOVED = "removed"
 """The last event of a log whose instance is removed."""
-
-WAITING = 1_000
-"""Events that wait to be printed when several logs are followed."""
 
 
 @click.command()
@@ -111,43 +102,39 @@ def _follow(
     reconnect: float,
 ) -> None:
     """Print what comes in all logs until the last of them cannot be followed any more."""
-    news: Queue[News] = Queue(WAITING)
-    for place, ref in enumerate(names):
-        events = follow(
-            client,
-            instance_path(ref, "logs"),
-            reconnect=reconnect,
-            tells=place == 0,
-            lines=spans[ref].lines,
+    streams = {
+        ref: _until_removed(
+            follow(
+                client,
+                instance_path(ref, "logs"),
+                reconnect=reconnect,
+                tells=place == 0,
+                lines=spans[ref].lines,
+            )
         )
-        Thread(target=_read, args=(ref, events, news), daemon=True).start()
-    code, open_logs = 0, len(names)
-    while open_logs and not reader_left(sys.stdout):
-        ref, what = news.get()
+        for place, ref in enumerate(names)
+    }
+    code = 0
+    for ref, what in merged(streams):
         match what:
             case Event(name="message"):
                 printer.lines(names[ref], spans[ref].within(what.data.split("\n")))
             case Event(name=name) if name == REMOVED:
                 click.echo(f"comfysup: {printable(what.data)}; its log ends here", err=True)
-                open_logs -= 1
             case Event():
                 printer.progress(what.data)
             case NotReachableError() | ApiError():
                 tell(what)
                 code = max(code, NOT_REACHABLE if isinstance(what, NotReachableError) else FAILED)
-                open_logs -= 1
             case _:
                 raise what
     if code:
         raise ExitWith(code)
 
 
-def _read(ref: str, events: Iterator[Event], news: Queue[News]) -> None:
-    """Pass on what comes in one log, and at last why no more does."""
-    try:
-        for event in events:
-            news.put((ref, event))
-            if event.name == REMOVED:
-                return
-    except Exception as error:  # noqa: BLE001 - told by the one who prints
-        news.put((ref, error))
+def _until_removed(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the events of one log up to the removal of its instance."""
+    for event in events:
+        yield event
+        if event.name == REMOVED:
+            return

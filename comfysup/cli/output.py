@@ -86,6 +86,14 @@ def reader_left(stream: TextIO) -> bool:
     return lost(stream) is not None
 
 
+def await_reader_leaving() -> None:
+    """Return once what reads standard output has closed it; never where that is a file."""
+    watch = select.poll()
+    watch.register(STDOUT, 0)  # POLLERR and POLLHUP are reported without being asked for
+    while not watch.poll():
+        pass
+
+
 def has_left(error: OSError) -> bool:
     """Return whether the output was lost only because its reader has closed the pipe."""
     return error.errno == errno.EPIPE

@@ -2,12 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
+from typing import TypeAlias
 
 import click
 
 from comfysup.cli.client import ApiError, Client, NotReachableError
+from comfysup.cli.output import await_reader_leaving, reader_left
 from comfysup.cli.times import Seconds
 
 RETRY = 0.2
@@ -36,6 +40,44 @@ class Event:
     name: str
     id: str
     data: str
+
+
+News: TypeAlias = tuple[str, Event | Exception]
+"""In which stream an event came, or why no more will come in it."""
+
+WAITING = 1_000
+"""Events that wait to be printed."""
+
+
+def merged(streams: Mapping[str, Iterator[Event]]) -> Iterator[News]:
+    """Yield what comes in several streams, until nothing reads standard output any more.
+
+    A stream that raises yields its exception last. Ends when all streams have ended.
+    """
+    news: Queue[News | None] = Queue(WAITING)
+
+    def read(name: str, events: Iterator[Event]) -> None:
+        try:
+            for event in events:
+                news.put((name, event))
+        except Exception as error:  # noqa: BLE001 - the caller decides
+            news.put((name, error))
+        news.put(None)
+
+    def watch_reader() -> None:
+        await_reader_leaving()
+        for _ in streams:
+            news.put(None)
+
+    for name, events in streams.items():
+        Thread(target=read, args=(name, events), daemon=True).start()
+    Thread(target=watch_reader, daemon=True).start()
+    ended = 0
+    while ended < len(streams) and not reader_left(sys.stdout):
+        if (item := news.get()) is None:
+            ended += 1
+        else:
+            yield item
 
 
 def follow(

@@ -38,6 +38,18 @@ async def test_a_log_is_followed_until_the_reader_leaves(daemon: Daemon, shell: 
     assert b"generation 2" in seen
 
 
+@pytest.mark.parametrize("command", ["logs 0 -f -n 5", "events --since 0"])
+async def test_what_follows_ends_with_its_reader_though_nothing_more_comes(
+    daemon: Daemon, shell: Shell, command: str
+) -> None:
+    Program(daemon.workspace, "talker", TALK)
+    await daemon.api.start(0, daemon.ports.reserve(), environment="talker")
+
+    said = await shell.script(f"comfysup {command} | head -n 1; echo ${{PIPESTATUS[0]}}")
+
+    assert (len(said.lines), said.lines[1], said.err) == (2, "0", "")
+
+
 async def test_events_are_a_line_each(daemon: Daemon, shell: Shell) -> None:
     following = await shell.begin("events", "--since", "0", "--json")
     plain = await shell.begin("events", "--since", "0")

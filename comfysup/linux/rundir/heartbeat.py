@@ -4,7 +4,9 @@
 as eight bytes. They are overwritten in place: that touches no directory and needs no space.
 """
 
+import errno
 import os
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +25,15 @@ class Heartbeat:
     def read(self, now: float) -> float | None:
         """Return what was noted last; None where that is not known, or not before `now`."""
         try:
-            content = self._path.read_bytes()
+            file = _open(self._path, os.O_RDONLY)
         except OSError:
             return None
+        try:
+            content = os.read(file, SECONDS.size + 1)
+        except OSError:
+            return None
+        finally:
+            os.close(file)
         if len(content) != SECONDS.size:
             return None
         (seconds,) = SECONDS.unpack(content)
@@ -35,8 +43,7 @@ class Heartbeat:
         """Note it."""
         with suppress(OSError):
             if self._file is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(self._path, flags, 0o600)
+                self._file = _open(self._path, os.O_WRONLY | os.O_CREAT)
             os.pwrite(self._file, SECONDS.pack(monotonic), 0)
 
     def close(self) -> None:
@@ -44,3 +51,13 @@ class Heartbeat:
         if self._file is not None:
             os.close(self._file)
         self._file = None
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a regular file without waiting for anybody; anything else there raises OSError."""
+    flags |= os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file

@@ -116,9 +116,10 @@ class StateFile:
         before: that takes six times as long as the rest, and now and then ten milliseconds. So the
         older content is overwritten, and becomes the next draft.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         draft = os.open(self._draft, flags, 0o600)
         try:
+            _require_regular(draft, self._draft)
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(draft, rest) :]
@@ -135,14 +136,19 @@ def read_regular(path: Path) -> bytes:
     """Return the content of a regular file; anything else that stands there raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        mode = os.fstat(file).st_mode
-        if not stat.S_ISREG(mode):
-            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-            raise OSError(number, os.strerror(number), str(path))
+        _require_regular(file, path)
         with os.fdopen(file, "rb", closefd=False) as content:
             return content.read()
     finally:
         os.close(file)
+
+
+def _require_regular(file: int, path: Path) -> None:
+    """Raise OSError where the open `file` is a directory, a FIFO or a device."""
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def _exchange(one: Path, other: Path) -> None:

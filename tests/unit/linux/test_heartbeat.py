@@ -1,5 +1,6 @@
 """When the last daemon turned its event loop last, for the next one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,15 @@ def test_a_link_that_somebody_laid_is_not_followed(tmp_path: Path) -> None:
     Heartbeat(tmp_path / "heartbeat").beat(1.0)
 
     assert other.read_text() == "precious"
+
+
+def test_a_fifo_or_an_endless_device_holds_nobody_up(tmp_path: Path) -> None:
+    fifo, endless = tmp_path / "fifo", tmp_path / "endless"
+    os.mkfifo(fifo)
+    endless.symlink_to("/dev/zero")
+    for path in (fifo, endless):
+        heartbeat = Heartbeat(path)
+        heartbeat.beat(1.0)
+
+        assert heartbeat.read(now=10.0) is None
+        heartbeat.close()

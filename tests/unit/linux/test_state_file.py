@@ -129,3 +129,17 @@ def test_what_is_put_aside_is_kept_whole_and_is_no_state(file: StateFile) -> Non
 
     assert aside.read_bytes() == b"\xff broken"
     assert file.read() is None
+
+
+def test_a_fifo_as_its_draft_holds_nobody_up(file: StateFile) -> None:
+    draft = file.path.with_suffix(".draft")
+    os.mkfifo(draft)
+    with_reader = os.open(draft, os.O_RDONLY | os.O_NONBLOCK)
+
+    assert not file.write(b"new")
+    os.close(with_reader)
+    assert not file.write(b"new")
+    assert problem(file) is not None
+    draft.unlink()
+    assert file.write(b"new")
+    assert file.read() == b"new"
