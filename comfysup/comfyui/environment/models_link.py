@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comfysup.comfyui.environment.moving import NotMovedError, move, same_content
+from comfysup.comfyui.environment.moving import NotMovedError, move, remove_drafts, same_content
 from comfysup.model.environment import LinkReport
 
 FOLDERS = ("checkpoints", "loras", "controlnet", "vae")
@@ -98,6 +98,8 @@ class _Merge:
 
     def _merge(self, place: Path) -> None:
         """Merge the directory at `place`, which is relative to both trees."""
+        for draft in remove_drafts(self.shared / place):
+            self.report.done.append(f"removed {draft}, an unfinished copy")
         for entry in _entries(self.models / place):
             source, target = self.models / place / entry.name, self.shared / place / entry.name
             try:

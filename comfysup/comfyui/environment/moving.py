@@ -1,13 +1,21 @@
 """Moving a file so that it is never lost and nothing is ever overwritten, whatever goes wrong."""
 
 import errno
+import fcntl
 import filecmp
 import os
+import re
 import secrets
 import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+_DRAFT = re.compile(r"\..{1,64}\.comfysup-[0-9a-f]{8}", re.DOTALL)
+"""The name of an unfinished copy. Whoever writes it holds a lock on it (flock(2))."""
 
 
 class NotMovedError(Exception):
@@ -73,16 +81,60 @@ def _copy(source: Path, target: Path) -> None:
     before = source.stat()
     if shutil.disk_usage(target.parent).free < before.st_size:
         raise NotMovedError("not enough disk space")
-    draft = target.with_name(f".{target.name[:64]}.comfysup-{secrets.token_hex(4)}")
-    try:
+    with _locked_draft(target) as draft:
         shutil.copy2(source, draft)
         _flush(draft)
         _compare(source, draft, before)
         _rename(draft, target)
+    source.unlink()
+
+
+@contextmanager
+def _locked_draft(target: Path) -> Iterator[Path]:
+    """Create a draft beside `target` and lock it; on an error it is removed."""
+    draft = target.with_name(f".{target.name[:64]}.comfysup-{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(OSError):  # a file system without locks: nothing removes the draft there
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise NotMovedError("its draft was removed meanwhile")
+        yield draft
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    source.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def remove_drafts(directory: Path) -> list[Path]:
+    """Remove the copies in a directory that nobody finishes any more, and return their paths.
+
+    The process that wrote such a copy has died in its middle; what was copied is still in its old
+    place. A draft whose lock is held, or cannot be tried, stays.
+    """
+    removed = []
+    for entry in os.scandir(directory):
+        if _DRAFT.fullmatch(entry.name) and _remove_unlocked(Path(entry.path)):
+            removed.append(Path(entry.path))
+    return removed
+
+
+def _remove_unlocked(draft: Path) -> bool:
+    try:
+        descriptor = os.open(draft, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _compare(source: Path, copy: Path, before: os.stat_result) -> None:

@@ -6,9 +6,12 @@ run changes nothing.
 """
 
 import errno
+import fcntl
 import hashlib
+import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -364,6 +367,49 @@ def test_a_copy_that_is_not_the_same_is_thrown_away(
 
     assert "it changed while it was copied" in {each.reason for each in report.left}
     assert not list(place.shared.rglob(".*"))
+
+
+def test_a_copy_that_a_death_cut_off_is_removed_by_the_next_link(place: Place) -> None:
+    place.shared = place.elsewhere / "shared-models"
+    a_real_directory(place)
+    dying = multiprocessing.get_context("fork").Process(target=link_and_die, args=(place,))
+    dying.start()
+    dying.join()
+    assert dying.exitcode == -signal.SIGKILL
+    (draft,) = place.shared.rglob(".*.comfysup-*")
+
+    report = place.link()
+
+    assert report.linked
+    assert f"removed {draft}, an unfinished copy" in report.done
+    assert not list(place.shared.rglob(".*"))
+
+
+def link_and_die(place: Place) -> None:
+    """Be killed in the middle of the first copy."""
+
+    def die(_source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    shutil.copy2 = die  # type: ignore[assignment]
+    place.link()
+
+
+def test_a_copy_that_another_process_still_writes_stays(place: Place) -> None:
+    place.shared = place.elsewhere / "shared-models"
+    a_real_directory(place)
+    place.shared.mkdir()
+    held = place.shared / ".other.comfysup-01234567"
+    foreign = place.shared / ".other.comfysup-0123"
+    foreign.write_text("not ours")
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        report = place.link()
+
+    assert report.linked
+    assert held.exists()
+    assert foreign.exists()
 
 
 def test_without_hard_links_nothing_is_overwritten_either(
