@@ -90,6 +90,9 @@ class Services:
     long as copying takes, and raises `RefusedError` where there is none of that name.
     `stream_limit` bounds the readers of the `journal`, `follower_limit` those that follow logs,
     `log_reader_limit` those that read what is in them.
+    `autolaunch_pending` are the entries of instances.json that are still to be started, one after
+    another; `pass_over` enters one of them, by id or name, as a stopped instance instead, returns
+    None where there is none, and raises `RefusedError` as a start does.
     `unhurried` owns what is done to its end also when the caller hangs up.
     """
 
@@ -115,4 +118,6 @@ class Services:
     logs: Logs
     follower_limit: StreamLimit
     log_reader_limit: StreamLimit
+    autolaunch_pending: Callable[[], Sequence[InstanceSpec]]
+    pass_over: Callable[[str], Instance | None]
     unhurried: Owner = field(default_factory=Owner)

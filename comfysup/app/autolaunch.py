@@ -1,7 +1,7 @@
 """What a container starts by itself: the enabled instances of instances.json, one after another."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -10,6 +10,8 @@ from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile
 from comfysup.model.instances_file import Failure, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
+from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.instance import Instance
 
 log = structlog.get_logger()
 
@@ -45,9 +47,33 @@ class Shortfall:
 
     def expect(self, file: InstancesFile, applied: Collection[int]) -> None:
         """Want all that is enabled there, but for the ids that were taken on before."""
+        for mistake in file.mistakes:
+            log.error("instances_file.mistaken", mistake=mistake.summary)
         unreadable = (str(self._path),) if file.mistakes and not file.legible else ()
         self._take(file.mistakes, file.unusable or unreadable, ())
-        self.expected = tuple(spec for spec in file.specs if spec.id not in applied)
+        self._expect(spec for spec in file.specs if spec.id not in applied)
+
+    def expect_back(self, returning: Iterable[InstanceSpec], file: InstancesFile) -> None:
+        """Want the instances too that a reload had stopped to start them, when a daemon died.
+
+        Each gets what the file says of it; one that the file does not name is started as it was.
+        """
+        named = {spec.id: spec for spec in file.specs}
+        awaited = {spec.id: named.get(spec.id, spec) for spec in returning}
+        self._expect({**awaited, **self._awaited}.values())
+
+    def awaited(self, ref: str) -> InstanceSpec | None:
+        """Return the expected entry of that id or name that was not tried yet."""
+        found = (spec for spec in self._awaited.values() if ref in (str(spec.id), spec.name))
+        return next(found, None)
+
+    @property
+    def pending(self) -> Sequence[InstanceSpec]:
+        """The expected entries that were not tried yet."""
+        return list(self._awaited.values())
+
+    def _expect(self, specs: Iterable[InstanceSpec]) -> None:
+        self.expected = tuple(specs)
         self._awaited = {spec.id: spec for spec in self.expected}
 
     def tried(self, spec: InstanceSpec, failure: Failure | None) -> None:
@@ -86,14 +112,26 @@ class Shortfall:
         self._report(self._path, sentence)
 
 
+def pass_over(ref: str, shortfall: Shortfall, reloader: Reloader, fleet: Fleet) -> Instance | None:
+    """Enter an expected entry as a stopped instance, so that autolaunch does not start it.
+
+    None where no entry of that id or name is left to start. Raises `RefusedError` where its name or
+    port is another instance's; it is not started then either.
+    """
+    spec = shortfall.awaited(ref)
+    if spec is None:
+        return None
+    reloader.take_on(spec)
+    shortfall.entered(spec.id)
+    return fleet.hold_back(spec)
+
+
 async def autolaunch(reloader: Reloader, file: InstancesFile, shortfall: Shortfall) -> None:
-    """Start every instance that is expected, `startup_delay` apart, and say all that is wrong.
+    """Start every instance that is expected, `startup_delay` apart.
 
     A reload meanwhile starts what is left by itself, from the file as it is then. What an earlier
     daemon of this life of the container has taken on stays as its callers wanted it since.
     """
-    for mistake in file.mistakes:
-        log.error("instances_file.mistaken", mistake=mistake.summary)
     for position, spec in enumerate(shortfall.expected):
         if position:
             await asyncio.sleep(file.startup_delay)

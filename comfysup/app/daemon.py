@@ -126,7 +126,7 @@ class Daemon:
             for fifo in self._kept.descriptors.get(FIFOS, ()):
                 os.close(fifo)
             doors = await self._open(parts, run, resources)
-            self._autolaunch(parts)
+            self._own(asyncio.create_task(parts.autolaunch(), name="autolaunch"))
             while await self._orders.get() is Order.RESTART:
                 if parts.store.is_behind:  # since it was checked
                     log.error("daemon.restart_refused", reason=BEHIND)
@@ -193,11 +193,6 @@ class Daemon:
 
         remember(parts.settings_file, self._settings, life)
         return remember_again
-
-    def _autolaunch(self, parts: Parts) -> None:
-        """Start what instances.json names."""
-        if self._settings.autolaunch:
-            self._own(asyncio.create_task(parts.autolaunch(), name="autolaunch"))
 
     async def _end(self, parts: Parts) -> int:
         """End every instance within the shutdown grace; 0 when nothing of them is left."""

@@ -188,6 +188,8 @@ def _make_reloader(
     reloader.applied = dict(storage.recovered.state.applied)
     if settings.autolaunch:
         reporting.shortfall.expect(file, reloader.applied)
+    records = storage.recovered.state.instances
+    reporting.shortfall.expect_back([each.spec for each in records if each.returning], file)
     return reloader
 
 

@@ -32,7 +32,7 @@ from comfysup.api.server.security import Admission
 from comfysup.api.services import DaemonFacts, Services
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.api.views.serializers import present
-from comfysup.app.autolaunch import autolaunch
+from comfysup.app.autolaunch import autolaunch, pass_over
 from comfysup.app.recovery import RecoveredState, going_on
 from comfysup.app.reporting import Reporting, make_reporting, now
 from comfysup.app.restart_check import stalls, unkillable
@@ -173,6 +173,10 @@ def _services(
         logs=storage.logs,
         follower_limit=StreamLimit(LOG_FOLLOWERS, LOG_PATIENCE, "too_many_followers"),
         log_reader_limit=StreamLimit(LOG_FOLLOWERS, LOG_PATIENCE),
+        autolaunch_pending=lambda: reporting.shortfall.pending,
+        pass_over=lambda ref: pass_over(
+            ref, reporting.shortfall, supervisor.reloader, supervisor.fleet
+        ),
     )
 
 

@@ -217,7 +217,11 @@ def _to_start(client: Client) -> list[str]:
 
 
 def _to_stop(client: Client) -> list[str]:
-    return [str(each["id"]) for each in _table(client) if each["state"] != "stopped"]
+    """Return what runs, and what autolaunch has still to start."""
+    pending = client.get(f"{API}/daemon").get("autolaunch_pending", [])
+    known = {each["id"]: each["state"] for each in _table(client)}
+    live = [number for number, state in known.items() if state != "stopped"]
+    return [str(number) for number in (*live, *(each for each in pending if each not in known))]
 
 
 def _to_restart(client: Client) -> list[str]:

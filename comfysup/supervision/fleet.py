@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from itertools import product
 from typing import TypeAlias
 
 from comfysup.model.printable import shortened
@@ -14,17 +13,17 @@ from comfysup.supervision.admission import (
     OverriddenError,
     conflict,
     name_taken,
-    port_taken,
     shutting_down,
 )
 from comfysup.supervision.callers import Reply
 from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.life import StopEscalation
 from comfysup.supervision.protocols import InstanceContext, RefusedError
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.results import Outcome, Result, result_of
 from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks
+from comfysup.supervision.uniqueness import check_unique, is_bound, name_clash
 
 Request: TypeAlias = StartAsked | RestartAsked | StopAsked
 
@@ -121,6 +120,20 @@ class Fleet:
         instance = self._admit(look.spec)
         return instance, instance.ask(StartAsked(rescue), wait_for)
 
+    def hold_back(self, spec: InstanceSpec) -> Instance:
+        """Take `spec` into the table as a stopped instance, in place of a start that was planned.
+
+        The instance of that id is returned as it is where there is one. Raises `RefusedError` as
+        `start` does; the planned start is called off all the same.
+        """
+        self._admission.call_off([spec.id])
+        if present := self._table.get(spec.id):
+            return present
+        self._check_rules(spec)
+        instance = self._add(Instance(spec, self._context))
+        self._context.touched(instance)
+        return instance
+
     async def start_again(
         self, instance: Instance, wait_for: WaitFor, patience: float, rescue: Rescue | None = None
     ) -> Result:
@@ -162,14 +175,19 @@ class Fleet:
         escalation: StopEscalation | None = None,
         drain: float = 0.0,
         rescue: Rescue | None = None,
+        *,
+        returning: bool = False,
     ) -> Result:
         """End an instance, by its own grace unless a ladder is given, and wait until it has.
 
-        It may finish what it works on for `drain` seconds; `rescue` as in `restart`.
+        It may finish what it works on for `drain` seconds; `rescue` as in `restart`. With
+        `returning` it is meant to be started after that: a daemon that dies before leaves the start
+        to the next one.
         """
         self._admission.call_off([instance.spec.id])
         if not self._has(instance):
             return Result(Outcome.DONE, instance)
+        instance.returning = returning
         escalation = escalation or StopEscalation.of(instance.spec.policy.stop_grace)
         asked = StopAsked(escalation, drain, rescue)
         return await _reply(instance, asked, WaitFor.STOP, patience)
@@ -226,9 +244,9 @@ class Fleet:
         refused = {
             spec.id: conflict(present.spec, spec, "change")
             for spec in new.values()
-            if _is_bound(present := self._table[spec.id]) and present.spec.essence != spec.essence
+            if is_bound(present := self._table[spec.id]) and present.spec.essence != spec.essence
         }
-        while clash := self._clash({key: new[key] for key in new if key not in refused}):
+        while clash := name_clash({key: new[key] for key in new if key not in refused}, self):
             spec, owner = clash
             refused[spec.id] = name_taken(spec, owner, "rename")
         for number in new.keys() - refused.keys():
@@ -261,15 +279,14 @@ class Fleet:
     def _check_rules(self, spec: InstanceSpec) -> None:
         """Raise `RefusedError` where the table forbids to start that."""
         self._refuse_when_closed(spec)
-        self._check_name(spec)
-        self._check_port(spec)
+        check_unique(spec, self, self._reserved_port)
         present = self._table.get(spec.id)
-        if present and _is_bound(present) and present.spec.essence != spec.essence:
+        if present and is_bound(present) and present.spec.essence != spec.essence:
             raise conflict(present.spec, spec, "start")
 
     def _is_bound(self, spec: InstanceSpec) -> bool:
         present = self._table.get(spec.id)
-        return present is not None and _is_bound(present)
+        return present is not None and is_bound(present)
 
     def _needs_port(self, spec: InstanceSpec) -> bool:
         """Whether the port must be free now: nothing of the instance has it or is about to."""
@@ -304,43 +321,6 @@ class Fleet:
     def _refuse_when_closed(self, spec: InstanceSpec) -> None:
         if self._closed:
             raise shutting_down(spec)
-
-    def _check_name(self, spec: InstanceSpec) -> None:
-        for other in self:
-            if _are_namesakes(spec, other.spec):
-                raise name_taken(spec, other.spec)
-
-    def _clash(self, new: dict[int, InstanceSpec]) -> tuple[InstanceSpec, InstanceSpec] | None:
-        """Return one of the new specs with that of an instance which would have its name too."""
-        after = [new.get(each.spec.id, each.spec) for each in self]
-        pairs = product(new.values(), after)
-        return next((pair for pair in pairs if _are_namesakes(*pair)), None)
-
-    def _check_port(self, spec: InstanceSpec) -> None:
-        owner = "comfysup itself" if spec.port == self._reserved_port else None
-        for other in self:
-            if other.spec.id != spec.id and spec.port in ports_of(other):
-                owner = f"instance {other.spec.label}"
-        if owner:
-            raise port_taken(spec, owner)
-
-
-def _is_bound(instance: Instance) -> bool:
-    """Whether a process of its present spec is what somebody waits for or uses."""
-    if instance.asked:
-        return not isinstance(instance.asked, StopAsked)
-    return instance.life.wanted and instance.life.phase not in (Phase.BACKOFF, Phase.FAILED)
-
-
-def _are_namesakes(one: InstanceSpec, other: InstanceSpec) -> bool:
-    return one.name == other.name and one.id != other.id
-
-
-def ports_of(instance: Instance) -> frozenset[int]:
-    """Return what ports nobody else may have: the one that it is to use, and that it still uses."""
-    resting = instance.life.phase in (Phase.STOPPED, Phase.FAILED) and not _is_bound(instance)
-    ports = (instance.held_port, None if resting else instance.spec.port)
-    return frozenset(port for port in ports if port is not None)
 
 
 async def _reply(

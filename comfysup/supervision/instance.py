@@ -81,6 +81,7 @@ class Instance:
         self._unheard: PendingRequest | None = None
         self._lost = 0.0
         self._removing = record.removing if record else False
+        self._returning = record.returning if record else False
         self._generation = self._generate(record.launched if record else spec)
         if record:
             try:
@@ -104,9 +105,9 @@ class Instance:
     @property
     def record(self) -> InstanceRecord:
         """All that the next daemon needs to go on with it."""
-        generation = self._generation
+        launched, process = self._generation.spec, self._generation.record
         return InstanceRecord(
-            self._spec, generation.spec, self.life, generation.record, self._removing
+            self._spec, launched, self.life, process, self._removing, self._returning
         )
 
     @property
@@ -116,8 +117,20 @@ class Instance:
 
     @removing.setter
     def removing(self, removing: bool) -> None:
-        self._removing = removing
-        self._context.touched(self)
+        if self._removing != removing:
+            self._removing = removing
+            self._context.touched(self)
+
+    @property
+    def returning(self) -> bool:
+        """Whether it was stopped to be started again; a start undoes that, as another stop does."""
+        return self._returning
+
+    @returning.setter
+    def returning(self, returning: bool) -> None:
+        if self._returning != returning:
+            self._returning = returning
+            self._context.touched(self)
 
     @property
     def held_port(self) -> int | None:
@@ -170,8 +183,8 @@ class Instance:
         """
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._unheard = PendingRequest(event, wait_for, reply)
-        if self._removing and not isinstance(event, StopAsked):
-            self.removing = False
+        if not isinstance(event, StopAsked):
+            self.removing = self.returning = False
         self._inbox.put_nowait(self._unheard)
         return reply
 

@@ -91,7 +91,7 @@ class InstanceRecord:
     """All that the next daemon needs to go on with an instance.
 
     `launched` is the spec that its present process goes by; `spec` may be newer. `removing` says
-    that it is to be forgotten once it has ended.
+    that it is to be forgotten once it has ended, `returning` that it is to be started then.
     """
 
     spec: InstanceSpec
@@ -99,6 +99,7 @@ class InstanceRecord:
     life: Life
     process: ProcessRecord | None
     removing: bool = False
+    returning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,9 @@ def _salvage_members(written: object, losses: list[str]) -> InstanceRecord:
     except RecordError:
         losses.append("life")
         life = Life()
-    return InstanceRecord(spec, launched, life, _salvage_process(members, losses))
+    removing, returning = (members.get(name) is True for name in ("removing", "returning"))
+    process = _salvage_process(members, losses)
+    return InstanceRecord(spec, launched, life, process, removing, returning)
 
 
 def _with_sound_specs(

@@ -125,6 +125,23 @@ async def test_all_means_all(daemon: Daemon, shell: Shell, write_instances: Writ
     assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
 
 
+async def test_stop_all_calls_off_what_autolaunch_has_not_come_to(
+    daemon: Daemon, shell: Shell, write_instances: WriteInstances
+) -> None:
+    await daemon.kill()
+    write_instances(
+        *({"id": number, "port": daemon.ports.reserve()} for number in range(3)),
+        global_settings={"startup_delay": 600},
+    )
+    await daemon.start(variables={"DISABLE_AUTOLAUNCH": "false"})
+    await daemon.api.until(0, state="running")
+
+    stopped = await shell.run("stop", "--all")
+
+    assert stopped.lines == [f"Instance {n} 'instance_{n}' stopped" for n in range(3)]
+    assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
+
+
 async def test_several_references_are_acted_on_at_once(daemon: Daemon, shell: Shell) -> None:
     for number in range(3):
         await daemon.api.start(number, daemon.ports.reserve(), name=f"n{number}")

@@ -133,6 +133,34 @@ async def test_what_autolaunch_started_is_stopped_when_the_file_lets_it_go(
     assert await file.reload(kept) == {"stopped": [1], "left_alone": [0]}
 
 
+async def test_what_autolaunch_has_not_come_to_can_be_stopped_and_removed(
+    daemon: Daemon,
+) -> None:
+    Program(daemon.workspace)
+    file = File(daemon)
+    entries = [{"id": number, "port": daemon.ports.reserve()} for number in range(3)]
+    file.path.write_text(
+        json.dumps({"instances": entries, "global_settings": {"startup_delay": 600}})
+    )
+    await daemon.start(variables={"DISABLE_AUTOLAUNCH": "false"})
+    await daemon.api.until(0, state="running")
+    before = (await daemon.api.ask("GET", f"{API}/daemon")).body["autolaunch_pending"]
+
+    stopped = await daemon.api.act(1, "stop")
+    removed = await daemon.api.ask("DELETE", f"{API}/instances/instance_2")
+
+    assert before == [1, 2]
+    assert (stopped.status, stopped.body["state"], stopped.body["wanted"]) == (
+        200,
+        "stopped",
+        False,
+    )
+    assert (removed.status, removed.body["id"]) == (200, 2)
+    assert (await daemon.api.ask("GET", f"{API}/daemon")).body["autolaunch_pending"] == []
+    assert (await daemon.api.ask("GET", "/readyz")).status == 200
+    assert await file.reload(*entries) == {"left_alone": [0, 1, 2]}
+
+
 async def test_a_mistake_costs_its_own_entry_and_its_instance_runs_on(
     daemon: Daemon, file: File
 ) -> None:

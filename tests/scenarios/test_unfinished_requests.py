@@ -100,6 +100,32 @@ async def follow_daemon(daemon: Daemon, end: str, asking: asyncio.Task[Answer]) 
 
 
 @pytest.mark.parametrize("end", ["restart", "kill"])
+async def test_what_a_reload_was_restarting_is_started_by_the_next_daemon(
+    daemon: Daemon, end: str
+) -> None:
+    """Also with autolaunch off: nobody has stopped it."""
+    deaf = Program(daemon.workspace, "e0", script=DEAF)
+    entry = {"id": 0, "port": daemon.ports.reserve(), "environment": "e0"}
+    file = daemon.root / "instances.json"
+    file.write_text(json.dumps({"instances": [entry]}))
+    await daemon.start(stop_grace=600)
+    await daemon.api.ask("POST", f"{API}/reload")
+    await until(lambda: deaf.said("deaf"))
+    pid = (await daemon.api.show(0))["pid"]
+    file.write_text(json.dumps({"instances": [{**entry, "extra_args": "--lowvram"}]}))
+    reloading = asyncio.create_task(daemon.api.ask("POST", f"{API}/reload"))
+    await daemon.api.until(0, state="stopping")
+    await follow_daemon(daemon, end, reloading)
+    deaf.write(SERVE)
+    os.killpg(pid, signal.SIGKILL)
+
+    shown = await daemon.api.until(0, state="running")
+
+    assert shown["extra_args"] == ["--lowvram"]
+    assert shown["wanted"]
+
+
+@pytest.mark.parametrize("end", ["restart", "kill"])
 async def test_what_a_reload_was_removing_can_be_started_by_the_next_reload(
     daemon: Daemon, end: str
 ) -> None:

@@ -39,6 +39,7 @@ async def get_daemon(services: Services, _call: Call[NoQuery, None]) -> web.Resp
             started_at=timestamp(facts.started.wall),
             uptime_seconds=round(uptime, 3),
             troubles=services.troubles(),
+            autolaunch_pending=[spec.id for spec in services.autolaunch_pending()],
             settings=facts.settings,
         )
     )

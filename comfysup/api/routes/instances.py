@@ -15,6 +15,7 @@ from comfysup.api.views.resources import InstancesView, StatusView, StopAllView
 from comfysup.api.views.serializers import present, present_all
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import KILL_PATIENCE, Phase, StopEscalation
+from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 
 STOP_ALL_WITHIN = 24.0
@@ -58,7 +59,7 @@ async def restart_instance(services: Services, call: Call[RestartQuery, None]) -
 
 
 async def stop_instance(services: Services, call: Call[StopQuery, None]) -> web.Response:
-    instance = services.fleet.find(call.ref)
+    instance = _find_or_pass_over(services, call.ref)
     query = call.query
     result = await services.fleet.stop(
         instance, query.timeout, drain=query.drain, rescue=query.rescue
@@ -68,10 +69,23 @@ async def stop_instance(services: Services, call: Call[StopQuery, None]) -> web.
 
 async def remove_instance(services: Services, call: Call[NoQuery, None]) -> web.Response:
     """Stop and forget; the answer shows the instance as it was at last."""
-    instance = services.fleet.find(call.ref)
+    instance = _find_or_pass_over(services, call.ref)
     # Done to its end also when the caller hangs up: half of it would be neither wish.
     result = await services.unhurried.finish(services.fleet.remove(instance))
     return _answer_stop(instance, result, services)
+
+
+def _find_or_pass_over(services: Services, ref: str) -> Instance:
+    """Return the instance to stop, also one that autolaunch has still to start.
+
+    Raises `RefusedError` where there is none.
+    """
+    try:
+        return services.fleet.find(ref)
+    except RefusedError:
+        if instance := services.pass_over(ref):
+            return instance
+        raise
 
 
 def _answer(instance: Instance, result: Result, services: Services) -> web.Response:

@@ -220,13 +220,17 @@ class RestartingView:
 
 @dataclass(frozen=True)
 class DaemonView:
-    """The daemon itself; its settings without secrets."""
+    """The daemon itself; its settings without secrets.
+
+    `autolaunch_pending` are the ids of the entries of instances.json that are still to be started.
+    """
 
     version: str
     pid: int
     started_at: str
     uptime_seconds: float
     troubles: Sequence[str]
+    autolaunch_pending: Sequence[int]
     settings: Mapping[str, object]
 
 

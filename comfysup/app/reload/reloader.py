@@ -14,13 +14,14 @@ from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadO
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.admission import STOPPED_WHILE_STARTING
 from comfysup.supervision.events import StopAsked, WaitFor
-from comfysup.supervision.fleet import Fleet, ports_of
+from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome as Ended
 from comfysup.supervision.results import Result
 from comfysup.supervision.tasks import end_tasks
+from comfysup.supervision.uniqueness import ports_of
 
 log = structlog.get_logger()
 
@@ -80,13 +81,17 @@ class Reloader:
                 return None
             if self._fleet.stops(spec.id):
                 log.info("autolaunch.called_off", instance=spec.id)
-                self.applied[spec.id] = spec
-                self._keep()
+                self.take_on(spec)
                 return None
             failure = (await self._start([spec])).get(spec.id)
             if not (failure and failure.refused):
                 self.applied[spec.id] = spec
             return failure
+
+    def take_on(self, spec: InstanceSpec) -> None:
+        """Count an entry as taken on, and write that down."""
+        self.applied[spec.id] = spec
+        self._keep()
 
     def admitted(self, spec: InstanceSpec) -> None:
         """Note a start. A caller who starts just what the file asks for has taken the entry on.
@@ -254,26 +259,17 @@ class Reloader:
             if result.outcome is not Ended.DONE
         }
 
+    async def _stop(self, instance: Instance) -> Result:
+        return await self._fleet.stop(instance, returning=True)
+
     async def _remove(self, instance: Instance) -> Result:
         """Remove it, so that a daemon that dies now leaves no entry that seems removed by hand.
 
         The next daemon goes on with the removal, so its entry must be gone before that is noted.
         """
-        return await self._without_entry(instance, self._fleet.remove)
-
-    async def _stop(self, instance: Instance) -> Result:
-        """Stop it, so that a daemon that dies now leaves none that a caller seems to have stopped.
-
-        Its entry is new to the next daemon then, which starts it.
-        """
-        return await self._without_entry(instance, self._fleet.stop)
-
-    async def _without_entry(
-        self, instance: Instance, end: Callable[[Instance], Awaitable[Result]]
-    ) -> Result:
         number = instance.spec.id
         entry = self.applied.pop(number, None)
-        result = await end(instance)
+        result = await self._fleet.remove(instance)
         if result.outcome is Ended.FAILED and entry is not None:
             self.applied.setdefault(number, entry)
         return result

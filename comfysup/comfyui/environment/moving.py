@@ -97,8 +97,6 @@ def _locked_draft(target: Path) -> Iterator[Path]:
     try:
         with suppress(OSError):  # a file system without locks: nothing removes the draft there
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink == 0:
-            raise NotMovedError("its draft was removed meanwhile")
         yield draft
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -113,11 +111,8 @@ def remove_drafts(directory: Path) -> list[Path]:
     The process that wrote such a copy has died in its middle; what was copied is still in its old
     place. A draft whose lock is held, or cannot be tried, stays.
     """
-    removed = []
-    for entry in os.scandir(directory):
-        if _DRAFT.fullmatch(entry.name) and _remove_unlocked(Path(entry.path)):
-            removed.append(Path(entry.path))
-    return removed
+    drafts = [Path(entry) for entry in os.scandir(directory) if _DRAFT.fullmatch(entry.name)]
+    return [draft for draft in drafts if _remove_unlocked(draft)]
 
 
 def _remove_unlocked(draft: Path) -> bool:

@@ -95,6 +95,7 @@ class World:
     stage: Stage = field(default_factory=Stage)
     troubles: list[str] = field(default_factory=list)
     shortfall: list[str] = field(default_factory=list)
+    autolaunch_pending: list[InstanceSpec] = field(default_factory=list)
     defaults: Defaults = field(default_factory=lambda: Defaults(policy=PATIENT))
     admission: Admission = OPEN
     limits: Limits = field(default_factory=Limits)
@@ -206,6 +207,8 @@ def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
         log_reader_limit=world.log_reader_limit,
         reload=world.reload,
         plan_reload=world.plan_reload,
+        autolaunch_pending=lambda: world.autolaunch_pending,
+        pass_over=lambda _ref: None,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from tests.scenarios.waiting import HANG
 from tests.unit.api.site import API, COMM, World, site_of
+from tests.unit.supervision.fakes import spec_of
 
 
 async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
@@ -32,7 +33,7 @@ async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
 
 
 async def test_the_daemon_says_who_it_is() -> None:
-    async with site_of() as site:
+    async with site_of(World(autolaunch_pending=[spec_of(0)])) as site:
         answer = await site.get(f"{API}/daemon")
 
     uptime = answer.pop("uptime_seconds")
@@ -43,5 +44,6 @@ async def test_the_daemon_says_who_it_is() -> None:
         "pid": 42,
         "started_at": "2001-09-09T01:46:40.000Z",
         "troubles": [],
+        "autolaunch_pending": [0],
         "settings": {"port": 8001},
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comfysup.app.autolaunch import Shortfall, autolaunch
+from comfysup.app.autolaunch import Shortfall, autolaunch, pass_over
 from comfysup.app.reload.reloader import Reloader
 from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
@@ -18,7 +18,8 @@ from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.life import Phase, StopEscalation, Stopped
+from comfysup.supervision.records import InstanceRecord
 from tests.unit.supervision.fakes import (
     PATIENT,
     FakeLauncher,
@@ -655,26 +656,97 @@ async def test_a_stop_of_all_in_the_middle_of_a_reload_holds(
         }
 
 
-async def test_a_reload_that_a_death_interrupts_leaves_nothing_that_a_caller_seems_to_have_stopped(
+async def test_a_reload_that_a_death_interrupts_is_written_down_as_one_that_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next daemon starts what the file names and nobody has taken on."""
     async with scene(tmp_path) as here:
         await here.reload(entry(0), entry(1))
         end = here.reloader._end
-        seen: list[set[int]] = []
+        records: list[InstanceRecord] = []
 
         async def end_and_look(*specs: list[InstanceSpec]) -> dict[int, Failure]:
             failed = await end(*specs)
-            seen.append({*here.reloader.applied})
+            records.extend(each.record for each in here.fleet)
             return failed
 
         monkeypatch.setattr(here.reloader, "_end", end_and_look)
         done = await here.reload(entry(0, extra_args="--lowvram"), entry(1))
 
         assert done == {"restarted": [0], "left_alone": [1]}
-        assert seen == [{1}]
+        assert [each.returning for each in records] == [True, False]
+        assert isinstance(records[0].life.state, Stopped)
+        assert not any(each.record.returning for each in here.fleet)
+
+
+async def test_a_stop_in_the_middle_of_a_reload_outlives_a_death_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        await here.reload(entry(0))
+        end = here.reloader._end
+        records: list[InstanceRecord] = []
+
+        async def end_and_stop(*specs: list[InstanceSpec]) -> dict[int, Failure]:
+            failed = await end(*specs)
+            await here.fleet.stop(here.instance(0))
+            records.append(here.instance(0).record)
+            return failed
+
+        monkeypatch.setattr(here.reloader, "_end", end_and_stop)
+        await here.reload(entry(0, extra_args="--lowvram"))
+
+        assert [each.returning for each in records] == [False]
+
+
+async def test_what_a_reload_had_stopped_when_the_daemon_died_is_started_as_the_file_says(
+    tmp_path: Path,
+) -> None:
+    """With autolaunch off, so that nothing else of the file is expected."""
+    async with scene(tmp_path) as here:
+        here.write(entry(0, extra_args="--lowvram"), entry(1), entry(2))
+        gone = spec_of(3)
+        file = here.read()
+
+        here.shortfall.expect_back([spec_of(0), gone], file)
+        await autolaunch(here.reloader, file, here.shortfall)
+
+        assert {each.spec.id: each.spec.extra_args for each in here.fleet} == {
+            0: ("--lowvram",),
+            3: gone.extra_args,
+        }
+        assert len(here.launcher.alive()) == 2
+        assert here.reloader.applied.keys() == {0, 3}
+
+
+@pytest.mark.parametrize("ref", ["1", "later"])
+async def test_an_entry_that_autolaunch_has_not_come_to_can_be_stopped(
+    tmp_path: Path, ref: str
+) -> None:
+    async with scene(tmp_path) as here:
+        here.write(entry(0), entry(1, name="later"))
+        file = here.read()
+        here.shortfall.expect(file, ())
+        assert [each.id for each in here.shortfall.pending] == [0, 1]
+
+        held = pass_over(ref, here.shortfall, here.reloader, here.fleet)
+        await autolaunch(here.reloader, file, here.shortfall)
+
+        assert held is here.instance(1)
+        assert held.idle
+        assert here.instance(0).life.wanted
+        assert here.shortfall.waiting_for == []
         assert here.reloader.applied.keys() == {0, 1}
+        assert here.kept[0].keys() == {1}
+        assert await here.reload(entry(0), entry(1, name="later")) == {"left_alone": [0, 1]}
+
+
+async def test_what_autolaunch_does_not_expect_is_not_entered(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        here.write(entry(0))
+        await here.autolaunch()
+
+        assert pass_over("0", here.shortfall, here.reloader, here.fleet) is None
+        assert pass_over("7", here.shortfall, here.reloader, here.fleet) is None
 
 
 async def test_what_was_stopped_before_autolaunch_comes_to_it_is_not_started(
