@@ -26,7 +26,7 @@ RUN set -e; python3 -m venv /build; python3 -m venv --without-pip /opt/comfysup;
 FROM ${BASE_IMAGE}
 ARG BASE_IMAGE
 # The tests compare it with the program's own.
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=
 USER root
 # The words of $missing are meant.

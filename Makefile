@@ -10,7 +10,7 @@ test test-containers test-pythons chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-containers test-pythons check chaos fuzz format constraints clean python
+.PHONY: help run test test-all test-containers test-pythons check dist chaos fuzz format constraints clean python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ check: $(VENV)/dev.stamp ## format, lint, types, layers and docs; changes nothin
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mkdocs build --quiet --strict
 
+# Built with what .venv has, which constraints.txt pins.
+dist: $(VENV)/dev.stamp ## the source distribution and the wheel, in dist/
+	rm -f dist/comfysup-*
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/comfysup-*
+
 format: $(VENV)/dev.stamp ## put the code in its format, mend what ruff can mend
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
@@ -64,7 +70,7 @@ format: $(VENV)/dev.stamp ## put the code in its format, mend what ruff can mend
 constraints: ## new pins: the newest versions that pyproject.toml allows, on Python 3.11
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	python3.11 -m venv "$$fresh" && \
-	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev]' hatchling && \
+	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev]' && \
 	{ echo '# Every package that the image and CI install, exactly. Made by `make constraints`.'; \
 	  "$$fresh/bin/python" -m pip freeze --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
 	cp "$$fresh/pins" constraints.txt && cat constraints.txt
