@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the tests start (python, node, comfysup) is what is installed here. `run` keeps the caller's
 # PATH: a demo prints how to call comfysup in another terminal, which has that one.
-test test-containers test-pythons chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(PATH)
+test test-containers test-pythons test-without-pidfds chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(PATH)
 # pip reads these too for the tools that build the package: once under the old name, once under the new.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-containers test-pythons check dist chaos fuzz format constraints clean python
+.PHONY: help run test test-all test-containers test-pythons test-without-pidfds check dist chaos fuzz format constraints clean \
+  python
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +33,12 @@ test: $(VENV)/dev.stamp ## the tests that need Python alone; ARGS="-k drain -x" 
 	@echo '--- tests, $(JOBS) at a time'
 	$(PYTEST) --numprocesses=$(JOBS) --dist=worksteal --ignore=tests/container $(ARGS)
 
-test-all: test test-containers ## those and all that need more: the image and its containers
+test-all: test test-containers test-without-pidfds ## those and all that need more: the image and its containers
+
+# Sandboxes and older kernels have no pidfds.
+test-without-pidfds: $(VENV)/dev.stamp
+	@echo '--- scenarios where the kernel refuses pidfds'
+	TEST_WITHOUT_PIDFDS=1 $(PYTEST) --numprocesses=$(JOBS) --dist=worksteal tests/scenarios $(ARGS)
 
 test-containers: $(VENV)/dev.stamp
 	@echo '--- tests of the image'

@@ -68,12 +68,16 @@ class Logs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
-    """What the daemon says of itself; `settings` is JSON and holds no secret."""
+    """What the daemon says of itself; `settings` is JSON and holds no secret.
+
+    `process_handles` is `pidfd`, or `polling` where the kernel refuses pidfds.
+    """
 
     version: str
     pid: int
     started: Moment
     settings: Mapping[str, object]
+    process_handles: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from comfysup.app.wiring import Parts, assemble, limits_of
 from comfysup.config.settings import Settings
 from comfysup.linux.executor import resolver
 from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.process.handle import refusal_of_pidfds
 from comfysup.linux.process.process import raise_descriptor_limit
 from comfysup.linux.process.signals import (
     accept_signals,
@@ -170,6 +171,8 @@ class Daemon:
             self._inherited(),
         )
         resources.callback(parts.logs.close)  # before the doors are closed: followers get the rest
+        if reason := refusal_of_pidfds():
+            log.warning("pidfd.refused", reason=reason, instead="processes are polled")
         log.info("daemon.started", pid=os.getpid(), port=settings.port)
         parts.publisher.daemon("started", parts.facts)
         rundir_monitor = RunDirectoryMonitor(

@@ -16,6 +16,7 @@ from comfysup.api.views.resources import InstanceView
 from comfysup.app.autolaunch import Shortfall
 from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions
+from comfysup.linux.process.handle import refusal_of_pidfds
 from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
@@ -45,7 +46,8 @@ def make_reporting(
     board = StatusBoard()
     journal = Journal(last_event + 1 if last_event else _milliseconds_since_boot())
     publisher = EventPublisher(journal, now, show)
-    facts = DaemonFacts(version("comfysup"), os.getpid(), now(), settings.shown())
+    handles = "pidfd" if refusal_of_pidfds() is None else "polling"
+    facts = DaemonFacts(version("comfysup"), os.getpid(), now(), settings.shown(), handles)
 
     def tell_of_troubles() -> None:
         board.invalidate()

@@ -31,6 +31,8 @@ def show(*, as_json: bool) -> None:
         print_json(facts)
         return
     click.echo(_sentence(facts))
+    if facts.get("process_handles") == "polling":
+        click.echo("The kernel refuses pidfds here: processes are polled.")
     settings = facts["settings"]
     for name, value in settings.items():
         if name != "policy":

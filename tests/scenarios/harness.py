@@ -18,6 +18,12 @@ from tests.scenarios.waiting import bounded, until, until_async
 
 SERVE = (sys.executable, "-m", "comfysup", "serve")
 
+NO_PIDFDS = (sys.executable, str(Path(__file__).with_name("no_pidfds.py")))
+"""Before a command: it runs where the kernel refuses pidfds."""
+
+SANDBOX = NO_PIDFDS if os.environ.get("TEST_WITHOUT_PIDFDS") else ()
+"""Before every daemon; `make test-without-pidfds` sets the variable."""
+
 POLICY = {
     "startup_timeout": 600,
     "stop_grace": 20,
@@ -82,7 +88,7 @@ class Daemon:
         """Starts it as `start` does, and leaves it alone."""
         with (self.root / "daemon.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(*wrapper, *SERVE),
+                *(*wrapper, *SANDBOX, *SERVE),
                 env=self._environ(policy) | (variables or {}),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

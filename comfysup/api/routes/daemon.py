@@ -40,6 +40,7 @@ async def get_daemon(services: Services, _call: Call[NoQuery, None]) -> web.Resp
             uptime_seconds=round(uptime, 3),
             troubles=services.troubles(),
             autolaunch_pending=[spec.id for spec in services.autolaunch_pending()],
+            process_handles=facts.process_handles,
             settings=facts.settings,
         )
     )

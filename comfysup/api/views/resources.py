@@ -223,6 +223,8 @@ class DaemonView:
     """The daemon itself; its settings without secrets.
 
     `autolaunch_pending` are the ids of the entries of instances.json that are still to be started.
+    `process_handles` is `pidfd`, or `polling` where the kernel refuses pidfds: then the end of a
+    process is noticed up to 0.05 s later.
     """
 
     version: str
@@ -231,6 +233,7 @@ class DaemonView:
     uptime_seconds: float
     troubles: Sequence[str]
     autolaunch_pending: Sequence[int]
+    process_handles: str
     settings: Mapping[str, object]
 
 

@@ -72,6 +72,21 @@ class ExitStatus:
             return cls(signal=_signal(os.WTERMSIG(status)))
         return cls(code=os.WEXITSTATUS(status))
 
+    @classmethod
+    def of_waitid(cls, info: os.waitid_result | None) -> Self:
+        """Read what waitid(2) gives, None where the process has not ended."""
+        if info is None:
+            return cls()
+        if info.si_code == os.CLD_EXITED:
+            return cls(code=info.si_status)
+        return cls(signal=_signal(info.si_status))
+
+
+def kill_group(group: int, number: Signals) -> None:
+    """Send a signal to a group by its number; members that this process may not signal get none."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
 
 class Pidfd:
     """One process, by a descriptor that is closed by `close`."""
@@ -154,7 +169,7 @@ class Pidfd:
                 raise
             if not is_ours:
                 return False
-            _kill_group(self.pid, number)
+            kill_group(self.pid, number)
         return True
 
     def peek(self) -> ExitStatus:
@@ -165,11 +180,7 @@ class Pidfd:
             info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return self._status_of_stranger()
-        if info is None:
-            return ExitStatus()
-        if info.si_code == os.CLD_EXITED:
-            return ExitStatus(code=info.si_status)
-        return ExitStatus(signal=_signal(info.si_status))
+        return ExitStatus.of_waitid(info)
 
     def wait(self) -> None:
         """Block until the process has ended, and let it go, where it is a child of this one."""
@@ -201,52 +212,9 @@ class Pidfd:
         return ExitStatus.of_wait_status(status) if mask & INFO_EXIT else ExitStatus()
 
 
-class GoneProcess:
-    """Stands for a process that is gone: its pid may be somebody else's by now."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    async def ended(self) -> None:
-        """Return at once."""
-
-    def send(self, number: Signals) -> None:
-        """Do nothing."""
-
-    def may_signal(self) -> bool:
-        """Nobody refuses."""
-        return True
-
-    def is_gone(self) -> bool:
-        """Yes."""
-        return True
-
-    def signal_group(self, number: Signals, *, is_ours: bool) -> bool:  # noqa: ARG002 - as Pidfd's
-        """Do nothing: what is left of its group is the sweep's."""
-        return True
-
-    def peek(self) -> ExitStatus:
-        """Nobody knows."""
-        return ExitStatus()
-
-    def wait(self) -> None:
-        """Return at once."""
-
-    def reap(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 def _signal(number: int) -> Signals | int:
     """Give the signal its name where it has one: real-time signals have none."""
     try:
         return Signals(number)
     except ValueError:
         return number
-
-
-def _kill_group(group: int, number: Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)

@@ -15,13 +15,8 @@ from typing import Self
 import structlog
 
 from comfysup.linux.executor import Executor, UnresponsiveError
-from comfysup.linux.process.pidfd import (
-    LOOK_AGAIN_AFTER,
-    ExitStatus,
-    GoneProcess,
-    Pidfd,
-    is_exhaustion,
-)
+from comfysup.linux.process.handle import GoneProcess, ProcessHandle, open_process
+from comfysup.linux.process.pidfd import LOOK_AGAIN_AFTER, ExitStatus, is_exhaustion
 from comfysup.linux.process.proc import MARKER, all_pids, own_orphans, read_name, read_stat
 from comfysup.linux.process.reaper import Reaper
 from comfysup.linux.process.signals import NoThreadError, unblocked_signals
@@ -63,7 +58,7 @@ class Process:
 
     def __init__(
         self,
-        pidfd: Pidfd | GoneProcess,
+        handle: ProcessHandle | GoneProcess,
         start_time: int,
         process_tree: ProcessTree,
         reaper: Reaper | None,
@@ -73,9 +68,9 @@ class Process:
 
         `sweeps` has the threads that look for what it leaves.
         """
-        self.pid = pidfd.pid
+        self.pid = handle.pid
         self.start_time = start_time
-        self._pidfd = pidfd
+        self._handle = handle
         self._process_tree = process_tree
         self._reaper = reaper
         self._sweeps = sweeps
@@ -112,17 +107,17 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
-        # Popen must never wait for it (it would when it is forgotten): the pidfd does.
+        # Popen must never wait for it (it would when it is forgotten): the handle does.
         child.returncode = 0
         try:
             stat = read_stat(child.pid)
             process_tree = ProcessTree(child.pid, marker, identity_of(output))
-            pidfd = Pidfd(child.pid)
+            handle = open_process(child.pid)
         except OSError:
             _undo(child.pid)
             raise
         reaper.add_leader(child.pid)
-        return cls(pidfd, stat.start_time if stat else 0, process_tree, reaper, sweeps)
+        return cls(handle, stat.start_time if stat else 0, process_tree, reaper, sweeps)
 
     @classmethod
     def adopt(
@@ -141,38 +136,38 @@ class Process:
         """
         process_tree = ProcessTree(pid, marker, output, start_time)
         try:
-            pidfd = Pidfd(pid)
+            handle = open_process(pid)
         except ProcessLookupError:
             return cls(GoneProcess(pid), start_time, process_tree, None, sweeps)
-        # Looked at after the pidfd is open: what it names cannot change any more.
+        # Looked at after the handle is open: what it names cannot change any more.
         stat = read_stat(pid)
         if stat is None or stat.start_time != start_time:
-            pidfd.close()
+            handle.close()
             # A number is given anew once nobody is left in the group and session it named.
             process_tree = process_tree if stat is None else ProcessTree(NOBODY, marker, output)
             return cls(GoneProcess(pid), start_time, process_tree, None, sweeps)
         if stat.parent != os.getpid():
-            return cls(pidfd, start_time, process_tree, None, sweeps)
+            return cls(handle, start_time, process_tree, None, sweeps)
         reaper.add_leader(pid)
-        return cls(pidfd, start_time, process_tree, reaper, sweeps)
+        return cls(handle, start_time, process_tree, reaper, sweeps)
 
     def undo(self) -> None:
         """Kill a process that has just been spawned and nobody wants; waits for its end."""
-        self._pidfd.signal_group(signal.SIGKILL, is_ours=True)
-        self._pidfd.wait()
-        self._pidfd.close()
+        self._handle.signal_group(signal.SIGKILL, is_ours=True)
+        self._handle.wait()
+        self._handle.close()
         if self._reaper:
             self._reaper.remove_leader(self.pid)
 
     async def ended(self) -> ExitStatus:
         """Wait until the process itself has ended, and say how."""
-        await self._pidfd.ended()
-        status = self._pidfd.peek()
+        await self._handle.ended()
+        status = self._handle.peek()
         for _ in range(REAPER_LOOKS if self._reaper is None else 0):
             if status.known:
                 break
             await asyncio.sleep(REAPER_PERIOD)
-            status = self._pidfd.peek()
+            status = self._handle.peek()
         return status
 
     def signal_group(self, number: signal.Signals) -> None:
@@ -189,7 +184,7 @@ class Process:
         except OSError as error:
             if not is_exhaustion(error):
                 raise
-        if not self._pidfd.signal_group(number, is_ours=self._reaper is not None):
+        if not self._handle.signal_group(number, is_ours=self._reaper is not None):
             _signal_each(_members_of(self.pid, self.start_time), number)
 
     async def sweep(self) -> None:
@@ -201,14 +196,14 @@ class Process:
         if self._swept:
             return
         self.signal_group(signal.SIGKILL)
-        await self._pidfd.ended()
+        await self._handle.ended()
         self._leader_ended = True
         self._sweep = Sweep(self._process_tree, self._candidates, self._tree)
         await carry_out(self._sweep, self._sweeps)
         self._swept = True
         with ExitStack() as steps:
-            steps.callback(self._pidfd.close)
-            steps.callback(self._pidfd.reap)
+            steps.callback(self._handle.close)
+            steps.callback(self._handle.reap)
             if self._reaper:
                 steps.callback(self._reaper.remove_leader, self.pid)
 
@@ -217,9 +212,9 @@ class Process:
         if self._swept:
             return []
         found = [each.describe() for each in self._sweep.remnants.values()] if self._sweep else []
-        if self._leader_ended or self._pidfd.is_gone():
+        if self._leader_ended or self._handle.is_gone():
             return found
-        return [describe(self.pid, refused=not self._pidfd.may_signal()), *found]
+        return [describe(self.pid, refused=not self._handle.may_signal()), *found]
 
     def _candidates(self) -> list[int]:
         """Return who may descend from it: children of this process, or else everybody."""
@@ -295,7 +290,7 @@ async def _any_ended(remnants: Iterable[Remnant], patience: float) -> bool:
 async def _ended(found: Found) -> bool:
     """Wait until a descendant has ended; False where that cannot be seen now."""
     try:
-        pidfd = Pidfd(found.pid)
+        handle = open_process(found.pid)
     except ProcessLookupError:
         return True
     except OSError as error:
@@ -305,10 +300,10 @@ async def _ended(found: Found) -> bool:
         return False
     try:
         if found.still_there():
-            await pidfd.ended()
+            await handle.ended()
         return True
     finally:
-        pidfd.close()
+        handle.close()
 
 
 def _undo(pid: int) -> None:
@@ -329,9 +324,12 @@ def _members_of(group: int, start_time: int) -> list[Found]:
 def _signal_each(members: Iterable[Found], number: signal.Signals) -> None:
     """Send a signal to each that lives, as far as this process may."""
     for found in members:
-        with suppress(ProcessLookupError, PermissionError), closing(Pidfd(found.pid)) as pidfd:
+        with (
+            suppress(ProcessLookupError, PermissionError),
+            closing(open_process(found.pid)) as handle,
+        ):
             if found.still_there():
-                pidfd.send(number)
+                handle.send(number)
 
 
 def raise_descriptor_limit() -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from comfysup.linux.executor import Executor, UnresponsiveError
-from comfysup.linux.process.pidfd import Pidfd
+from comfysup.linux.process.handle import open_process
 from comfysup.linux.process.proc import children_of_thread
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Attempt(Generic[T]):
 def _kill_child(thread: int, pid: int) -> None:
     """Kill a child of one of our threads, which may reap it at any moment."""
     with suppress(ProcessLookupError):
-        child = Pidfd(pid)
+        child = open_process(pid)
         try:
             if pid in children_of_thread(thread):  # then the descriptor is that child's
                 child.send(signal.SIGKILL)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from signal import SIGKILL, SIGSTOP, Signals
 from typing import Final
 
-from comfysup.linux.process.pidfd import Pidfd
+from comfysup.linux.process.handle import ProcessHandle, open_process
 from comfysup.linux.process.proc import Stat, children_of, read_name, read_owner, read_stat
 from comfysup.linux.process.tree import Found, ProcessTree
 
@@ -160,38 +160,38 @@ class Sweep:
 
     def _end_tree(self, root: Found) -> None:
         with ExitStack() as opened:
-            stopped: list[Pidfd] = []
+            stopped: list[ProcessHandle] = []
             waiting = [root]
             while waiting:
                 found = waiting.pop()
-                pidfd = None if found.pid in self.remnants else _open(found)
-                if pidfd is None:
+                handle = None if found.pid in self.remnants else _open(found)
+                if handle is None:
                     continue
-                opened.enter_context(closing(pidfd))
-                self.remnants[found.pid] = Remnant(found, refused=not _send(pidfd, SIGSTOP))
+                opened.enter_context(closing(handle))
+                self.remnants[found.pid] = Remnant(found, refused=not _send(handle, SIGSTOP))
                 self._known[found.pid] = found
-                stopped.append(pidfd)
+                stopped.append(handle)
                 waiting += _found(children_of(found.pid))
-            for pidfd in stopped:
-                _send(pidfd, SIGKILL)
+            for handle in stopped:
+                _send(handle, SIGKILL)
 
 
-def _open(found: Found) -> Pidfd | None:
+def _open(found: Found) -> ProcessHandle | None:
     """Return a handle to that very process, None when it has ended."""
     try:
-        pidfd = Pidfd(found.pid)
+        handle = open_process(found.pid)
     except ProcessLookupError:
         return None
     if found.still_there():
-        return pidfd
-    pidfd.close()
+        return handle
+    handle.close()
     return None
 
 
-def _send(pidfd: Pidfd, number: Signals) -> bool:
+def _send(handle: ProcessHandle, number: Signals) -> bool:
     """Send a signal; False where this process may not."""
     try:
-        pidfd.send(number)
+        handle.send(number)
     except PermissionError:
         return False
     return True

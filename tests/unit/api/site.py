@@ -193,7 +193,9 @@ def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
         environments=environments,
         link=world.link,
         restart=world.restart,
-        daemon=lambda: DaemonFacts("1.2.3", 42, Moment(now().monotonic - 9, 1e9), {"port": 8001}),
+        daemon=lambda: DaemonFacts(
+            "1.2.3", 42, Moment(now().monotonic - 9, 1e9), {"port": 8001}, "pidfd"
+        ),
         troubles=lambda: world.troubles,
         shortfall=lambda: world.shortfall,
         log_file=lambda number: world.log_directory / f"comfyui_instance_{number}.log",

@@ -45,5 +45,6 @@ async def test_the_daemon_says_who_it_is() -> None:
         "started_at": "2001-09-09T01:46:40.000Z",
         "troubles": [],
         "autolaunch_pending": [0],
+        "process_handles": "pidfd",
         "settings": {"port": 8001},
     }

@@ -171,7 +171,7 @@ async def test_the_answer_says_where_a_stream_without_a_position_begins() -> Non
 
 async def test_the_daemon_and_a_reload_are_events_too() -> None:
     async with scene() as here, following(here.site.client.get) as stream:
-        here.publisher.daemon("started", DaemonFacts("1.2.3", 42, now(), {}))
+        here.publisher.daemon("started", DaemonFacts("1.2.3", 42, now(), {}, "pidfd"))
         here.publisher.reloaded(ReloadOutcome(legible=True, started=(spec_of(4),)))
         begun, reloaded = await stream.take(2)
 

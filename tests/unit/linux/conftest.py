@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from comfysup.linux.process import handle
 from comfysup.linux.process.proc import children_of
 from comfysup.linux.process.reaper import PR_SET_CHILD_SUBREAPER, Reaper
 from tests.unit.linux.children import SWEEPS, end
@@ -29,3 +30,11 @@ async def reaper() -> AsyncIterator[Reaper]:
     for pid in children_of(os.getpid()):
         with suppress(OSError):
             end(pid)
+
+
+@pytest.fixture(params=[None, "Function not implemented"], ids=["pidfd", "polled"])
+def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Why the kernel refuses pidfds, None where it has them: each test runs both ways."""
+    reason: str | None = request.param
+    monkeypatch.setattr(handle, "refusal_of_pidfds", lambda: reason)
+    return reason

@@ -17,6 +17,8 @@ from comfysup.linux.process.reaper import Reaper
 from tests.scenarios.waiting import bounded, until
 from tests.unit.linux.children import MARKER, alive, open_descriptors, shell, sweeps
 
+pytestmark = pytest.mark.usefixtures("refusal")
+
 # Starts a program in a session of its own, says its pid, and reaps it when told to.
 PARENT = """
 import subprocess, sys
@@ -211,6 +213,7 @@ def before_linux_6_9(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comfysup.linux.process.pidfd.SIGNAL_PROCESS_GROUP", 1 << 20)
 
 
+@pytest.mark.parametrize("refusal", [None], indirect=True)
 @pytest.mark.usefixtures("before_linux_6_9")
 async def test_an_older_kernel_signals_the_group_of_an_adopted_process_member_by_member(
     foreign: list[Foreign], reaper: Reaper, monkeypatch: pytest.MonkeyPatch
@@ -233,6 +236,7 @@ async def test_an_older_kernel_signals_the_group_of_an_adopted_process_member_by
     assert not alive(child)
 
 
+@pytest.mark.parametrize("refusal", [None], indirect=True)
 @pytest.mark.usefixtures("before_linux_6_9")
 async def test_an_older_kernel_signals_no_group_whose_number_is_another_process(
     foreign: list[Foreign], reaper: Reaper

@@ -21,6 +21,8 @@ from comfysup.linux.process.sweep import Sweep
 from tests.scenarios.waiting import bounded, until
 from tests.unit.linux.children import MARKER, alive, open_descriptors, sweeps
 
+pytestmark = pytest.mark.usefixtures("refusal")
+
 Spawn = Callable[..., Process]
 
 GLIBCS_OWN = 0b11 << 31

@@ -29,6 +29,8 @@ from tests.scenarios.waiting import bounded
 from tests.unit.linux.children import MARKER, alive, child, end_orphan, sweeps, wait_ended
 from tests.unit.linux.test_tree import HIDDEN, KINDS, dead_leader
 
+pytestmark = pytest.mark.usefixtures("refusal")
+
 NO_LEADER = 2**22 + 1
 LONG = 30.0
 

@@ -1,3 +1,5 @@
+"""Handles to processes, by pidfds and without them."""
+
 # ruff: noqa: ASYNC220, ASYNC222, ASYNC240 - nobody but the test waits on its loop
 
 import asyncio
@@ -5,26 +7,51 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from comfysup.linux.process.handle import PolledProcess, open_process
 from comfysup.linux.process.pidfd import ExitStatus, Pidfd
 from tests.scenarios.waiting import bounded
 from tests.unit.linux.children import TERMINATING, alive, child, end, shell, spawn, wait_ended
+
+pytestmark = pytest.mark.usefixtures("refusal")
 
 GONE = 2**22 + 1
 """No pid can be that high: PID_MAX_LIMIT is 2**22."""
 
 
+def test_what_the_kernel_has_is_used(refusal: str | None) -> None:
+    with child("sleep", "60") as pid:
+        one = open_process(pid)
+        assert isinstance(one, PolledProcess if refusal else Pidfd)
+        one.close()
+
+
+async def test_a_pid_that_names_another_process_is_not_signalled() -> None:
+    with child("sleep", "60") as pid:
+        one = PolledProcess(pid)
+        one._last = replace(one._last, start_time=one._last.start_time - 1)  # as if given anew
+
+        one.send(signal.SIGKILL)
+        assert not one.signal_group(signal.SIGKILL, is_ours=False)
+        one.reap()
+
+        assert one.is_gone()
+        assert not one.peek().known
+        assert alive(pid)
+
+
 async def status_of(pid: int) -> ExitStatus:
     """The status of a child, which is reaped."""
-    pidfd = Pidfd(pid)
+    one = open_process(pid)
     try:
-        await pidfd.ended()
-        return pidfd.peek()
+        await one.ended()
+        return one.peek()
     finally:
-        pidfd.reap()
-        pidfd.close()
+        one.reap()
+        one.close()
 
 
 async def test_every_exit_code_is_told() -> None:
@@ -52,54 +79,54 @@ async def test_a_signal_with_a_name_is_told_by_it() -> None:
 
 async def test_peeking_leaves_the_child_to_be_reaped() -> None:
     pid = shell("exit 7")
-    pidfd = Pidfd(pid)
-    await pidfd.ended()
+    one = open_process(pid)
+    await one.ended()
 
-    first, second = pidfd.peek(), pidfd.peek()
+    first, second = one.peek(), one.peek()
 
     assert ExitStatus(code=7) == first == second
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    pidfd.close()
+    one.close()
 
 
 async def test_a_process_that_lives_has_no_status() -> None:
     with child("sleep", "60") as pid:
-        pidfd = Pidfd(pid)
+        one = open_process(pid)
 
-        assert ExitStatus() == pidfd.peek()
-        pidfd.close()
+        assert ExitStatus() == one.peek()
+        one.close()
 
 
 async def test_reaping_twice_harms_nothing() -> None:
     pid = shell("exit 0")
-    pidfd = Pidfd(pid)
-    await pidfd.ended()
+    one = open_process(pid)
+    await one.ended()
 
-    pidfd.reap()
-    pidfd.reap()
+    one.reap()
+    one.reap()
 
     assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110
-    pidfd.close()
+    one.close()
 
 
 async def test_nobody_can_be_opened_under_an_unused_pid() -> None:
     with pytest.raises(ProcessLookupError):
-        Pidfd(GONE)
+        open_process(GONE)
 
 
 @pytest.mark.parametrize("reaped", [False, True], ids=["zombie", "reaped"])
 async def test_signals_to_the_dead_do_nothing(*, reaped: bool) -> None:
     pid = shell("exit 0")
-    pidfd = Pidfd(pid)
+    one = open_process(pid)
     wait_ended(pid)
     if reaped:
-        pidfd.reap()
+        one.reap()
 
-    pidfd.send(signal.SIGKILL)
-    pidfd.signal_group(signal.SIGKILL, is_ours=True)
+    one.send(signal.SIGKILL)
+    one.signal_group(signal.SIGKILL, is_ours=True)
 
     end(pid)
-    pidfd.close()
+    one.close()
 
 
 async def test_a_group_is_signalled_also_when_its_leader_is_dead() -> None:
@@ -108,23 +135,23 @@ async def test_a_group_is_signalled_also_when_its_leader_is_dead() -> None:
         ["sh", "-c", "sleep 60 & echo $!"], stdout=subprocess.PIPE, process_group=0, text=True
     ) as leader:
         assert leader.stdout is not None
-        left = Pidfd(int(leader.stdout.readline()))
-        pidfd = Pidfd(leader.pid)
-        await pidfd.ended()
+        left = open_process(int(leader.stdout.readline()))
+        one = open_process(leader.pid)
+        await one.ended()
 
-        pidfd.signal_group(signal.SIGKILL, is_ours=True)
+        one.signal_group(signal.SIGKILL, is_ours=True)
 
         async with bounded():
             await left.ended()
-        assert ExitStatus(code=0) == pidfd.peek()
+        assert ExitStatus(code=0) == one.peek()
     left.close()
-    pidfd.close()
+    one.close()
 
 
 async def test_others_wait_for_nobody_else() -> None:
     with child("sleep", "60") as pid:
-        pidfd = Pidfd(pid)
-        waiting = asyncio.create_task(pidfd.ended())
+        one = open_process(pid)
+        waiting = asyncio.create_task(one.ended())
         await status_of(shell("exit 0"))
 
         assert not waiting.done()
@@ -132,7 +159,7 @@ async def test_others_wait_for_nobody_else() -> None:
         os.kill(pid, signal.SIGKILL)
         async with bounded():
             await waiting
-        pidfd.close()
+        one.close()
 
 
 PARENT = """
@@ -150,7 +177,9 @@ os.waitpid(pid, 0)
         ("read x; kill -9 $$", ExitStatus(signal=signal.SIGKILL)),
     ],
 )
-async def test_a_stranger_is_told_as_far_as_the_kernel_does(script: str, told: ExitStatus) -> None:
+async def test_a_stranger_is_told_as_far_as_the_kernel_does(
+    script: str, told: ExitStatus, refusal: str | None
+) -> None:
     """Since Linux 6.15 that is all; before, nothing, and never a guess."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, "sh", "-c", script],
@@ -159,7 +188,7 @@ async def test_a_stranger_is_told_as_far_as_the_kernel_does(script: str, told: E
         text=True,
     ) as parent:
         assert parent.stdout is not None
-        stranger = Pidfd(int(parent.stdout.readline()))
+        stranger = open_process(int(parent.stdout.readline()))
         # The stranger has the same stdin, and goes on at its end.
         parent.communicate()
 
@@ -168,32 +197,32 @@ async def test_a_stranger_is_told_as_far_as_the_kernel_does(script: str, told: E
     status = stranger.peek()
 
     assert status in (told, ExitStatus())
-    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):
+    if refusal is None and tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 15):
         assert told == status
     stranger.close()
 
 
 async def test_several_wait_for_one_end_and_one_of_them_may_leave() -> None:
     with child("sleep", "60") as pid:
-        pidfd = Pidfd(pid)
-        leaving, staying, last = (asyncio.create_task(pidfd.ended()) for _ in range(3))
+        one = open_process(pid)
+        leaving, staying, last = (asyncio.create_task(one.ended()) for _ in range(3))
         await asyncio.sleep(0)  # all of them wait now
         leaving.cancel()
         await asyncio.wait([leaving])
-        pidfd.send(signal.SIGKILL)
+        one.send(signal.SIGKILL)
 
         async with bounded():
             await asyncio.gather(staying, last)
-        pidfd.close()
+        one.close()
 
 
 async def test_who_waits_goes_on_when_the_handle_is_closed() -> None:
     with child("sleep", "60") as pid:
-        pidfd = Pidfd(pid)
-        waiting = asyncio.create_task(pidfd.ended())
+        one = open_process(pid)
+        waiting = asyncio.create_task(one.ended())
         await asyncio.sleep(0)  # it waits now
 
-        pidfd.close()
+        one.close()
 
         async with bounded():
             await waiting
