@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import aiohttp
-
-from comfysup.comfyui.client import ComfyClient
+from comfysup.comfyui.client import ComfyClient, Session
 from comfysup.comfyui.command import base_url
 from comfysup.comfyui.gpu_memory import held_memory
 from comfysup.comfyui.output import Output
@@ -56,7 +54,7 @@ class Telemetry:
     def __init__(
         self,
         *,
-        session: aiohttp.ClientSession,
+        session: Session,
         executors: Executors,
         storage: Storage,
         tell: Callable[[Instance, PromptEvent], None],

@@ -2,6 +2,7 @@
 
 ComfyError             it could not be asked, or its answer is none of ComfyUI's
 ├── NoAnswerError      no answer came
+│   └── NotConnectedError  nobody listens, or the connection ended before the answer did
 ├── TooLargeError      the answer was not read to its end
 └── NotTakenError      it answered, and will not run that prompt
 """
@@ -10,10 +11,11 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias, TypeVar
+from types import SimpleNamespace
+from typing import Any, NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -29,7 +31,7 @@ from comfysup.comfyui.queue.prompts import (
 from comfysup.supervision.tasks import InThread
 
 T = TypeVar("T")
-Session: TypeAlias = aiohttp.ClientSession
+Session: TypeAlias = aiohttp.ClientSession  # noqa: TID251 - here, and nowhere else
 
 PATIENCE = 10.0
 """Seconds for one answer; a model that loads may hold it up, and then it is asked for again."""
@@ -63,6 +65,10 @@ class NoAnswerError(ComfyError):
         self.number = cause.errno if isinstance(cause, OSError) else None
 
 
+class NotConnectedError(NoAnswerError):
+    """Nobody listens, or the connection ended before the answer did."""
+
+
 class TooLargeError(ComfyError):
     """The answer has more bytes than are read; `status` is its status."""
 
@@ -79,15 +85,29 @@ class NotTakenError(ComfyError):
 def new_session() -> Session:
     """Return a session for all ComfyUIs: one connection for each question, and none waits.
 
-    It knows no proxy, keeps no cookie, and leaves all time limits to who asks.
+    It knows no proxy, keeps no cookie, follows no redirect, and leaves all time limits to who asks.
     """
-    return aiohttp.ClientSession(
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(_refuse_redirect)
+    return Session(
+        trace_configs=[tracing],
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "comfysup"},
         auto_decompress=False,  # nothing compressed is asked for
         trust_env=False,
+    )
+
+
+async def _refuse_redirect(
+    _session: Session, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
+) -> NoReturn:
+    """Refuse what leads elsewhere: a handshake of a websocket cannot be asked not to follow."""
+    response = redirect.response
+    response.close()
+    raise aiohttp.WSServerHandshakeError(
+        response.request_info, (), status=response.status, message="a redirect is not followed"
     )
 
 
@@ -192,22 +212,18 @@ class ComfyClient:
         It has an id of its own: ComfyUI lets a second client of the same id replace the first.
         """
         client = f"comfysup-{secrets.token_hex(8)}"
-        try:
-            async with (
-                asyncio.timeout(PATIENCE) as connecting,
-                self.session.ws_connect(
+        with _connection_errors():
+            async with asyncio.timeout(PATIENCE):
+                socket = await self.session.ws_connect(
                     f"{self.url}/ws?clientId={client}",
                     max_msg_size=MAX_ANSWER_BYTES,
                     autoping=False,  # many pings in a row would be answered in one turn of the loop
                     ssl=False,
-                ) as socket,
-            ):
-                connecting.reschedule(None)
-                yield _statuses(socket)
-        except aiohttp.WSServerHandshakeError as error:
-            raise ComfyError(repr(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswerError(error) from error
+                )
+        try:
+            yield _statuses(socket)
+        finally:
+            await socket.close()
 
     async def _facts(self, path: str, patience: float) -> object:
         status, body = await self._ask("GET", path, limit=MAX_FACTS_BYTES, patience=patience)
@@ -226,19 +242,34 @@ class ComfyClient:
         limit: int = MAX_ANSWER_BYTES,
         patience: float = PATIENCE,
     ) -> tuple[int, bytes]:
-        try:
+        with _connection_errors():
             async with (
                 asyncio.timeout(patience),
                 self.session.request(
                     method, f"{self.url}{path}", json=body, allow_redirects=False, ssl=False
                 ) as response,
             ):
-                body = await _read(response.content, limit)
-                if body is None:
-                    raise TooLargeError(response.status, limit)
-                return response.status, body
-        except (aiohttp.ClientError, OSError) as error:
-            raise NoAnswerError(error) from error
+                status = response.status
+                if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+                    raise ComfyError(f"{method} {path} returned a redirect: status {status}")
+                answer = await _read(response.content, limit)
+                if answer is None:
+                    raise TooLargeError(status, limit)
+                return status, answer
+
+
+@contextmanager
+def _connection_errors() -> Iterator[None]:
+    """Raise the errors of a connection as those of this module."""
+    try:
+        yield
+    except aiohttp.WSServerHandshakeError as error:
+        raise ComfyError(repr(error)) from error
+    except (aiohttp.ClientError, OSError) as error:
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(cause, ConnectionError | aiohttp.ClientConnectionError):
+            raise NotConnectedError(error) from error
+        raise NoAnswerError(error) from error
 
 
 def _quoted(text: str) -> str:
@@ -261,18 +292,19 @@ def _flat(kinds: Iterable[object]) -> Iterator[object]:
 
 async def _statuses(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[int | None]:
     read = 0
-    async for message in socket:
-        read += 1
-        if read % MESSAGES_AT_ONCE == 0:
-            await asyncio.sleep(MESSAGES_PAUSE)
-        if message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
-            if message.type is aiohttp.WSMsgType.PING:
-                await socket.pong(message.data)
-            continue
-        if message.type is aiohttp.WSMsgType.TEXT and '"status"' in message.data:
-            yield _remaining(message.data)
-        else:
-            yield None
+    with _connection_errors():  # no error of who reads them comes through here
+        async for message in socket:
+            read += 1
+            if read % MESSAGES_AT_ONCE == 0:
+                await asyncio.sleep(MESSAGES_PAUSE)
+            if message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+                if message.type is aiohttp.WSMsgType.PING:
+                    await socket.pong(message.data)
+                continue
+            if message.type is aiohttp.WSMsgType.TEXT and '"status"' in message.data:
+                yield _remaining(message.data)
+            else:
+                yield None
 
 
 def _remaining(text: str) -> int | None:

@@ -11,7 +11,13 @@ from contextlib import suppress
 
 import structlog
 
-from comfysup.comfyui.client import ComfyClient, ComfyError, NoAnswerError, NotTakenError
+from comfysup.comfyui.client import (
+    ComfyClient,
+    ComfyError,
+    NoAnswerError,
+    NotConnectedError,
+    NotTakenError,
+)
 from comfysup.comfyui.diagnosis.conditions import IN_A_ROW, lasting_gpu_error
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.backlog_store import BacklogStore
@@ -270,7 +276,7 @@ class QueueWatcher:
 
     def _complain(self, event: str, error: ComfyError) -> None:
         """Say once what hinders; that the process ends is no hindrance worth a word."""
-        if not self._complained and "Connect" not in str(error):
+        if not (self._complained or isinstance(error, NotConnectedError)):
             log.warning(event, url=self._api.url, error=str(error))
             self._complained = True
 
