@@ -1,4 +1,5 @@
-"""The heart: what an instance is, how it lives, and who may have which id, name and port.
+"""The core: instances, their lifecycle, and the uniqueness of ids, names and ports.
 
-Nothing here knows Linux, ComfyUI or HTTP; `protocols` says what it needs of them.
+This package imports nothing of Linux, ComfyUI or HTTP. `protocols` declares the interfaces that it
+needs from them.
 """

@@ -1,4 +1,4 @@
-"""The looks at what may not answer, before a start is admitted to the table."""
+"""Admission of a start: slow checks, made before the fleet takes the spec."""
 
 import asyncio
 from collections import Counter
@@ -9,35 +9,36 @@ from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Launcher, RefusedError, SupervisionError
 
 LOOK_PATIENCE = 2.0
-"""Seconds for a look at an environment also where the caller would wait for less."""
+"""Minimum timeout of an environment check, in seconds; a shorter timeout of the caller is
+raised."""
 
 
 STOPPED_WHILE_STARTING = "stopped while starting"
 
 
 class OverriddenError(SupervisionError):
-    """A start that a later stop has overridden before it was admitted."""
+    """A later stop overrode a start before the start was admitted."""
 
 
 @dataclass(eq=False, slots=True)
 class Look:
-    """A look at what an instance needs to be started; `error` says why it was ended early."""
+    """A check of an instance's environment and port; `error` is set if the check was cancelled."""
 
     spec: InstanceSpec
     task: asyncio.Task[None]
     error: SupervisionError | None = None
 
     def end(self, error: SupervisionError) -> None:
-        """End the look: the start fails with that error."""
+        """Cancel the check; the start fails with `error`."""
         self.error = error
         self.task.cancel()
 
 
 class Admission:
-    """Looks at what a start needs beside the table.
+    """Runs the checks of a start that may take seconds.
 
-    Other callers have their turn meanwhile, so that the rules of the table must be checked again
-    after a look. A stop calls it off: a stop overrides all that was asked before.
+    Other requests run during a check, so the caller must check the fleet's rules again afterwards.
+    A stop cancels the checks of its instance, because a stop overrides every earlier request.
     """
 
     def __init__(self, launcher: Launcher) -> None:
@@ -47,20 +48,20 @@ class Admission:
         self._stops_of_all = 0
 
     async def look(self, spec: InstanceSpec, patience: float, *, port: bool) -> None:
-        """Raise `RefusedError` unless `Launcher.check` is content within `patience` seconds.
+        """Raise `RefusedError` unless `Launcher.check` succeeds within `patience` seconds.
 
-        Raises `OverriddenError` where a stop comes first.
+        Raises `OverriddenError` when a stop arrives first.
         """
         await self.finish(self.begin(spec, port=port), patience)
 
     def begin(self, spec: InstanceSpec, *, port: bool) -> Look:
-        """Begin a look, which a stop calls off from this moment on; `finish` must follow."""
+        """Start a check, which stops can cancel from now on; the caller must call `finish`."""
         look = Look(spec, asyncio.create_task(self._launcher.check(spec, port=port)))
         self._looks.add(look)
         return look
 
     async def finish(self, look: Look, patience: float) -> None:
-        """Wait for the end of a look; raises as `look` does."""
+        """Wait for a check; raises as `look` does."""
         spec = look.spec
         within = max(patience, LOOK_PATIENCE)
         try:
@@ -79,7 +80,7 @@ class Admission:
         look.task.result()
 
     def call_off(self, numbers: Iterable[int] | None = None) -> None:
-        """End the looks at instances that are stopped; None: all of them."""
+        """Cancel the checks of the instances with these ids; None cancels all checks."""
         wanted = None if numbers is None else set(numbers)
         if wanted is None:
             self._stops_of_all += 1
@@ -90,24 +91,24 @@ class Admission:
                 look.end(OverriddenError(STOPPED_WHILE_STARTING))
 
     def stops(self, number: int) -> int:
-        """Return how many stops have called off what was asked before of that instance."""
+        """Return how many stops of this instance have been counted so far."""
         return self._stops_of_all + self._stops[number]
 
     def close(self) -> None:
-        """End all looks: the daemon ends or starts anew."""
+        """Cancel all checks because the daemon exits or restarts in place."""
         for look in self._looks:
             look.end(shutting_down(look.spec))
 
 
 def shutting_down(spec: InstanceSpec) -> RefusedError:
-    """Return why nothing is started any more."""
+    """Return the error for a start that arrives during shutdown."""
     return RefusedError(
         "shutting_down", f"cannot start instance {spec.label}: comfysup is shutting down"
     )
 
 
 def conflict(present: InstanceSpec, spec: InstanceSpec, verb: str) -> RefusedError:
-    """Return the refusal of a spec whose essence differs from that of a running process."""
+    """Return the error for a spec whose essence differs from that of a running process."""
     names = ("environment", "port", "extra_args", "gpu", "env")
     what = ", ".join(name for name in names if getattr(present, name) != getattr(spec, name))
     return RefusedError(
@@ -117,7 +118,7 @@ def conflict(present: InstanceSpec, spec: InstanceSpec, verb: str) -> RefusedErr
 
 
 def name_taken(spec: InstanceSpec, owner: InstanceSpec, verb: str = "start") -> RefusedError:
-    """Return the refusal of a spec that has the name of another instance."""
+    """Return the error for a spec whose name belongs to another instance."""
     return RefusedError(
         "name_taken",
         f"cannot {verb} instance {spec.label}: the name belongs to instance {owner.id}",
@@ -125,7 +126,7 @@ def name_taken(spec: InstanceSpec, owner: InstanceSpec, verb: str = "start") -> 
 
 
 def port_taken(spec: InstanceSpec, owner: str) -> RefusedError:
-    """Return the refusal of a spec whose port is another's, who is named `owner`."""
+    """Return the error for a spec whose port belongs to `owner`."""
     return RefusedError(
         "port_taken",
         f"cannot start instance {spec.label}: port {spec.port} belongs to {owner}",

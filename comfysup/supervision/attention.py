@@ -1,9 +1,9 @@
-"""The clock of supervision, and the times in which nothing was looked at.
+"""The clock of supervision, which detects gaps in which the daemon did not run.
 
-A daemon that is stopped (SIGSTOP, `docker pause`), or whose event loop stands still, sees nothing:
-what would have been in time may have happened meanwhile, and a process may not have had the time
-either. So the seconds of such a gap count for no deadline. The gap between two daemons is one too;
-the file of `Heartbeat` tells how long that was.
+The daemon does not run while it is stopped (SIGSTOP, `docker pause`) or while its event loop is
+blocked. An instance may have met a deadline during such a gap, or may have been paused too. So the
+seconds of a gap count towards no deadline. The time between two daemons is also a gap. The next
+daemon reads its length from the file of `Heartbeat`.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from comfysup.supervision.life import Moment
 log = structlog.get_logger()
 
 BEAT: Final = 0.5
-"""Seconds between two signs that the event loop turns."""
+"""Seconds between two heartbeats of the event loop."""
 
 GAP: Final = 1.5
-"""Seconds without a sign after which nothing was looked at."""
+"""Seconds without a reading of the clock that count as a gap."""
 
 
 class Pulse(Protocol):
-    """Where the next daemon finds out when this one looked last."""
+    """Stores the time of the last heartbeat for the next daemon."""
 
     def beat(self, monotonic: float) -> None:
-        """Note that everything was looked at until now. Raises nothing."""
+        """Store `monotonic` as the time of the last heartbeat. Raises nothing."""
 
 
 class Attention:
-    """Tells the time, and notices when nothing was looked at; used in the event loop alone.
+    """Returns the current time and detects gaps; used in the event loop only.
 
-    `tell` hears the seconds of each gap at the first reading of the clock after it, before the
-    reader does.
+    The first reading of the clock after a gap calls `tell` with the length of the gap in seconds.
+    That call precedes the return to the reader.
     """
 
     def __init__(
         self, clock: Callable[[], Moment], pulse: Pulse, tell: Callable[[float], None]
     ) -> None:
-        """Begin to look now."""
+        """Take the current time as the last reading."""
         self.lost = 0.0
         self._clock = clock
         self._pulse = pulse
@@ -49,7 +49,7 @@ class Attention:
         self._next: asyncio.TimerHandle | None = None
 
     def __call__(self) -> Moment:
-        """Return this moment."""
+        """Return the current time; report a gap since the last reading."""
         now = self._clock()
         gap = now.monotonic - self._looked
         self._looked = now.monotonic
@@ -60,14 +60,14 @@ class Attention:
         return now
 
     def begin(self) -> Moment:
-        """Look from now on, and give signs of life until `close`."""
+        """Return the current time, and send heartbeats until `close`."""
         now = self._clock()
         self._looked = now.monotonic
         self._beat()
         return now
 
     def _beat(self) -> None:
-        """Give a sign; after a gap not before the instances have heard of that."""
+        """Send a heartbeat unless a gap is found: the instances process the gap first."""
         self._next = asyncio.get_running_loop().call_later(BEAT, self._beat)
         lost = self.lost
         now = self()
@@ -75,7 +75,7 @@ class Attention:
             self._pulse.beat(now.monotonic)
 
     def close(self) -> None:
-        """Give no more."""
+        """Stop the heartbeats."""
         if self._next:
             self._next.cancel()
         self._next = None

@@ -1,4 +1,4 @@
-"""What a caller asks for, in every state on purpose."""
+"""Transitions for the requests of callers; each function lists every state."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Who asks something of an instance, and waits for the answer."""
+"""Callers that wait for the outcome of a request to an instance."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Request: TypeAlias = StartAsked | RestartAsked | StopAsked
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a caller of an instance hears when the wait is over."""
+    """The outcome of a caller's request."""
 
     verdict: WaitOutcome
     message: str = ""
@@ -21,7 +21,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
-    """What a caller asks for, and the future through which the answer goes."""
+    """A caller's request, and the future that receives the reply."""
 
     event: Request
     wait_for: WaitFor
@@ -29,9 +29,9 @@ class PendingRequest:
 
 
 def ends_process(request: Request, state: State) -> bool:
-    """Say whether what a caller asks for in that state has to do with an end that is to come.
+    """Return whether a request in this state concerns an exit that is still to come.
 
-    So whether a choice of prompts is one among those that the present process leaves.
+    If so, the request's choice of prompts includes those that the present process leaves.
     """
     match state:
         case Draining() | Stopping():
@@ -43,18 +43,18 @@ def ends_process(request: Request, state: State) -> bool:
 
 
 class Callers:
-    """Those who wait for one instance."""
+    """The callers that wait for one instance."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without callers."""
         self._waiting: list[PendingRequest] = []
 
     def add(self, wish: PendingRequest) -> None:
-        """Let a caller wait from now on."""
+        """Add a caller."""
         self._waiting.append(wish)
 
     def answer(self, waits: tuple[WaitFor, ...], reply: Reply) -> None:
-        """Answer all that wait for one of `waits`; the others wait on."""
+        """Reply to the callers that wait for one of `waits`; the others keep waiting."""
         waiting, self._waiting = self._waiting, []
         for wish in waiting:
             if wish.wait_for not in waits:

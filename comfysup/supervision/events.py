@@ -1,4 +1,4 @@
-"""What happens to an instance (`Event`), and what is done about it (`Action`)."""
+"""Events of an instance (`Event`), and the actions that follow (`Action`)."""
 
 import signal
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from typing import TypeAlias
 from comfysup.model.spec import Rescue
 from comfysup.supervision.life import Exit, StopEscalation
 
-# What callers ask for.
+# Requests of callers.
 
 
 @dataclass(frozen=True, slots=True)
 class StartAsked:
-    """A caller wants it to run; `rescue` is which prompts it owes are handed in, None for all."""
+    """A caller requests a start; `rescue` selects the owed prompts to submit, None selects all."""
 
     rescue: Rescue | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RestartAsked:
-    """A caller wants it to run from a new process; `drain` and `rescue` as in `StopAsked`."""
+    """A caller requests a new process; `drain` and `rescue` as in `StopAsked`."""
 
     escalation: StopEscalation
     drain: float = 0.0
@@ -29,10 +29,10 @@ class RestartAsked:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """A caller wants it to end, once it has done what it works on.
+    """A caller requests a stop after the current work.
 
-    For that it gets `drain` seconds at most. `rescue` is which of its prompts the next process is
-    given, None to leave that to the policy.
+    The current work may take `drain` seconds at most. `rescue` selects the prompts that the next
+    process receives; None applies the policy.
     """
 
     escalation: StopEscalation
@@ -42,19 +42,19 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The deadline of its state has come; `remnants` names what lives of a process being killed."""
+    """The deadline of the state has passed; `remnants` names the processes that SIGKILL left."""
 
     remnants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLost:
-    """For so many seconds until now comfysup did not look at anything."""
+    """The daemon did not run for the last `seconds` seconds."""
 
     seconds: float
 
 
-# What the process of one generation reports; a report of an earlier generation is void.
+# Reports about the process of one generation. A report of an earlier generation is ignored.
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailed:
-    """No process came to be. `chance`, in [0, 1), is the jitter of a back-off."""
+    """No process was created. `chance`, in [0, 1), is the jitter of a back-off."""
 
     generation: int
     exit: Exit
@@ -83,16 +83,16 @@ class BecameReady:
 
 @dataclass(frozen=True, slots=True)
 class WentSilent:
-    """The process that was ready refuses connections again: it re-executed itself."""
+    """The process was ready and refuses connections now, because it re-executed itself."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unresponsive:
-    """The process was ready and does its work no more; `message` says what was seen.
+    """The process was ready and no longer works; `message` states the observation.
 
-    It has not answered for too long, or its `reason` is another.
+    The default `reason` means that the process has not answered for too long.
     """
 
     generation: int
@@ -102,27 +102,27 @@ class Unresponsive:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """The process works on nothing any more."""
+    """The process has no work left."""
 
     generation: int
 
 
 class Blame(Enum):
-    """Whether a prompt, and so not the instance, is responsible for a crash."""
+    """Whether a prompt, rather than the instance, is responsible for a crash."""
 
     NONE = auto()
-    """No prompt is known that the process was working on."""
+    """The process was working on no known prompt."""
     LIKELY = auto()
-    """It was working on one."""
+    """The process was working on a prompt."""
     CERTAIN = auto()
-    """It was working on one, and had done others before."""
+    """The process was working on a prompt, and had finished others before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process ended; `reboot` when ComfyUI asked to be started again.
+    """The process exited; `reboot` is true if ComfyUI requested a restart.
 
-    `blame` says whether a prompt is held responsible for a crash.
+    `blame` states whether a prompt is responsible for a crash.
     """
 
     generation: int
@@ -133,7 +133,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class TreeGone:
-    """Nothing that the process left behind lives any more. `chance` as in `LaunchFailed`."""
+    """No descendant of the process is left. `chance` as in `LaunchFailed`."""
 
     generation: int
     chance: float = 0.0
@@ -145,17 +145,17 @@ Report: TypeAlias = (
 Event: TypeAlias = StartAsked | RestartAsked | StopAsked | DeadlinePassed | TimeLost | Report
 
 
-# What is done.
+# Actions.
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Make the process of this generation; ends in `Launched` or `LaunchFailed`."""
+    """Create the process of this generation; results in `Launched` or `LaunchFailed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallOffLaunch:
-    """Give the launch up if it has made no process yet; it still reports how it ended."""
+    """Cancel the launch if no process exists yet; the launch still reports its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +165,17 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Unwatch:
-    """Stop watching, and draining."""
+    """Stop watching and draining."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Keep work away until the process has none left; ends in `Drained`, or by `Unwatch`."""
+    """Withhold new work until the process has none left; results in `Drained` unless unwatched."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrikePrompt:
-    """Count a strike against the prompt that runs: it did not end in the time for a drain."""
+    """Count a strike against the running prompt, which did not end within the drain time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +187,11 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Kill whatever descends from the process until nothing is left; ends in `TreeGone`."""
+    """Kill all descendants of the process; results in `TreeGone`."""
 
 
 class WaitFor(Enum):
-    """What a caller waits for."""
+    """The condition that a caller waits for."""
 
     SPAWN = auto()
     READY = auto()
@@ -210,7 +210,7 @@ class WaitOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Answer everybody who waits for one of `waits`; `exit` where a failure was diagnosed."""
+    """Reply to all callers that wait for one of `waits`; `exit` is set for a diagnosed failure."""
 
     waits: tuple[WaitFor, ...]
     verdict: WaitOutcome
@@ -219,7 +219,7 @@ class Resolve:
 
 
 class LifecycleEvent(StrEnum):
-    """The names under which the world hears of a life."""
+    """The published names of lifecycle events."""
 
     STARTING = "instance.starting"
     READY = "instance.ready"
@@ -237,7 +237,7 @@ class LifecycleEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell the world."""
+    """Publish an event."""
 
     notice: LifecycleEvent
 

@@ -1,4 +1,4 @@
-"""All instances of one daemon: who may have which id, name and port, and how callers wait."""
+"""All instances of one daemon: unique ids, names and ports, and the requests of callers."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -28,20 +28,20 @@ from comfysup.supervision.uniqueness import check_unique, is_bound, name_clash
 Request: TypeAlias = StartAsked | RestartAsked | StopAsked
 
 RELEASE_PATIENCE = 5 * END_PATIENCE
-"""Seconds in which the task of an instance must have ended, the tasks of its process before it."""
+"""Seconds for the task of an instance to end, after the tasks of its process."""
 NAMED = 20
-"""Instances that an error names."""
+"""The number of instances that an error message names."""
 
 
 class Fleet:
     """The process table.
 
-    Checks and what follows from them happen without giving way to another task, so that twenty
-    callers at once see one order. `reserved_port` is the daemon's own.
+    A check and the change that follows it run without an await, so concurrent callers see one
+    order. `reserved_port` is the daemon's own port.
     """
 
     def __init__(self, context: InstanceContext, reserved_port: int) -> None:
-        """Begin empty."""
+        """Start with no instances."""
         self._context = context
         self._reserved_port = reserved_port
         self._table: dict[int, Instance] = {}
@@ -52,11 +52,11 @@ class Fleet:
         self._closed = False
 
     def __iter__(self) -> Iterator[Instance]:
-        """Go through the instances in the order of their ids."""
+        """Iterate over the instances in the order of their ids."""
         return iter([self._table[number] for number in sorted(self._table)])
 
     def find(self, ref: str) -> Instance:
-        """Return the instance of that id or name, or raise a `RefusedError` that names all."""
+        """Return the instance with this id or name; raises `RefusedError` when none has it."""
         for instance in self._table.values():
             if ref in (str(instance.spec.id), instance.spec.name):
                 return instance
@@ -65,27 +65,28 @@ class Fleet:
         )
 
     def restore(self, record: InstanceRecord) -> None:
-        """Take an instance over from the daemon before this one, whatever it was in."""
+        """Restore an instance, in any state, from the record of the previous daemon."""
         instance = self._add(Instance(record.spec, self._context, record))
         self._context.touched(instance)
-        if record.removing:  # whoever asked for that is gone
+        if record.removing:  # its caller is gone
             removal = asyncio.create_task(self.remove(instance))
             self._removals.add(removal)
             removal.add_done_callback(self._removals.discard)
 
     def lose_time(self, seconds: float) -> None:
-        """Let every instance hear that nothing was looked at for so many seconds until now."""
+        """Pass a gap of that many seconds to every instance."""
         for instance in self:
             instance.lose_time(seconds)
 
-    # ---- what callers ask for
+    # ---- requests of callers
 
     async def start(
         self, spec: InstanceSpec, wait_for: WaitFor, patience: float, rescue: Rescue | None = None
     ) -> Result:
-        """Take `spec` into the table and start it; it succeeds at once when that already runs.
+        """Add `spec` to the table and start it; an instance that already runs counts as started.
 
-        `rescue` chooses among the prompts that it owes from before.
+        `rescue` selects among the prompts that the instance owes from earlier processes. A refusal
+        is returned as a `Result`, not raised.
         """
         try:
             self._check_rules(spec)
@@ -93,9 +94,10 @@ class Fleet:
                 instance = self._admit(spec)
                 reply = instance.ask(StartAsked(rescue), wait_for)
             else:
-                # Begun here and not in the task, whose turn may come after that of a stop.
+                # Begun before the task runs: a stop that comes before its first step must cancel
+                # it.
                 look = self._admission.begin(spec, port=self._needs_port(spec))
-                # Goes on when the caller hangs up: what was asked for is carried out.
+                # Continues when the caller disconnects, because an accepted request is carried out.
                 begin = self._begin(look, wait_for, patience, rescue)
                 instance, reply = await self._beginnings.finish(begin)
         except RefusedError as error:
@@ -107,24 +109,26 @@ class Fleet:
     async def _begin(
         self, look: Look, wait_for: WaitFor, patience: float, rescue: Rescue | None
     ) -> tuple[Instance, asyncio.Future[Reply]]:
-        """Admit an instance that does not run and ask it to start.
+        """Admit an instance that is not running, and request its start.
 
-        Raises `RefusedError`, and `OverriddenError` where a stop comes first.
+        Raises `RefusedError` when the start is refused, and `OverriddenError` when a stop comes
+        first.
         """
         try:
             await self._admission.finish(look, patience)
         except RefusedError as error:
-            # Another caller may have started it during the look: then the port is its own.
+            # Another caller may have started the instance during the check, so it holds its own
+            # port.
             if error.code != "port_taken" or self._needs_port(look.spec):
                 raise
         instance = self._admit(look.spec)
         return instance, instance.ask(StartAsked(rescue), wait_for)
 
     def hold_back(self, spec: InstanceSpec) -> Instance:
-        """Take `spec` into the table as a stopped instance, in place of a start that was planned.
+        """Add `spec` to the table as a stopped instance, instead of a planned start.
 
-        The instance of that id is returned as it is where there is one. Raises `RefusedError` as
-        `start` does; the planned start is called off all the same.
+        Returns the present instance unchanged if one has that id. Raises `RefusedError` as `start`
+        refuses. The planned start is cancelled in every case.
         """
         self._admission.call_off([spec.id])
         if present := self._table.get(spec.id):
@@ -137,7 +141,7 @@ class Fleet:
     async def start_again(
         self, instance: Instance, wait_for: WaitFor, patience: float, rescue: Rescue | None = None
     ) -> Result:
-        """Start an instance of the table with the spec that it has; `rescue` as in `start`."""
+        """Start an instance of the table with its present spec; `rescue` as in `start`."""
         return await self.start(instance.spec, wait_for, patience, rescue)
 
     async def restart(
@@ -148,10 +152,10 @@ class Fleet:
         drain: float = 0.0,
         rescue: Rescue | None = None,
     ) -> Result:
-        """Give an instance a new process; one that does not run is started.
+        """Replace the process of an instance; an instance that is not running is started.
 
-        The old one may finish what it works on for `drain` seconds. `rescue` is which of its
-        prompts the new one is given, None to leave that to the policy.
+        The old process may finish its current work within `drain` seconds. `rescue` selects the
+        prompts that the new process receives; None applies the policy.
         """
         if instance.life.run is None:
             return await self.start_again(instance, wait_for, patience, rescue)
@@ -163,7 +167,7 @@ class Fleet:
             return Result(Outcome.REFUSED, instance, str(error), error.code)
         except OverriddenError as error:
             return Result(Outcome.FAILED, instance, str(error))
-        if not self._has(instance):  # removed during the look: nothing would answer any more
+        if not self._has(instance):  # removed during the check, so nothing would reply
             return Result(Outcome.FAILED, instance, STOPPED_WHILE_STARTING)
         escalation = StopEscalation.of(instance.spec.policy.stop_grace)
         return await _reply(instance, RestartAsked(escalation, drain, rescue), wait_for, patience)
@@ -178,11 +182,11 @@ class Fleet:
         *,
         returning: bool = False,
     ) -> Result:
-        """End an instance, by its own grace unless a ladder is given, and wait until it has.
+        """Stop an instance and wait for its exit; the default escalation uses its own grace.
 
-        It may finish what it works on for `drain` seconds; `rescue` as in `restart`. With
-        `returning` it is meant to be started after that: a daemon that dies before leaves the start
-        to the next one.
+        The process may finish its current work within `drain` seconds. `rescue` as in `restart`.
+        `returning` means that a start follows the stop. If the daemon dies before that start, the
+        next daemon performs it.
         """
         self._admission.call_off([instance.spec.id])
         if not self._has(instance):
@@ -193,7 +197,7 @@ class Fleet:
         return await _reply(instance, asked, WaitFor.STOP, patience)
 
     async def stop_all(self, longest: StopEscalation) -> list[Result]:
-        """End all instances at once, each by the shorter of its own grace and `longest`."""
+        """Stop all instances at once, each with the shorter of its own grace and `longest`."""
         self._admission.call_off()
         return await asyncio.gather(
             *(
@@ -205,14 +209,14 @@ class Fleet:
         )
 
     def stops(self, number: int) -> int:
-        """Return how many stops that id has had: one more calls off what was planned before it."""
+        """Return how many stops that id has had; each one cancels the starts planned before it."""
         return self._admission.stops(number)
 
     async def remove(self, instance: Instance) -> Result:
-        """End an instance and forget it, unless somebody starts it again meanwhile.
+        """Stop and remove an instance, unless a caller starts it meanwhile.
 
-        It stays then, also where it is stopped after that. A daemon that dies in the middle of a
-        removal leaves it to the next one.
+        An instance that was started meanwhile stays in the table, even if it is stopped later. If
+        the daemon dies during a removal, the next daemon completes it.
         """
         instance.removing = True
         while True:
@@ -224,7 +228,7 @@ class Fleet:
                     instance.removing = False
                 return result
             if not isinstance(instance.asked, StopAsked):
-                break  # whoever stops it at this moment is answered first
+                break  # a caller that stops the instance now gets its reply first
         if not (instance.removing and instance.idle):
             message = f"instance {instance.spec.label} was started again while it was removed"
             return Result(Outcome.FAILED, instance, message)
@@ -236,9 +240,10 @@ class Fleet:
         return result
 
     def amend(self, specs: Iterable[InstanceSpec]) -> dict[int, RefusedError]:
-        """Give instances of the table other specs, all at once, so that names may be swapped.
+        """Replace the specs of several instances at once, so that names can be swapped.
 
-        Return why some keep theirs, by id: a process depends on it, or the name is another's.
+        Returns an error, by id, for each instance that keeps its spec: a process depends on that
+        spec, or the new name belongs to another instance.
         """
         new = {spec.id: spec for spec in specs}
         refused = {
@@ -253,16 +258,16 @@ class Fleet:
             self._table[number].spec = new[number]
         return refused
 
-    # ---- the end of the daemon
+    # ---- shutdown
 
     def close(self) -> None:
         """Refuse every start and restart from now on."""
         self._closed = True
 
     def dismiss(self) -> None:
-        """Answer whoever waits that the wait is over; what was asked for goes on.
+        """End the wait of every caller; the requested actions continue.
 
-        What was only being looked at is not: it is refused, as by a fleet that is closed.
+        A start that is still being checked does not continue: it is refused, as by a closed fleet.
         """
         self._admission.close()
         for instance in self:
@@ -277,7 +282,7 @@ class Fleet:
     # ---- rules
 
     def _check_rules(self, spec: InstanceSpec) -> None:
-        """Raise `RefusedError` where the table forbids to start that."""
+        """Raise `RefusedError` when the table's rules forbid a start with `spec`."""
         self._refuse_when_closed(spec)
         check_unique(spec, self, self._reserved_port)
         present = self._table.get(spec.id)
@@ -289,12 +294,12 @@ class Fleet:
         return present is not None and is_bound(present)
 
     def _needs_port(self, spec: InstanceSpec) -> bool:
-        """Whether the port must be free now: nothing of the instance has it or is about to."""
+        """Return whether the port must be free: the instance does not hold it already."""
         present = self._table.get(spec.id)
         return present is None or present.held_port != spec.port
 
     def _admit(self, spec: InstanceSpec) -> Instance:
-        """Take a spec into the table; nothing else has its turn meanwhile."""
+        """Add a spec to the table without an await."""
         self._check_rules(spec)
         present = self._table.get(spec.id)
         if present is None:
@@ -310,7 +315,7 @@ class Fleet:
         return instance
 
     def _labels(self) -> str:
-        """Name the instances, the first `NAMED` of them."""
+        """Return the labels of the first `NAMED` instances."""
         labels = [instance.spec.label for instance in self]
         more = [f"and {len(labels) - NAMED} more"] if len(labels) > NAMED else []
         return ", ".join((*labels[:NAMED], *more)) or "none"

@@ -1,4 +1,4 @@
-"""One process of an instance, from its launch to the end of all that descends from it."""
+"""One process of an instance, from its launch until no descendant of it is left."""
 
 import asyncio
 import random
@@ -33,16 +33,16 @@ from comfysup.supervision.tasks import AGAIN, LONGEST_AGAIN, end_tasks
 log = structlog.get_logger()
 
 CALLED_OFF = ("called_off", "called off")
-"""Reason and message of a launch that came to nothing, as somebody wished."""
+"""Reason and message of a launch that a caller cancelled."""
 
 Mailbox: TypeAlias = Callable[[Report | Exception], None]
 
 
 class Generation:
-    """Acts on one process and reports what becomes of it; decides nothing.
+    """Acts on one process and reports its events; makes no decisions.
 
-    Everything that it has under way are tasks of its own, which `release` cancels. A defect in one
-    of them is reported as the exception that it is.
+    A generation owns the tasks that it starts, and `release` cancels them. An unexpected exception
+    in one of them is reported as that exception.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Generation:
         report: Mailbox,
         changed: Callable[[], None],
     ) -> None:
-        """Begin without a process; `spec` is the one that the process goes by.
+        """Start without a process; `spec` is the spec to launch.
 
-        `changed` is called when `conditions` or `record` are others than before.
+        `changed` is called when `conditions` or `record` changes.
         """
         self.number = number
         self.spec = spec
@@ -64,12 +64,12 @@ class Generation:
         self._context = context
         self._report = report
         self._process: Process | None = None
-        self._record: ProcessRecord | None = None  # of a process that is to be taken over
-        self._owed: Signals | None = None  # the signal that it gets when it has been taken over
+        self._record: ProcessRecord | None = None  # of a process that is not adopted yet
+        self._owed: Signals | None = None  # sent as soon as the process is adopted
         self._discarded = False
         self._launch: asyncio.Task[Process] | None = None
         self._called_off = False
-        self._finding = False  # whether there is a process of a dead daemon
+        self._finding = False  # whether a dead daemon left a process
         self._monitor: Monitor | None = None
         self._cancel_watch: Callable[[], object] | None = None
         self._cancel_drain: Callable[[], object] | None = None
@@ -78,47 +78,48 @@ class Generation:
 
     @property
     def health(self) -> Health:
-        """What the probes of the process found."""
+        """The results of the probes of the process."""
         return self._monitor.health if self._monitor else Health()
 
     @property
     def record(self) -> ProcessRecord | None:
-        """By what the next daemon finds the process."""
+        """The record by which the next daemon finds the process."""
         return self._process.record if self._process else self._record
 
     @property
     def pid(self) -> int | None:
-        """The pid of the process, as long as something of that may live."""
+        """The pid of the process while it, or a descendant of it, may live."""
         return self.record.pid if self.record else None
 
     @property
     def remnants(self) -> tuple[str, ...]:
-        """What lives of the process, by name, as far as known."""
+        """The names of the known live processes of this generation."""
         if self._process:
             return tuple(self._process.remnants())
         return (f"pid {self._record.pid}",) if self._record else ()
 
-    # ---- the beginning
+    # ---- launch
 
     def launch(self) -> None:
-        """Make the process; reports `Launched` or `LaunchFailed`, and later `Exited`."""
+        """Create the process; reports `Launched` or `LaunchFailed`, and later `Exited`."""
         launch = self._context.launcher.launch(self.spec, self.number)
         self._launch = asyncio.create_task(launch, name=f"launch {self.spec.id}")
         self._launch.add_done_callback(self._launch_ended)
 
     def call_off(self) -> None:
-        """Give the launch up if there is no process yet; reports as `launch` does.
+        """Cancel the launch if no process exists yet; reports as `launch` does.
 
-        While the process of a dead daemon is looked for, nobody knows whether there is one.
+        While the process of a dead daemon is searched for, whether one exists is unknown. A launch
+        is therefore not cancelled then.
         """
         self._called_off = True
         if self._launch and not self._finding:
             self._launch.cancel()
 
     def resume_launch(self, *, wanted: bool) -> None:
-        """Go on with a launch in which a daemon died; reports as `launch` does.
+        """Continue a launch during which the daemon died; reports as `launch` does.
 
-        Where there is no process, one is made if that is `wanted`.
+        If no process exists, one is created if `wanted`.
         """
         self._called_off, self._finding = not wanted, True
         self._launch = asyncio.create_task(self._find_or_make(), name=f"resume {self.spec.id}")
@@ -134,10 +135,10 @@ class Generation:
         return await self._context.launcher.launch(self.spec, self.number)
 
     def adopt(self, record: ProcessRecord, *, ended: bool) -> None:
-        """Take over the process of a gone daemon; reports `Exited` unless it has `ended`.
+        """Adopt a process of an earlier daemon; reports `Exited` unless the process has `ended`.
 
-        Where that cannot be done now (no descriptors, a file system that takes no FIFO) it is tried
-        again: the process lives on meanwhile, and is nobody else's.
+        A failed adoption (no descriptors left, a file system without FIFOs) is retried. The process
+        keeps running meanwhile.
         """
         self._record = record
         try:
@@ -167,7 +168,7 @@ class Generation:
             self._process.signal_group(self._owed)
 
     async def _held_process(self) -> Process | None:
-        """Return the process, once it has been taken over where it is a gone daemon's."""
+        """Return the process; retry its adoption first if that failed."""
         while self._record:
             try:
                 self._take_over(self._record)
@@ -185,7 +186,7 @@ class Generation:
         self._own(self._complete_record(process))
 
     async def _complete_record(self, process: Process) -> None:
-        """Have written down what was not known yet when the process was launched."""
+        """Publish the record again once its late fields are known."""
         await process.recorded()
         self._changed()
 
@@ -193,14 +194,14 @@ class Generation:
         end = Exit(self._context.clock().wall, reason, message)
         return LaunchFailed(self.number, end, random.random())  # noqa: S311 - jitter
 
-    # ---- the middle
+    # ---- supervision
 
     def watch(self, pid: int, policy: Callable[[], Policy], *, ready: bool) -> None:
-        """Watch for readiness, unless it is `ready`, then for liveness; reports both."""
+        """Watch for readiness unless already `ready`, then for liveness; reports both."""
         probe = self._context.prober.probe(self.spec, pid)
 
         def heard(found: Report) -> None:
-            if self._monitor is monitor:  # one that is not watched by any more has no say
+            if self._monitor is monitor:  # a replaced monitor is ignored
                 self._heard(found)
 
         self._monitor = monitor = Monitor(
@@ -211,7 +212,7 @@ class Generation:
             self._examine()
 
     def unwatch(self) -> None:
-        """Stop watching, and draining; what was noted is forgotten."""
+        """Stop watching and draining, and forget the noted conditions."""
         for cancel in (self._cancel_drain, self._cancel_watch, self._cancel_examination):
             if cancel:
                 cancel()
@@ -220,24 +221,24 @@ class Generation:
         self.conditions = ()
 
     def drain(self) -> None:
-        """Keep work away from the process until it has none left; reports `Drained`."""
+        """Withhold new work until the process has none left; reports `Drained`."""
         self._cancel_drain = self._own(self._drain())
 
     def note(self, condition: Condition) -> None:
-        """Show a condition of the process, once, for as long as that is watched."""
+        """Note a condition of the process, once, while the process is watched."""
         if self._monitor and condition not in self.conditions:
             self.conditions += (condition,)
             self._changed()
 
     def _heard(self, report: Report) -> None:
-        """Pass on what the monitor reports, and examine a process that has become ready."""
+        """Forward a report of the monitor; examine a process that became ready."""
         if isinstance(report, BecameReady):
-            self.conditions = ()  # one that re-executed itself in place begins anew
+            self.conditions = ()  # a process that re-executed itself starts without conditions
             self._examine()
         self._report(report)
 
     def _examine(self) -> None:
-        """Have the conditions noted that the output of the process tells of."""
+        """Start a task that notes the conditions found in the output of the process."""
         if self._cancel_examination:
             self._cancel_examination()
         if self._process:
@@ -248,31 +249,31 @@ class Generation:
             self.note(condition)
 
     async def last_lines(self, count: int) -> Sequence[str]:
-        """Return the last lines of the process's output, as far as they are to be had."""
+        """Return the last lines of the process's output; empty if there is no process."""
         return await self._process.last_lines(count) if self._process else ()
 
     def strike_prompt(self) -> None:
-        """Count a strike against the prompt that the process is working on."""
+        """Count a strike against the prompt that the process is executing."""
         self._context.drainer.strike(self.spec)
 
-    # ---- the end
+    # ---- exit
 
     def signal(self, number: Signals) -> None:
-        """Send a signal to the process and its group, as far as they live."""
+        """Send a signal to the process and its group; without a process, nothing happens."""
         if self._process:
             self._process.signal_group(number)
         elif self._record:
             self._owed = number
 
     def sweep(self) -> None:
-        """Kill what the process left; reports `TreeGone`."""
+        """Kill the descendants that the process left; reports `TreeGone`."""
         self._own(self._sweep())
 
     async def kill(self) -> bool:
-        """Kill all of it, whatever it is in; return whether nothing is left after a while.
+        """Kill the process tree in any state; return whether it is gone within `KILL_PATIENCE`.
 
-        Where something is, the killing goes on, and reports `TreeGone` in the end. So is ended what
-        a launch that does not hear its cancellation makes after all.
+        If it is not gone, the sweep continues and finally reports `TreeGone`. A process that a
+        launch creates despite its cancellation is swept too.
         """
         self._discarded = True
         if self.record is None:
@@ -283,7 +284,7 @@ class Generation:
         return ending.done()
 
     async def release(self) -> None:
-        """Cancel all that is under way, and wait for its end by a bound; the process lives on."""
+        """Cancel all tasks and wait for them with a timeout; the process keeps running."""
         self.unwatch()
         await end_tasks([*self._tasks, *([self._launch] if self._launch else [])])
 
@@ -298,7 +299,7 @@ class Generation:
             await self._await_end(process)
 
     async def _end_at_last(self) -> None:
-        """Sweep again and again until nothing is left, whatever breaks in that."""
+        """Retry the sweep, also after exceptions, until nothing is left."""
         pause = AGAIN
         while self.record:
             try:
@@ -329,7 +330,7 @@ class Generation:
     # ---- tasks
 
     def _own(self, work: Coroutine[None, None, None]) -> Callable[[], object]:
-        """Run `work` as a task, and return what cancels it."""
+        """Run `work` as a task; return the function that cancels it."""
         task = asyncio.create_task(work)
         self._keep(task)
         return task.cancel

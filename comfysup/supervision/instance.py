@@ -1,4 +1,4 @@
-"""One instance: one inbox, one deadline, one task that alone assigns its life."""
+"""One instance: one inbox, one deadline, and one task, which alone assigns its life."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -60,19 +60,19 @@ STUCK_HINT = (
 )
 
 Message: TypeAlias = Event | PendingRequest | Exception | None
-"""What an instance hears: an event, a caller, a defect of one of its tasks, or a wake-up call."""
+"""A message of the inbox: an event, a request, an exception of a task, or None as a wake-up."""
 
 
 class Instance:
-    """Carries out what `step` decides for one instance, and nothing else.
+    """Performs the actions that `step` returns for one instance.
 
-    `spec` may be replaced from outside by the fleet, which keeps ids, names and ports apart.
+    The fleet may replace `spec`; it keeps ids, names and ports unique.
     """
 
     def __init__(
         self, spec: InstanceSpec, context: InstanceContext, record: InstanceRecord | None = None
     ) -> None:
-        """Begin as a stopped instance, or where `record` says that an earlier daemon left it."""
+        """Start as a stopped instance, or in the state of `record`."""
         self.life = record.life if record else Life()
         self._spec = spec
         self._context = context
@@ -87,14 +87,14 @@ class Instance:
             try:
                 if resume(self.life, self._generation, record.process, self._watch):
                     self._context.observer(self, LifecycleEvent.ADOPTED)
-            except Exception as defect:  # noqa: BLE001 - one instance's, and not the daemon's
+            except Exception as defect:  # noqa: BLE001 - fails this instance, not the daemon
                 self._inbox.put_nowait(defect)
 
-    # ---- what it shows
+    # ---- properties
 
     @property
     def spec(self) -> InstanceSpec:
-        """What it is meant to be; the next launch goes by it."""
+        """The configured spec, which the next launch uses."""
         return self._spec
 
     @spec.setter
@@ -104,7 +104,7 @@ class Instance:
 
     @property
     def record(self) -> InstanceRecord:
-        """All that the next daemon needs to go on with it."""
+        """The state that the next daemon needs to resume this instance."""
         launched, process = self._generation.spec, self._generation.record
         return InstanceRecord(
             self._spec, launched, self.life, process, self._removing, self._returning
@@ -112,7 +112,7 @@ class Instance:
 
     @property
     def removing(self) -> bool:
-        """Whether it is to be forgotten once it has ended; a start or restart undoes that."""
+        """Whether the instance is removed after its exit; a start or restart clears this."""
         return self._removing
 
     @removing.setter
@@ -123,7 +123,7 @@ class Instance:
 
     @property
     def returning(self) -> bool:
-        """Whether it was stopped to be started again; a start undoes that, as another stop does."""
+        """Whether a start follows the stop; any later request clears this."""
         return self._returning
 
     @returning.setter
@@ -134,7 +134,7 @@ class Instance:
 
     @property
     def held_port(self) -> int | None:
-        """The port that its last launch went to, as long as something of that may live."""
+        """The port of the last launch while that process, or a descendant of it, may live."""
         match self.life.state:
             case Stopped() | Backoff() | Failed():
                 return None
@@ -143,22 +143,22 @@ class Instance:
 
     @property
     def asked(self) -> Request | None:
-        """What it was asked for last, as long as that waits in the inbox."""
+        """The last request, while it waits in the inbox."""
         return self._unheard.event if self._unheard else None
 
     @property
     def idle(self) -> bool:
-        """Whether it is stopped and nobody has asked it for anything else yet."""
+        """Whether the instance is stopped and no request waits in the inbox."""
         return isinstance(self.life.state, Stopped) and self.asked is None
 
     @property
     def health(self) -> Health:
-        """What the probes of its present process found."""
+        """The results of the probes of the present process."""
         return self._generation.health
 
     @property
     def conditions(self) -> Sequence[Condition]:
-        """What is wrong with its present process, though that runs."""
+        """The lasting faults of the present process, which keeps running."""
         match self.life.state:
             case Stuck(remnants=remnants):
                 return (Condition("stuck", cannot_kill(remnants), STUCK_HINT),)
@@ -166,20 +166,20 @@ class Instance:
                 return self._generation.conditions
 
     def note(self, condition: Condition) -> None:
-        """Show a condition of its present process, until that has ended."""
+        """Note a condition of the present process until that process exits."""
         self._generation.note(condition)
 
     async def last_lines(self, count: int) -> Sequence[str]:
-        """Return the last lines of its present process's output."""
+        """Return the last `count` lines of the present process's output."""
         return await self._generation.last_lines(count)
 
-    # ---- how it lives
+    # ---- the task
 
     def ask(self, event: Request, wait_for: WaitFor) -> asyncio.Future[Reply]:
-        """Ask for something; the answer comes when it is done or cannot be any more.
+        """Enqueue a request; the future resolves when the request is done or cannot be done.
 
-        The caller begins to wait when its turn in the inbox comes, so that the answer to an
-        earlier wish is never taken for the answer to this one.
+        The caller is registered when the inbox reaches the request. So the reply to an earlier
+        request never resolves a later one.
         """
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._unheard = PendingRequest(event, wait_for, reply)
@@ -189,7 +189,7 @@ class Instance:
         return reply
 
     async def run(self) -> None:
-        """Live until cancelled. A defect in here ends as this instance's `failed`."""
+        """Process events until cancelled. An unexpected exception makes this instance `failed`."""
         try:
             while True:
                 event = await self._next_event()
@@ -201,17 +201,17 @@ class Instance:
             await self._generation.release()
 
     def lose_time(self, seconds: float) -> None:
-        """Hear that nothing was looked at for so many seconds until now."""
+        """Record a gap: the daemon did not run for the last `seconds` seconds."""
         self._lost += seconds
-        self._inbox.put_nowait(None)  # wakes its task
+        self._inbox.put_nowait(None)  # wakes the task
 
     async def _next_event(self) -> Message:
-        """Return what has happened, or else that the deadline has passed: look before judging."""
+        """Return the next event; a passed deadline counts only if the inbox is empty."""
         try:
             async with asyncio.timeout_at(self.life.deadline):
                 return await self._inbox.get()
         except TimeoutError:
-            self._context.clock()  # shows a gap, if there was one
+            self._context.clock()  # reports a gap, if there was one
             if self._lost or not self._inbox.empty():
                 return self._inbox.get_nowait()
             return DeadlinePassed(self._remnants())
@@ -277,7 +277,7 @@ class Instance:
                 self._context.observer(self, notice)
 
     def _generate(self, spec: InstanceSpec) -> Generation:
-        """Return the generation whose number the life has, without a process yet."""
+        """Return a generation with the number of the present life, without a process yet."""
         return Generation(
             self.life.generation,
             spec,
@@ -290,17 +290,18 @@ class Instance:
         if run := self.life.run:
             self._generation.watch(run.pid, lambda: self.spec.policy, ready=ready)
 
-    # ---- callers, and defects
+    # ---- callers, and unexpected exceptions
 
     def dismiss(self) -> None:
-        """Answer whoever waits that the daemon starts anew; what they asked for goes on."""
+        """Tell all waiting callers that the daemon restarts in place; their requests continue."""
         message = f"still {self.life.phase} when comfysup started anew"
         self._callers.answer(tuple(WaitFor), Reply(WaitOutcome.DISMISSED, message))
 
     async def _contain(self, defect: Exception) -> None:
-        """End what runs, tell whoever waits, and be `failed` until a caller starts it anew.
+        """Kill the process, fail all waiting callers, and stay `failed` until a caller starts it.
 
-        What does not end is `stuck` first: no second process may be made beside it.
+        If the process tree does not end, the instance is `stuck` first, because no second process
+        may run beside the first.
         """
         log.error("instance.broke", instance=self.spec.id, exc_info=defect)
         gone = False
@@ -330,7 +331,7 @@ class Instance:
             self._context.observer(self, notice)
 
     def _forget_reports(self) -> None:
-        """Drop what the process reported until now: its tasks have ended, and so has its story."""
+        """Remove the reports of the killed process from the inbox."""
         messages = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
         for each in messages:
             if each is None or isinstance(each, PendingRequest):
@@ -338,7 +339,7 @@ class Instance:
 
     @contextmanager
     def _whatever_breaks_too(self) -> Iterator[None]:
-        """Log a defect met while another is contained: the instance must outlive both."""
+        """Log an exception raised during `_contain`; the instance must survive it."""
         try:
             yield
         except Exception:

@@ -1,4 +1,4 @@
-"""The last of what happened, in entries with growing ids, for readers of whatever pace."""
+"""A bounded log of recent events with increasing ids, for readers of any speed."""
 
 import asyncio
 from collections import deque
@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 KEPT = 1_000
-"""Entries that a reader can still come back to."""
+"""The number of entries kept for readers."""
 
 KEPT_BYTES = 32 << 20
-"""Their size together; it is reached only where every entry brings the longest of log tails."""
+"""The maximum total size of the entries; reached only if each contains the longest log tail."""
 
 PAGE = 32
-"""Entries that are read at once."""
+"""The maximum number of entries per read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a reader gets next: `missed` entries are gone, then come these; read on at `position`.
+    """The next entries for a reader, which continues at `position`; `missed` entries were dropped.
 
-    `missed` is None where nobody knows: the reader comes from another life of the daemon.
+    `missed` is None when the number is unknown, because the position is of another daemon.
     """
 
     missed: int | None
@@ -28,14 +28,14 @@ class Page:
 
 
 class Journal:
-    """Keeps the last entries, as they are to be sent, for any number of readers.
+    """Keeps the last entries, already serialized, for any number of readers.
 
-    A reader is nothing but a position, the id of the last entry that it has, so that none costs
-    memory here and none can slow another. The ids of one life are without a gap.
+    A reader is only a position: the id of the last entry that it has read. So a reader uses no
+    memory here and cannot slow another reader. The ids of one daemon have no gaps.
     """
 
     def __init__(self, first_id: int, keep: int = KEPT) -> None:
-        """Begin empty; `first_id` must be greater than all ids of earlier lives."""
+        """Start empty; `first_id` must be greater than all ids of earlier daemons."""
         self._first_id = first_id
         self._next_id = first_id
         self._keep = keep
@@ -46,16 +46,16 @@ class Journal:
 
     @property
     def newest(self) -> int:
-        """The position of a reader who wants only what comes from now on."""
+        """The position of a reader that wants only future entries."""
         return self._next_id - 1
 
     @property
     def beginning(self) -> int:
-        """The position of a reader who wants all of this life, as far as it is kept."""
+        """The position of a reader that wants all kept entries of this daemon."""
         return self._first_id - 1
 
     def append(self, write: Callable[[int], bytes]) -> None:
-        """Keep one entry, which `write` makes for its id; once, whatever the number of readers."""
+        """Append the entry that `write` returns for its id; `write` is called once."""
         entry = write(self._next_id)
         self._next_id += 1
         self._entries.append(entry)
@@ -65,12 +65,12 @@ class Journal:
         self._wake()
 
     def close(self) -> None:
-        """Let every reader come to an end with what is there."""
+        """End all readers once they have read the existing entries."""
         self._closed = True
         self._wake()
 
     async def after(self, position: int) -> Page | None:
-        """Return what comes after `position`, waiting for it; None once that is all for good."""
+        """Wait for entries after `position` and return them; None when the journal is closed."""
         while position == self.newest:
             if self._closed:
                 return None

@@ -1,15 +1,15 @@
-"""The life of an instance as data: its states, each with what only that state knows."""
+"""The life of an instance as data: each state holds the values that only that state has."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self, TypeAlias, assert_never
 
 KILL_PATIENCE = 5.0
-"""Seconds that the kernel gets to carry out a SIGKILL before an instance counts as stuck."""
+"""Seconds for the kernel to carry out a SIGKILL before an instance counts as stuck."""
 
 
 class Phase(StrEnum):
-    """The word that the outside knows a state by."""
+    """The published name of a state."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -29,18 +29,18 @@ class Moment:
     wall: float
 
     def after(self, seconds: float) -> Self:
-        """Return the moment that many seconds later."""
+        """Return the moment `seconds` seconds later."""
         return type(self)(self.monotonic + seconds, self.wall + seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, or why it could not be started; `at` is wall-clock seconds.
+    """How a process exited, or why it could not be started; `at` is wall-clock seconds.
 
-    `reason` is a word for programs, `message` a sentence for people, `hint` says what to do.
-    Both `exit_code` and `signal` are None where nothing was executed or the kernel no longer tells.
-    `permanent` says that the same command ends in the same way again.
-    `prompts` are the ids of those that the process was working on, as far as that is known.
+    `reason` is a code for programs. `message` is a sentence for people. `hint` suggests an action.
+    Both `exit_code` and `signal` are None if nothing was executed or the exit status is
+    unavailable. `permanent` means that the same command fails in the same way again. `prompts` are
+    the known ids of the prompts that the process was working on.
     """
 
     at: float
@@ -59,7 +59,7 @@ class Exit:
 class Run:
     """The process of one generation.
 
-    `reloaded` is when it was last seen to load anew in place, as after an `exec` of its own.
+    `reloaded` is the last time at which the process reloaded in place, for example by an `exec`.
     """
 
     pid: int
@@ -70,7 +70,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StopEscalation:
-    """How an instance is ended: SIGINT now, the rest after so many seconds each."""
+    """The schedule of a stop: SIGINT at once, the other stages after these seconds."""
 
     terminate: float
     kill: float
@@ -78,24 +78,24 @@ class StopEscalation:
 
     @classmethod
     def of(cls, grace: float) -> Self:
-        """SIGTERM after `grace` seconds, SIGKILL after half of it more."""
+        """Return SIGTERM after `grace` seconds, and SIGKILL after half of `grace` more."""
         return cls(grace, 1.5 * grace, 1.5 * grace + KILL_PATIENCE)
 
     @classmethod
     def within(cls, seconds: float) -> Self:
-        """SIGTERM at 60 %, SIGKILL at 85 % of `seconds`, at whose end it is given up."""
+        """Return SIGTERM at 60 %, SIGKILL at 85 %, and giving up at 100 % of `seconds`."""
         return cls(0.6 * seconds, 0.85 * seconds, seconds)
 
     def at(self, now: float) -> Self:
-        """Return the same ladder with times of the monotonic clock instead of distances."""
+        """Return the same schedule in times of the monotonic clock instead of offsets."""
         return type(self)(now + self.terminate, now + self.kill, now + self.give_up)
 
     def later(self, seconds: float) -> Self:
-        """Return the same ladder so many seconds later."""
+        """Return the same schedule, `seconds` seconds later."""
         return type(self)(self.terminate + seconds, self.kill + seconds, self.give_up + seconds)
 
     def hurried(self, other: Self) -> Self:
-        """Return the earlier of both for each rung."""
+        """Return the earlier time of both schedules for each stage."""
         return type(self)(
             min(self.terminate, other.terminate),
             min(self.kill, other.kill),
@@ -103,25 +103,25 @@ class StopEscalation:
         )
 
 
-# What follows once nothing of the process is left.
+# What follows once no process of the generation is left.
 
 
 @dataclass(frozen=True, slots=True)
 class StayStopped:
-    """It stays stopped: a caller wants it so."""
+    """The instance stays stopped, as a caller requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartAgain:
-    """It is started again without a failure: a caller, or ComfyUI itself, asked for that."""
+    """The instance starts again without a failure, as a caller or ComfyUI requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recover:
-    """It failed, and the back-off rules decide.
+    """The instance failed, and the back-off rules decide.
 
-    `verdict` is the reason, with its sentence, where the process was ended because of it.
-    `was_stable` says that the run had lasted long enough for an immediate restart.
+    `verdict` is the reason and message if comfysup ended the process for them. `was_stable` means
+    that the run lasted long enough for an immediate restart.
     """
 
     was_stable: bool
@@ -130,14 +130,14 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It stays `failed` until a caller starts it: a defect of comfysup was met."""
+    """The instance stays `failed` until a caller starts it, because of an internal error."""
 
 
 AfterExit: TypeAlias = StayStopped | StartAgain | Recover | GiveUp
 
 
 class StopStage(StrEnum):
-    """The hardest signal sent so far."""
+    """The strongest signal sent so far."""
 
     INTERRUPTED = "SIGINT"
     TERMINATED = "SIGTERM"
@@ -146,17 +146,17 @@ class StopStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Nothing of it lives, and nobody wants it to."""
+    """No process is left, and no caller wants one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launching:
-    """Its next process is being prepared; none exists yet."""
+    """The next process is being prepared; none exists yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aborting:
-    """A launch is being called off; it may still turn out to have made a process."""
+    """A launch is being cancelled; it may still have created a process."""
 
     then: StayStopped | StartAgain
     escalation: StopEscalation
@@ -164,7 +164,7 @@ class Aborting:
 
 @dataclass(frozen=True, slots=True)
 class Starting:
-    """Its process lives and has not answered yet."""
+    """The process lives and has not answered yet."""
 
     run: Run
     deadline: float
@@ -172,7 +172,7 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """It answered as ComfyUI. `stable_at` is None once the run has been stable."""
+    """The process answered as ComfyUI. `stable_at` is None once the run has been stable."""
 
     run: Run
     stable_at: float | None
@@ -180,9 +180,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """It gets no more work, and is ended when it has done what it has, or at the deadline.
+    """The process gets no new work, and is stopped when it is idle or at the deadline.
 
-    `escalation` holds distances: how it is ended then.
+    `escalation` holds offsets from the beginning of that stop.
     """
 
     run: Run
@@ -193,7 +193,7 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Its process is being ended; `escalation` holds times of the monotonic clock."""
+    """The process is being stopped; `escalation` holds times of the monotonic clock."""
 
     run: Run
     escalation: StopEscalation
@@ -203,7 +203,7 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Sweeping:
-    """Its process has ended, and what that left behind is being killed."""
+    """The process exited, and its descendants are being killed."""
 
     run: Run
     deadline: float
@@ -212,21 +212,22 @@ class Sweeping:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """It failed and is started again at `until`."""
+    """The instance failed and is restarted at `until`."""
 
     until: Moment
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It failed too often, or in a way that is not tried again; a caller must start it."""
+    """The instance failed too often or permanently; a caller must start it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """SIGKILL did not end it. Its port stays taken; should it end after all, life goes on.
+    """SIGKILL did not end the process tree. The port stays taken until the tree ends.
 
-    `remnants` names what lives of it, `ended` says that the process itself does not.
+    `then` applies if the tree ends later. `remnants` names the live processes. `ended` means that
+    the process itself has exited.
     """
 
     run: Run
@@ -252,10 +253,11 @@ State: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """All that decides what happens to an instance next.
+    """All data that decides the next transition of an instance.
 
-    `generation` counts launches, `restarts` the automatic ones since a caller last started it,
-    `failures` those in a row without a stable run, `backoffs` the waits made in that row.
+    `generation` counts launches. `restarts` counts the automatic restarts since a caller last
+    started the instance. `failures` counts those in a row without a stable run. `backoffs` counts
+    the back-off waits in that row.
     """
 
     state: State = field(default_factory=Stopped)
@@ -267,7 +269,7 @@ class Life:
 
     @property
     def run(self) -> Run | None:
-        """The process of this generation while it, or something that it left, lives."""
+        """The process of this generation while it, or a descendant of it, lives."""
         match self.state:
             case Starting(run) | Running(run) | Draining(run):
                 return run
@@ -278,7 +280,7 @@ class Life:
 
     @property
     def phase(self) -> Phase:
-        """The state as the outside knows it."""
+        """The published name of the state."""
         match self.state:
             case Stopped():
                 return Phase.STOPPED
@@ -301,7 +303,7 @@ class Life:
 
     @property
     def wanted(self) -> bool:
-        """Whether it is meant to run, now or after what is going on."""
+        """Whether the instance is meant to run, now or after the present state."""
         match self.state:
             case (
                 Stopped()
@@ -317,7 +319,7 @@ class Life:
 
     @property
     def deadline(self) -> float | None:
-        """When, on the monotonic clock, this state must be looked at again."""
+        """The monotonic time at which this state ends or changes; None without a deadline."""
         match self.state:
             case Starting(deadline=deadline) | Draining(deadline=deadline):
                 return deadline

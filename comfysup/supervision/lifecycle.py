@@ -1,8 +1,8 @@
-"""How an instance lives: `step` decides, and does nothing.
+"""The transitions of an instance: `step` returns a decision and has no side effects.
 
-A function per event, and in it every state on purpose; the order of the states is that of a life.
-What callers ask for is in `wishes`, what several transitions share in `moves`.
-`docs/explanation/architecture.md` holds the same as a table, generated from here.
+Each event has one function, which lists every state in the order of a life. `caller_requests`
+handles the requests of callers. `transitions` holds the parts that several transitions share. The
+table in `docs/explanation/architecture.md` is generated from this module.
 """
 
 import signal
@@ -74,7 +74,7 @@ from comfysup.supervision.transitions import (
 
 
 def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
-    """Return the life after `event`, and what must be done for it."""
+    """Return the life after `event`, and the actions to perform."""
     match event:
         case StartAsked() | RestartAsked() | StopAsked():
             return asked(life, event, now)
@@ -102,7 +102,7 @@ def step(life: Life, event: Event, now: Moment, policy: Policy) -> Step:
             return _tree_gone(life, event, now, policy, chance)
 
 
-# ---- the clock
+# ---- deadlines
 
 
 def _deadline_passed(life: Life, now: Moment, policy: Policy, remnants: tuple[str, ...]) -> Step:
@@ -136,9 +136,9 @@ def _deadline_passed(life: Life, now: Moment, policy: Policy, remnants: tuple[st
 
 
 def _time_lost(life: Life, seconds: float, now: Moment, policy: Policy) -> Life:
-    """Move what is judged by a deadline: time in which nobody looked counts for nothing.
+    """Extend the deadlines by a gap in which the daemon did not run.
 
-    A back-off is a wait that nobody has to look at, and ends when it was to end.
+    A back-off is a plain wait, so it ends at its original time.
     """
     match life.state:
         case Starting(deadline=deadline) as starting:
@@ -158,7 +158,7 @@ def _time_lost(life: Life, seconds: float, now: Moment, policy: Policy) -> Life:
             return life
 
 
-# ---- the process
+# ---- process reports
 
 
 def _launched(life: Life, event: Launched, run: Run, policy: Policy) -> Step:
@@ -265,14 +265,14 @@ def _exited(life: Life, event: Exited, end: Exit, now: Moment, policy: Policy) -
         case Stopping(run, then=Recover(verdict=(reason, message)) as then) | Stuck(
             run, then=Recover(verdict=(reason, message)) as then
         ):
-            # The hint is the diagnosis's guess at a signal that comfysup has sent itself.
+            # The diagnosis explains a signal that comfysup itself sent, so its hint is dropped.
             judged = replace(end, reason=reason, message=message, hint="")
             failed = failed_once(life, judged, policy, event.blame)
             return sweep(failed, run, then, now)
         case Stuck(run, GiveUp() as then):
             return sweep(life, run, then, now)
         case Stopping(run, then=then) | Stuck(run, then):
-            # The hint is the diagnosis's guess at a signal or an exit that nobody asked for.
+            # The diagnosis explains the exit as unrequested, so its hint is dropped.
             asked = replace(
                 end, expected=True, reason="stopped", message="it was asked to stop", hint=""
             )

@@ -1,4 +1,4 @@
-"""Watching one process: until it is ready, then whether it lives."""
+"""Watches one process: for readiness, then for liveness."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,24 +11,24 @@ from comfysup.supervision.life import Moment
 from comfysup.supervision.protocols import Finding, Probe
 
 HEARD = (Finding.ANSWERED, Finding.REFUSED)
-"""What is so whenever it was asked: unlike silence, it takes no listening."""
+"""Findings that count despite a gap; an absent answer counts only if the daemon ran meanwhile."""
 
 CLOSING = 2.0
-"""Seconds after which a process that refuses connections is asked again: ComfyUI closes its port
-first when it ends, and that is no loading anew."""
+"""Seconds before a process that refuses connections is probed again. ComfyUI closes its port before
+it exits, which is not a reload."""
 
 WORKER_DEAD = (
     "ComfyUI answers, but the thread that executes its prompts has ended",
     "worker_dead",
 )
-"""What is reported of a process whose worker is dead: the message, and the reason."""
+"""Message and reason for a process whose worker thread has ended."""
 BUSY_FACTOR = 5
-"""How many times as many failed probes a process gets that works meanwhile."""
+"""The factor by which a busy process may fail more probes in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the probes of one process found; times are wall-clock seconds."""
+    """The results of the probes of one process; `checked_at` is wall-clock seconds."""
 
     live: bool | None = None
     checked_at: float | None = None
@@ -36,7 +36,7 @@ class Health:
     failures: int = 0
 
     def after(self, finding: Finding, asked: Moment, answered: Moment) -> Self:
-        """Return the health once that finding is counted."""
+        """Return the health after `finding`."""
         if finding is Finding.ANSWERED:
             latency = answered.monotonic - asked.monotonic
             return replace(
@@ -45,15 +45,15 @@ class Health:
         return replace(self, live=False, checked_at=answered.wall, failures=self.failures + 1)
 
     def hangs(self, finding: Finding, policy: Policy) -> bool:
-        """Whether so many probes in a row have failed that the process counts as hung."""
+        """Return whether the process counts as hung after the failed probes in a row."""
         factor = BUSY_FACTOR if finding is Finding.BUSY else 1
         return self.failures >= policy.probe_failures * factor
 
 
 class Monitor:
-    """Watches the process of one generation and reports what an instance must know.
+    """Watches the process of one generation and reports its changes to the instance.
 
-    `policy` is asked before every probe, since it may change while the process runs.
+    `policy` is called before every probe, because the policy may change while the process runs.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Monitor:
         report: Callable[[Report], None],
         lost: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Watch nothing yet; `lost` as in `World`."""
+        """Start without watching; `lost` as in `InstanceContext`."""
         self.health = Health()
         self._generation = generation
         self._probe = probe
@@ -77,7 +77,7 @@ class Monitor:
     async def run(self, *, ready: bool = False) -> None:
         """Watch until cancelled, or until the process has been reported as unresponsive.
 
-        `ready` says that it was seen ready before: by the daemon that this one follows.
+        `ready` means that an earlier daemon saw the process ready.
         """
         if not ready:
             await self._await_readiness()
@@ -91,7 +91,7 @@ class Monitor:
         self._report(BecameReady(self._generation))
 
     async def _watch_liveness(self) -> bool:
-        """Probe until it refuses connections (True: it loads again) or hangs (False)."""
+        """Probe until the process refuses connections (True: it reloads) or hangs (False)."""
         while True:
             policy = self._policy()
             await asyncio.sleep(policy.probe_period)
@@ -111,7 +111,7 @@ class Monitor:
                 return False
 
     async def _ask(self, policy: Policy) -> Finding:
-        """Ask once and count the finding; silence counts only where it was listened to."""
+        """Probe once and count the finding; a missing answer counts only without a gap."""
         asked, lost = self._clock(), self._lost()
         finding = await self._probe.ask(policy.probe_timeout)
         answered = self._clock()

@@ -18,10 +18,10 @@ from comfysup.supervision.life import Exit, Moment
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A lasting fault that a process survives; it belongs to that process and ends with it.
+    """A lasting fault that a process survives; the condition ends with the process.
 
-    `code` is a word for programs, `message` a sentence for people, `hint` says what to do and is
-    empty where that is not known.
+    `code` is a word for programs. `message` is a sentence for people. `hint` suggests an action,
+    and is empty if none is known.
     """
 
     code: str
@@ -30,20 +30,20 @@ class Condition:
 
 
 class SupervisionError(Exception):
-    """Supervision could not do what was asked."""
+    """Supervision could not do what a caller requested."""
 
 
 class RefusedError(SupervisionError):
     """A request that was refused before anything was started; the text is a whole sentence."""
 
     def __init__(self, code: str, message: str) -> None:
-        """Keep `code`, one of the codes that callers see, beside the text."""
+        """Keep `code`, one of the published codes, beside the text."""
         super().__init__(message)
         self.code = code
 
 
 class LaunchError(SupervisionError):
-    """A process that could not be made; `reason` is a reason code of `Exit`."""
+    """A process that could not be created; `reason` is a reason code of `Exit`."""
 
     def __init__(self, reason: str, message: str) -> None:
         """Keep `reason` beside the text."""
@@ -53,7 +53,7 @@ class LaunchError(SupervisionError):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process ended, as the launcher's diagnosis sees it."""
+    """How a process exited, as the launcher diagnosed it."""
 
     exit: Exit
     reboot: bool
@@ -61,10 +61,10 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """By what the next daemon knows a process again.
+    """Identifies a process for the next daemon.
 
-    `start_time` is in clock ticks since boot, and with the pid names one process for good.
-    `log_began` is where its output begins in its log, empty where that is not known.
+    `start_time` is in clock ticks since boot. The pid and `start_time` together identify one
+    process. `log_began` is the position in the log at which its output begins, empty if unknown.
     """
 
     pid: int
@@ -73,80 +73,80 @@ class ProcessRecord:
 
 
 class Process(Protocol):
-    """A process that was launched, with whatever descends from it."""
+    """A launched process and its descendants."""
 
     @property
     def pid(self) -> int:
-        """Its process id, which is that of its group and session too."""
+        """The process id, which is also the id of the process's group and session."""
 
     @property
     def record(self) -> ProcessRecord:
-        """What the next daemon must know to adopt it."""
+        """The data by which the next daemon adopts the process."""
 
     def signal_group(self, number: Signals) -> None:
-        """Send a signal to its whole group; nothing happens when none of it is left."""
+        """Send a signal to the process's group; does nothing if the group has no process left."""
 
     async def ended(self) -> Ending:
-        """Wait until it has ended, however long that takes; may be called once."""
+        """Wait without a time limit until the process has exited; may be called once."""
 
     async def recorded(self) -> None:
-        """Wait until `record` holds all that the next daemon needs, but for a bounded time."""
+        """Wait, for a bounded time, until `record` is complete for the next daemon."""
 
     async def conditions(self) -> Sequence[Condition]:
-        """Return what is wrong with it though it is ready, as far as its output tells.
+        """Return the lasting faults found in the output of a ready process.
 
-        Takes a bounded time; nothing where its output cannot be read.
+        Takes a bounded time. Returns nothing if the output cannot be read.
         """
 
     async def last_lines(self, count: int) -> Sequence[str]:
-        """Return the last lines of its output, in a bounded time; none where they stay away."""
+        """Return the last `count` lines of the output; empty if reading them times out."""
 
     async def sweep(self) -> None:
-        """Kill what descends from it until nothing is left, and let go of it.
+        """Kill the descendants until none is left, and release the process.
 
-        Does nothing when that has been done.
+        Does nothing if the process has already been swept.
         """
 
     def remnants(self) -> Sequence[str]:
-        """Name what lives of it, as far as known; nothing after `sweep`."""
+        """Return the names of the known live processes; nothing after `sweep`."""
 
 
 class Launcher(Protocol):
-    """Makes processes of specs."""
+    """Creates processes from specs."""
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None:
-        """Raise `RefusedError` unless the environment of that spec is there and usable.
+        """Raise `RefusedError` unless the environment of `spec` exists and is usable.
 
-        With `port` also, naming who has it, unless the port of that spec is free. It takes seconds
-        at most.
+        With `port`, also raise `RefusedError`, naming the owner, unless the port of `spec` is free.
+        Takes seconds at most.
         """
 
     async def launch(self, spec: InstanceSpec, generation: int) -> Process:
-        """Make the process of that generation.
+        """Create the process of `generation`.
 
-        Cancelling it before there is a process leaves nothing behind; once there is one it is
-        returned. Raises `LaunchError`.
+        If cancelled before a process exists, nothing is left behind. If cancelled later, the
+        process is returned. Raises `LaunchError` when no process can be created.
         """
 
     def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> Process:
-        """Take over the process of that generation from a daemon that is gone.
+        """Adopt the process of `generation` from a daemon that is gone.
 
-        Also when it has ended: then `ended` says so, and `sweep` ends what it left. Nothing but
-        that process and what descends from it is ever touched.
+        The process may have exited: then `ended` returns how, and `sweep` kills its descendants.
+        Only that process and its descendants are ever touched.
         """
 
     async def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
-        """Look for the process of a generation in whose launch a daemon died.
+        """Search for the process of a generation during whose launch a daemon died.
 
-        It takes seconds at most.
+        Takes seconds at most.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LastPrompts:
-    """What a process that ended was working on.
+    """The prompts that a process was working on when it exited.
 
-    `blame` says whether a crash is counted against these prompts.
+    `blame` states whether a crash counts against these prompts.
     """
 
     ids: tuple[str, ...] = ()
@@ -154,33 +154,34 @@ class LastPrompts:
 
 
 class Drainer(Protocol):
-    """Knows the work of instances, and keeps work away from them."""
+    """Knows the work of instances, and can withhold new work from them."""
 
     async def drain(self, spec: InstanceSpec) -> None:
-        """Give the process of that instance no more work; return when it has none left.
+        """Withhold new work from the process of that instance; return when it has no work left.
 
-        Raises nothing. Cancelled when the process has ended, or is ended.
+        Raises nothing. The caller cancels it when the process exits or is stopped.
         """
 
     def strike(self, spec: InstanceSpec) -> None:
-        """Count a strike against the prompt that runs: it outlasted the time for a drain."""
+        """Count a strike against the running prompt, which did not end within the drain time."""
 
     def choose(self, spec: InstanceSpec, rescue: Rescue, *, at_end: bool) -> None:
-        """Hear which prompts a caller wants handed in to the next process of that instance.
+        """Store which prompts a caller wants submitted to the next process of that instance.
 
-        Of those that it owes from before, and `at_end` of those that its process leaves.
+        The choice applies to the prompts that the instance already owes. With `at_end` it also
+        applies to those that the present process leaves.
         """
 
     async def last_prompts(self, spec: InstanceSpec, lines: Sequence[str]) -> LastPrompts:
-        """Return what the process of that instance, which has ended, was working on.
+        """Return the prompts that the exited process of that instance was working on.
 
-        `lines` are the last of its output. Returns within two seconds: what the process had still
-        sent and written is read before. Raises nothing.
+        `lines` are the last lines of its output. Returns within two seconds, after the remaining
+        messages and output of the process have been read. Raises nothing.
         """
 
 
 class NothingToDrain:
-    """A `Drainer` for instances that nobody gives work to."""
+    """A `Drainer` for instances that get no work."""
 
     async def drain(self, spec: InstanceSpec) -> None:
         pass
@@ -196,35 +197,35 @@ class NothingToDrain:
 
 
 class Finding(Enum):
-    """What a probe found on the port of an instance."""
+    """The result of a probe of an instance's port."""
 
     ANSWERED = auto()
-    """It answers."""
+    """The process answers."""
     REFUSED = auto()
-    """Nobody listens: it re-executed itself, or is about to end."""
+    """The port is closed: the process re-executed itself, or is about to exit."""
     SILENT = auto()
-    """No answer in time."""
+    """The process did not answer in time."""
     WORKER_DEAD = auto()
-    """It answers, and what it is given is not executed: its worker thread has ended."""
+    """The process answers, but its worker thread has ended, so it executes no prompt."""
     BUSY = auto()
-    """No answer in time, but the process tree has worked since the last look."""
+    """No answer in time from a process tree that works, or comfysup lacked resources to ask."""
 
 
 class Probe(Protocol):
-    """Asks one process of an instance how it is."""
+    """Probes one process of an instance."""
 
     async def until_ready(self) -> None:
-        """Return as soon as the process, or one that descends from it, answers as ComfyUI."""
+        """Return as soon as the process, or a descendant of it, answers as ComfyUI."""
 
     async def ask(self, patience: float) -> Finding:
-        """Ask once whether it lives, waiting at most `patience` seconds."""
+        """Probe the process once, waiting at most `patience` seconds."""
 
 
 class Prober(Protocol):
-    """Makes probes."""
+    """Creates probes."""
 
     def probe(self, spec: InstanceSpec, pid: int) -> Probe:
-        """Return a probe for the process `pid` of that instance; it holds nothing open."""
+        """Return a probe for the process `pid` of that instance; the probe holds nothing open."""
 
 
 if TYPE_CHECKING:
@@ -237,14 +238,13 @@ Touched: TypeAlias = "Callable[[Instance], None]"
 
 @dataclass(frozen=True, slots=True)
 class InstanceContext:
-    """The means of an instance, and its listeners.
+    """The dependencies of an instance, and its callbacks.
 
-    `lost` says for how many seconds, all together, nothing was looked at: see `Attention`.
+    `lost` returns the total seconds of gaps in which the daemon did not run: see `Attention`.
 
-    `observer` hears of what the outside should know. `touched` is called at every change of an
-    instance, before anything is done that follows from it: what it writes down is never behind.
-    `admitted` hears each spec with which somebody starts an instance, once nothing refuses it and
-    before the instance has it.
+    `observer` receives the published events. `touched` is called at every change of an instance,
+    before the actions of that change, so the state on disk is never behind. `admitted` receives the
+    spec of each start that passed all checks, before the instance takes it.
     """
 
     launcher: Launcher

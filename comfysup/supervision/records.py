@@ -1,10 +1,9 @@
-"""What of an instance outlives the daemon, and its form in JSON.
+"""The persistent record of an instance, and its JSON format.
 
-The form names the class of a state under `is`, and keeps the names of version 0.1.0 (`WRITTEN_AS`).
-A field that this version does not know is ignored, so that a newer version can add one; a new field
-has a default, so that older records stay readable. A record that is wrong in part is salvaged field
-by field, and every loss is named. What was read is held against what can be: somebody may have
-edited the file.
+The format stores the class of a state under `is`, and keeps the names of version 0.1.0
+(`WRITTEN_AS`). Unknown fields are ignored, so that a newer version can add one. A new field has a
+default, so that older records stay readable. A partly invalid record is salvaged field by field,
+and every loss is named. Values are checked for plausibility, because the file may have been edited.
 """
 
 import math
@@ -34,22 +33,22 @@ HIGHEST_PID: Final = 1 << 22
 """Pids are lower on every Linux (PID_MAX_LIMIT in linux/threads.h)."""
 
 HIGHEST_COUNT: Final = 999_999_999
-"""The highest generation that a marker can name; the other counts never come near."""
+"""The highest generation that a marker can name; the other counts stay far below."""
 
 LONGEST_CLOCK: Final = 1e10
-"""Seconds: more than 300 years, which no clock of a machine has counted since its boot."""
+"""Seconds: more than 300 years, which no monotonic clock reaches."""
 
 WALL_CLOCK: Final = (-62_135_596_800.0, 253_402_300_799.0)
-"""Seconds since 1970 of the years 1 to 9999, which are those that a date can be shown of."""
+"""Seconds since 1970 for the years 1 to 9999, which a date can represent."""
 
 LONGEST_TEXT: Final = 1 << 20
-"""Characters; the lines of a log are cut long before."""
+"""Characters; log lines are cut far below this length."""
 
 COUNTS: Final = ("generation", "restarts", "failures", "backoffs")
 
 
 def impossible_fields(life: Life) -> list[str]:
-    """Return the names of the fields of a life whose values no daemon can have written."""
+    """Return the names of the fields of `life` with values that no daemon can have written."""
     found = [name for name in COUNTS if not 0 <= getattr(life, name) <= HIGHEST_COUNT]
     if not is_possible(life.state):
         found.append("state")
@@ -60,7 +59,7 @@ def impossible_fields(life: Life) -> list[str]:
 
 
 def is_possible(value: object) -> bool:
-    """Whether a daemon can have written all that a value holds."""
+    """Return whether a daemon can have written `value` and every value in it."""
     match value:
         case Moment(monotonic, wall):
             return is_possible(monotonic) and _is_wall(wall)
@@ -83,15 +82,15 @@ def _is_wall(seconds: float) -> bool:
 
 
 class RecordError(Exception):
-    """Something that is no record; the text says why."""
+    """The value is not a valid record; the text states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:
-    """All that the next daemon needs to go on with an instance.
+    """The state that the next daemon needs to resume an instance.
 
-    `launched` is the spec that its present process goes by; `spec` may be newer. `removing` says
-    that it is to be forgotten once it has ended, `returning` that it is to be started then.
+    `launched` is the spec of the present process; `spec` may be newer. `removing` means that the
+    instance is removed after its exit. `returning` means that it is started after its exit.
     """
 
     spec: InstanceSpec
@@ -104,9 +103,9 @@ class InstanceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """A record as far as it could be read; `losses` names each field that could not.
+    """The readable part of a record; `losses` names each field that could not be read.
 
-    Unless `certain`, neither its state nor its process is known, and it counts as stopped.
+    Unless `certain`, the state and process are unknown, and the instance counts as stopped.
     """
 
     record: InstanceRecord
@@ -117,10 +116,10 @@ class Salvaged:
 T = TypeVar("T")
 
 Sound: TypeAlias = tuple[InstanceSpec, Sequence[str]]
-"""A spec that can be, and the names of the fields that were wrong."""
+"""A valid spec, and the names of the fields that were invalid."""
 
 NEW = Life()
-"""What an impossible field is replaced by."""
+"""Holds the defaults that replace implausible fields."""
 
 WRITTEN_AS: Final = {
     "StayStopped": "Rest",
@@ -128,14 +127,14 @@ WRITTEN_AS: Final = {
     "escalation": "ladder",
     "stop_stage": "rung",
 }
-"""The names in the file of classes and fields that have another name here."""
+"""Names in the file of classes and fields that have another name in the code."""
 
 UNCERTAIN = frozenset({"life", "life.state", "life.generation", "process"})
-"""Without these nothing is known of the process."""
+"""If one of these fields is lost, nothing is known of the process."""
 
 
 def as_it_is(spec: InstanceSpec) -> Sound:
-    """Take any spec for sound."""
+    """Accept any spec as valid."""
     return spec, ()
 
 
@@ -154,7 +153,7 @@ def _renamed(kind: type) -> dict[str, Any]:
 
 @cache
 def _converter() -> Converter:
-    """Return the one converter, which takes a while to be made: not before it is needed."""
+    """Return the one converter; creating it takes time, so it is created on first use."""
     converter = Converter()
 
     def from_object(kind: type[T]) -> Callable[[object, type[T]], T]:
@@ -163,7 +162,7 @@ def _converter() -> Converter:
         def from_mapping(written: object, _kind: type[T]) -> T:
             if isinstance(written, Mapping):
                 return structure(written, kind)
-            raise TypeError("not an object")  # a list would pass for one without any field
+            raise TypeError("not an object")  # a list would pass as an object without fields
 
         return from_mapping
 
@@ -177,13 +176,13 @@ def _converter() -> Converter:
     return converter
 
 
-def dump(value: InstanceRecord | InstanceSpec) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Return what JSON can say of a record or a spec."""
+def dump(value: InstanceRecord | InstanceSpec) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the JSON value of a record or spec."""
     return _converter().unstructure(value)
 
 
 def load(written: object, kind: type[T]) -> T:
-    """Return the value of that kind that `dump` made this of; raises `RecordError`."""
+    """Return the value of type `kind` from its JSON; raises `RecordError` when it is invalid."""
     try:
         return _converter().structure(written, kind)
     except Exception as error:
@@ -191,10 +190,10 @@ def load(written: object, kind: type[T]) -> T:
 
 
 def salvage(written: object, sound: Callable[[InstanceSpec], Sound] = as_it_is) -> Salvaged:
-    """Return as much of a record as can be read.
+    """Return the readable part of a record.
 
-    `sound` makes a spec one that a caller could have asked for. Raises `RecordError` where the
-    record does not say which instance it is of, in which environment, and on which port.
+    `sound` returns a valid spec for a stored one. Raises `RecordError` when the id, environment or
+    port of the instance cannot be read.
     """
     losses: list[str] = []
     try:
@@ -216,7 +215,7 @@ def salvage(written: object, sound: Callable[[InstanceSpec], Sound] = as_it_is) 
 
 
 def _salvage_members(written: object, losses: list[str]) -> InstanceRecord:
-    """Read a record member by member, and each field by field; raises `RecordError`."""
+    """Read each member of a record field by field; raises `RecordError` without a readable spec."""
     members = written if isinstance(written, Mapping) else {}
     spec = _salvage_fields(members.get("spec"), InstanceSpec, "spec", losses)
     try:
@@ -237,7 +236,7 @@ def _salvage_members(written: object, losses: list[str]) -> InstanceRecord:
 def _with_sound_specs(
     record: InstanceRecord, sound: Callable[[InstanceSpec], Sound], losses: list[str]
 ) -> InstanceRecord:
-    """Return the record with specs that can be; raises `RecordError` where `spec` cannot."""
+    """Return the record with valid specs; raises `RecordError` when `spec` cannot be made valid."""
     spec, wrong = sound(record.spec)
     losses += [f"spec.{name}" for name in wrong]
     if record.launched == record.spec:
@@ -261,9 +260,9 @@ def _salvage_process(members: Mapping[str, object], losses: list[str]) -> Proces
 
 
 def _is_possible(process: ProcessRecord | None, life: Life) -> bool:
-    """Whether a process can have that pid, and is that of the life.
+    """Return whether the process has a valid pid, which matches the pid of the life.
 
-    A pid of 0 and less means others to the kernel.
+    To the kernel, a pid of 0 or less means other processes.
     """
     if process is None:
         return True
@@ -273,9 +272,9 @@ def _is_possible(process: ProcessRecord | None, life: Life) -> bool:
 
 
 def _salvage_fields(written: object, kind: type[T], place: str, losses: list[str]) -> T:
-    """Read a dataclass field by field; one that cannot be read is its default.
+    """Read a dataclass field by field; an unreadable field gets its default.
 
-    Raises `RecordError` where it has none. `place` says where it stands, for `losses`.
+    Raises `RecordError` when that field has no default. `place` is the prefix in `losses`.
     """
     if not isinstance(written, Mapping):
         raise RecordError(f"cannot read {place}: not an object")

@@ -1,4 +1,4 @@
-"""How the requests of callers end."""
+"""The results of callers' requests."""
 
 import asyncio
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one request; `instance` is None where nothing entered the table.
+    """The result of one request; `instance` is None if none entered the table.
 
-    `message` is a sentence for all but `DONE`; `code` stands with `REFUSED`, and `exit` where a
-    process ended.
+    `message` is a sentence, except for `DONE`. `code` is set for `REFUSED`, and `exit` if a process
+    exited.
     """
 
     outcome: Outcome
@@ -37,7 +37,7 @@ class Result:
 async def result_of(
     instance: Instance, answer: asyncio.Future[Reply], patience: float | None
 ) -> Result:
-    """Wait for the answer to a request, for at most `patience` seconds where there is a bound."""
+    """Wait for the reply to a request for at most `patience` seconds; None waits without limit."""
     try:
         async with asyncio.timeout(patience):
             reply = await answer

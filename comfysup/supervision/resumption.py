@@ -1,4 +1,4 @@
-"""How an instance goes on with what an earlier daemon was in the middle of."""
+"""Resumes an instance in the state that an earlier daemon left."""
 
 from collections.abc import Callable
 from signal import Signals
@@ -28,9 +28,9 @@ def resume(
     process: ProcessRecord | None,
     watch: Callable[[bool], None],
 ) -> bool:
-    """Set going what belongs to the state of `life`; return whether a process was taken over.
+    """Resume the tasks for the state of `life`; return whether a process was adopted.
 
-    `watch` begins to watch that process, which may have been ready.
+    `watch` starts the monitor, and takes whether the process was ready.
     """
     match life.state:
         case Stopped() | Backoff() | Failed():
@@ -61,7 +61,7 @@ def _go_on(life: Life, generation: Generation, watch: Callable[[bool], None]) ->
             watch(True)  # noqa: FBT003 - ready
             generation.drain()
         case Stopping(stop_stage=(StopStage.TERMINATED | StopStage.KILLED) as stop_stage):
-            # It was written down before it was sent. SIGINT must not be sent twice.
+            # The state is written before its signal is sent. SIGINT must not be sent twice.
             generation.signal(Signals[stop_stage])
         case Stuck(ended=False):
             generation.signal(Signals.SIGKILL)

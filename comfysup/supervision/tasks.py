@@ -1,4 +1,4 @@
-"""Tasks and their ends: every task has an owner, and no owner waits for one without a bound."""
+"""Ownership of tasks: every task has an owner, which waits for the task with a time limit."""
 
 import asyncio
 import io
@@ -13,18 +13,18 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 END_PATIENCE: Final = 2.0
-"""Seconds in which a cancelled task must have ended."""
+"""Seconds for a cancelled task to end."""
 
 AGAIN: Final = 1.0
 LONGEST_AGAIN: Final = 60.0
-"""Seconds between two tries of what broke or was prevented: after the first, and at most."""
+"""Seconds between two attempts after a failure: the first delay, and the longest."""
 
 CANCELLATIONS: Final = 4
-"""How often a task is cancelled within that time: code of a library may lose a cancellation."""
+"""How often a task is cancelled within that time; library code may lose a cancellation."""
 
 
 class InThread(Protocol):
-    """Has something done in a thread, as `Executor.submit` of `system` does."""
+    """Runs a function in a thread, as `Executor.submit` of `linux` does."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
@@ -32,8 +32,9 @@ class InThread(Protocol):
 async def end_tasks(tasks: Iterable[asyncio.Future[Any]], patience: float = END_PATIENCE) -> bool:
     """Cancel tasks and wait until they have ended, for at most `patience` seconds.
 
-    Returns whether all have. A task that goes on is logged with its stack and left behind: it must
-    not keep its owner from ending. What ended tasks have raised is their owners' to report.
+    Returns whether all have ended. A task that keeps running is logged with its stack and
+    abandoned, so that it cannot block its owner. Exceptions of ended tasks are left to their
+    owners.
     """
     pending = set(tasks)
     for _ in range(CANCELLATIONS if pending else 0):
@@ -52,10 +53,10 @@ async def keep_going(
     name: str,
     tell: Callable[[str | None], None] = lambda _sentence: None,
 ) -> None:
-    """Carry out a loop that ends by cancellation alone; begin it again after a defect in it.
+    """Run a loop until it is cancelled, and restart it after an unexpected exception.
 
-    A defect is logged, and `tell` hears a sentence that says so; None once the loop has gone on for
-    a while without one. Returns when `work` returns.
+    The exception is logged, and `tell` receives a sentence that reports it. `tell` receives None
+    after `LONGEST_AGAIN` seconds without an exception. Returns when `work` returns.
     """
     pause = AGAIN
     while True:
@@ -77,9 +78,9 @@ async def keep_going(
 
 
 async def bounded(work: Callable[[], Coroutine[Any, Any, None]], patience: float) -> None:
-    """Carry out one step of a cleanup, and go on after `patience` seconds whatever became of it.
+    """Run one step of a cleanup for at most `patience` seconds.
 
-    Raises nothing that the step raises: the steps after this one must run all the same.
+    An exception of the step is logged and not raised, so that the following steps run.
     """
     step = asyncio.create_task(work(), name=getattr(work, "__qualname__", repr(work)))
     try:
@@ -93,9 +94,9 @@ async def bounded(work: Callable[[], Coroutine[Any, Any, None]], patience: float
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` in a new event loop as `asyncio.run` does, and end its other tasks by a bound.
+    """Run `main` in a new event loop as `asyncio.run` does, but end its other tasks with a limit.
 
-    `asyncio.run` waits for ever for a task that does not end when it is cancelled.
+    `asyncio.run` waits without limit for a task that ignores its cancellation.
     """
     loop = asyncio.new_event_loop()
     try:
@@ -109,26 +110,26 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 class Owner:
-    """Owns tasks that are carried out to their end also when nobody waits for them any more."""
+    """Owns tasks that run to their end even if no caller waits for them any more."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Future[Any]] = set()
 
     async def finish(self, work: Awaitable[T]) -> T:
-        """Carry `work` out and return its result; cancelling the caller does not cancel `work`."""
+        """Run `work` and return its result; cancelling the caller does not cancel `work`."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._let_go)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Cancel what is under way, and wait for its end by the bound of `end_tasks`."""
+        """Cancel the running tasks, and wait for their end as `end_tasks` does."""
         await end_tasks(self._tasks)
 
     def _let_go(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # the caller, if there still is one, has it from the shield
+            task.exception()  # a remaining caller receives the exception from the shield
 
 
 def _described(task: asyncio.Future[Any]) -> dict[str, str]:

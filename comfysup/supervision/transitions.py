@@ -1,4 +1,4 @@
-"""The moves that several transitions share: the life after each, and what is to be done."""
+"""Parts that several transitions share: the next life, and the actions to perform."""
 
 import signal
 from dataclasses import replace
@@ -51,36 +51,37 @@ Step: TypeAlias = tuple[Life, tuple[Action, ...]]
 
 STARTERS = (WaitFor.SPAWN, WaitFor.READY)
 PERMANENT_FAILURES = 2
-"""How many in a row an instance may have when the last one is permanent: one restart is tried, in
-case somebody was in the middle of an update."""
+"""The maximum number of failures in a row if the last one is permanent. One restart is tried in
+case an update was in progress."""
 
 BLAMED_RESTARTS = 10
 BLAMED_SHARE = 2
-"""How many restarts in a row, and how many times `max_failures`, prompts may be blamed for in which
-no process finished any: many bad ones in a row are rather the fault of the instance."""
+"""The limits, as a number of crashes in a row and as a multiple of `max_failures`, up to which a
+crash without a finished prompt is blamed on its prompt. Many such crashes in a row are more likely
+the fault of the instance."""
 LOOK_FIRST = 15.0
-"""Seconds that a process which loads gets, after a time in which nobody looked, to be seen ready:
-its first answer alone may take ten."""
+"""Minimum seconds for a loading process to become ready after a gap: its first answer alone may
+take ten."""
 
 
 class ImpossibleEventError(Exception):
-    """An event in a state where it cannot happen: a defect of comfysup, never of its users."""
+    """An event in a state in which it cannot happen; always an internal error."""
 
 
 def cannot_kill(remnants: tuple[str, ...]) -> str:
-    """Return the sentence for what SIGKILL did not end."""
+    """Return the message for processes that SIGKILL did not end."""
     return ": ".join(["SIGKILL did not end it", *([", ".join(remnants)] if remnants else [])])
 
 
 def launch(life: Life) -> Step:
-    """Begin the next generation."""
+    """Start the next generation."""
     return replace(life, state=Launching(), generation=life.generation + 1), (Launch(),)
 
 
 def drain(
     life: Life, asked: StopAsked | RestartAsked, then: StayStopped | StartAgain, now: Moment
 ) -> Step:
-    """Begin to drain; where that goes on already, what is asked now can only make it shorter."""
+    """Start to drain; if a drain is in progress, the request can only shorten it."""
     deadline = now.monotonic + asked.drain
     match life.state:
         case Draining(run, deadline=earlier, escalation=escalation):
@@ -96,14 +97,14 @@ def drain(
 
 
 def end_run(life: Life, run: Run, then: AfterExit, escalation: StopEscalation, now: Moment) -> Step:
-    """Begin to end the process, by the hardest signal that is needed."""
+    """Stop the process: SIGINT first, then the stages of `escalation`."""
     stopping = Stopping(run, escalation.at(now.monotonic), StopStage.INTERRUPTED, then)
     actions = (Unwatch(), Signal(signal.SIGINT), Emit(LifecycleEvent.STOPPING))
     return replace(life, state=stopping), actions
 
 
 def sweep(life: Life, run: Run, then: AfterExit, now: Moment) -> Step:
-    """Begin the sweep; who waited for this process to become ready hears how it ended."""
+    """Start the sweep; callers that wait for a start receive the exit if the process failed."""
     sweeping = Sweeping(run, now.monotonic + KILL_PATIENCE, then)
     actions: tuple[Action, ...] = (Unwatch(), Sweep(), Emit(LifecycleEvent.EXITED))
     if isinstance(then, Recover) and (end := life.last_exit) is not None:
@@ -112,7 +113,7 @@ def sweep(life: Life, run: Run, then: AfterExit, now: Moment) -> Step:
 
 
 def go_on(life: Life, then: AfterExit, now: Moment, policy: Policy, chance: float) -> Step:
-    """Do what follows once nothing of the process is left."""
+    """Return the transition that `then` requests once no process of the generation is left."""
     stopped = Resolve((WaitFor.STOP,), WaitOutcome.DONE)
     match then:
         case StayStopped():
@@ -127,7 +128,7 @@ def go_on(life: Life, then: AfterExit, now: Moment, policy: Policy, chance: floa
 
 
 def recover(life: Life, then: Recover, now: Moment, policy: Policy, chance: float) -> Step:
-    """Decide after a failure: rest, give up, start at once, or wait."""
+    """Return the transition after a failure: stop, fail, start at once, or back off."""
     clean = life.last_exit is not None and life.last_exit.exit_code == 0 and then.verdict is None
     if clean and policy.restart is not Restart.ALWAYS:
         return at_rest(life), (Emit(LifecycleEvent.STOPPED),)
@@ -146,14 +147,14 @@ def _failures_allowed(life: Life, policy: Policy) -> int:
 
 
 def forgiven(life: Life) -> Life:
-    """Forget the failures: a caller starts it anew."""
+    """Reset the counts of failures, because a caller starts the instance."""
     return replace(life, restarts=0, failures=0, backoffs=0)
 
 
 def failed_once(life: Life, end: Exit, policy: Policy, blame: Blame = Blame.NONE) -> Life:
-    """Note a failure; a crash for which a prompt is to blame counts against that prompt alone.
+    """Count a failure; a crash that a prompt caused counts against that prompt only.
 
-    Not without end: see `BLAMED_RESTARTS`. The back-off grows with each crash of either kind.
+    `BLAMED_RESTARTS` limits this. The back-off grows with each crash of either kind.
     """
     limit = max(BLAMED_RESTARTS, BLAMED_SHARE * policy.max_failures)
     excused = blame is Blame.CERTAIN or (blame is Blame.LIKELY and life.backoffs < limit)
@@ -162,7 +163,7 @@ def failed_once(life: Life, end: Exit, policy: Policy, blame: Blame = Blame.NONE
 
 
 def at_rest(life: Life) -> Life:
-    """Be stopped: counts of restarts and failures are over, the last exit is still the last."""
+    """Return the stopped life: the counts are reset, and the last exit is kept."""
     return replace(forgiven(life), state=Stopped())
 
 
@@ -171,7 +172,7 @@ def rebooted(end: Exit) -> Exit:
 
 
 def followed_by_start(life: Life) -> Life:
-    """Let what is ending be started again, without a failure."""
+    """Request a start, without a failure, after the exit in progress."""
     match life.state:
         case Aborting() | Draining() | Stopping() | Sweeping() | Stuck() as ending:
             return replace(forgiven(life), state=replace(ending, then=StartAgain()))

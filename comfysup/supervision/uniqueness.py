@@ -1,4 +1,4 @@
-"""What no two instances may have: the same id, name or port."""
+"""The values that no two instances may share: id, name and port."""
 
 from collections.abc import Iterable, Mapping
 from itertools import product
@@ -11,9 +11,9 @@ from comfysup.supervision.life import Phase
 
 
 def check_unique(spec: InstanceSpec, others: Iterable[Instance], reserved_port: int) -> None:
-    """Raise `RefusedError` where the name or port of `spec` is another instance's.
+    """Raise `RefusedError` when the name or port of `spec` belongs to another instance.
 
-    `reserved_port` is the daemon's own.
+    `reserved_port` is the daemon's own port.
     """
     owner = "comfysup itself" if spec.port == reserved_port else None
     for other in others:
@@ -28,21 +28,21 @@ def check_unique(spec: InstanceSpec, others: Iterable[Instance], reserved_port: 
 def name_clash(
     new: Mapping[int, InstanceSpec], instances: Iterable[Instance]
 ) -> tuple[InstanceSpec, InstanceSpec] | None:
-    """Return one of the new specs with that of an instance which would have its name too."""
+    """Return a new spec and the spec of another instance with the same name, or None."""
     after = [new.get(each.spec.id, each.spec) for each in instances]
     pairs = product(new.values(), after)
     return next((pair for pair in pairs if _are_namesakes(*pair)), None)
 
 
 def is_bound(instance: Instance) -> bool:
-    """Whether a process of its present spec is what somebody waits for or uses."""
+    """Return whether a caller waits for or uses a process of the instance's present spec."""
     if instance.asked:
         return not isinstance(instance.asked, StopAsked)
     return instance.life.wanted and instance.life.phase not in (Phase.BACKOFF, Phase.FAILED)
 
 
 def ports_of(instance: Instance) -> frozenset[int]:
-    """Return what ports nobody else may have: the one that it is to use, and that it still uses."""
+    """Return the ports reserved for the instance: the port to use, and the port still in use."""
     resting = instance.life.phase in (Phase.STOPPED, Phase.FAILED) and not is_bound(instance)
     ports = (instance.held_port, None if resting else instance.spec.port)
     return frozenset(port for port in ports if port is not None)
