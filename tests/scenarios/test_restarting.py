@@ -53,17 +53,28 @@ async def test_a_restart_that_was_asked_for_is_no_failure(daemon: Daemon) -> Non
     assert not kernel.alive(first["pid"])
 
 
+POOLS = 20
+"""Threads that the daemon may start when a busy machine lets calls wait; they stay for the next."""
+
+
 def burden(pid: int) -> dict[str, int]:
     return {
         "descriptors": kernel.descriptors(pid),
-        "threads": kernel.threads(pid),
         "zombies": len(kernel.zombies_of(pid)),
+        "POOLS of threads": kernel.threads(pid) // POOLS,
     }
 
 
+async def is_at_rest_as(before: dict[str, int], pid: int) -> None:
+    """Waits until a process holds no more than before; a pool may have grown over its mark."""
+    allowed = {**before, "POOLS of threads": before["POOLS of threads"] + 1}
+    await until(lambda: all(now <= allowed[name] for name, now in burden(pid).items()))
+
+
 async def test_a_thousand_restarts_leave_the_daemon_as_it_was(daemon: Daemon) -> None:
-    """Scenario 23: descriptors, threads and zombies exactly; memory is that of the first 500, to
-    a kB each. There are enough for one step of a megabyte, as allocators take it, not to matter."""
+    """Scenario 23: no more descriptors and zombies, and no thread for each restart; memory is that
+    of the first 500, to a kB each. There are enough for one step of a megabyte, as allocators take
+    it, not to matter."""
     ending = "case $$ in *[02468]) kill -9 $$ ;; esac; exit 1"
     program = Program(daemon.workspace, script=f"say x; sleep 3600 & {ending}")
     await daemon.start(backoff_initial=0.001, backoff_max=0.001, max_failures=10_000)
@@ -78,7 +89,7 @@ async def test_a_thousand_restarts_leave_the_daemon_as_it_was(daemon: Daemon) ->
     await lives(program, WARM_UP + COUNTED)
     grown = kernel.resident_bytes(daemon.pid) - memory
     await daemon.api.act(0, "stop")
-    await until(lambda: burden(daemon.pid) == before)
+    await is_at_rest_as(before, daemon.pid)
 
     assert grown < COUNTED * 1024
     assert not daemon.processes()
@@ -110,6 +121,6 @@ async def test_fifty_crashes_of_a_ready_instance_leave_the_daemon_as_it_was(
     await until(lambda: len(daemon.open_outputs()) == 1)
     before, memory = burden(daemon.pid), kernel.resident_bytes(daemon.pid)
     await crash(50)
-    await until(lambda: burden(daemon.pid) == before)
+    await is_at_rest_as(before, daemon.pid)
 
     assert kernel.resident_bytes(daemon.pid) - memory < 1 << 20
