@@ -1,0 +1,180 @@
+"""docs/reference/http.md names every route, field, status and error code, and no other."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from comfysup.api.routes.table import ROUTES, Route
+from comfysup.api.schemas import StartInstancesBody
+from comfysup.api.server.errors import _SERVER_ERRORS, REFUSALS, ErrorView, FieldError
+from comfysup.api.views import events, resources
+from comfysup.config.instance_fields import InstanceFields
+from comfysup.model.environment import LeftBehind
+from comfysup.model.instances_file import ConfigError
+from comfysup.model.observed import GpuUsage, Usage
+from tests.unit.docs.pages import argument, calls, page, rows, section, table, words
+
+PAGE = page("reference/http.md")
+
+TITLES: dict[type, str] = {
+    resources.StartInstancesView: "Start several instances",
+    resources.StartedView: "Result of a start",
+    resources.NotStartedView: "Result of a start",
+    resources.StartSingleView: "Start one instance",
+    resources.StatusView: "Status",
+    resources.InstancesView: "List instances",
+    resources.InstanceView: "Instance",
+    resources.ExitView: "Exit",
+    resources.HealthView: "Health",
+    resources.ConditionView: "Condition",
+    resources.QueueView: "Queue",
+    resources.PromptView: "Running prompt",
+    Usage: "Usage",
+    GpuUsage: "GPU usage",
+    resources.EnvironmentsView: "Environments",
+    resources.EnvironmentView: "Environment",
+    resources.StopAllView: "Stop all instances",
+    events.RollingRestartView: "Rolling restart",
+    events.NamedView: "Name",
+    events.FailedReloadView: "Failure",
+    events.ReloadView: "Reload",
+    events.PlannedView: "Planned action",
+    ConfigError: "Mistake",
+    resources.LinkView: "Link models",
+    LeftBehind: "File left",
+    resources.DaemonView: "Daemon",
+    resources.RestartingView: "Restart the daemon",
+    resources.LiveView: "Liveness",
+    resources.ReadyView: "Readiness",
+    ErrorView: "Error",
+    FieldError: "Field error",
+}
+"""Where the page has the fields of each view."""
+
+CODES = table(section(PAGE, "Codes"), "status") | {
+    word: row for row in rows(section(PAGE, "Codes"), "status") for word in words(row[1])
+}
+
+
+def path_of(route: Route[Any, Any]) -> str:
+    return f"{route.method} {route.path.replace('{ref:[^/]+}', '{ref}')}"
+
+
+SECTIONS = {words(row[0])[0]: row[0].partition("](#")[2].rstrip(")") for row in rows(PAGE, "route")}
+
+
+def text_of(route: Route[Any, Any]) -> str:
+    anchor = SECTIONS[path_of(route)]
+    for line in PAGE.splitlines():
+        if line.startswith("#") and line.lstrip("# ").lower().replace(" ", "-") == anchor:
+            return section(PAGE, line.lstrip("# "))
+    raise AssertionError(f"no section #{anchor}")
+
+
+def views_in(annotation: object) -> Iterator[type]:
+    """Yield the dataclasses in a type, and in their fields."""
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        yield annotation
+        for kind in typing.get_type_hints(annotation).values():
+            yield from views_in(kind)
+    for part in typing.get_args(annotation):
+        yield from views_in(part)
+
+
+SHOWN = {
+    each
+    for route in ROUTES
+    if route.path != "/api/comfyui/events"
+    for view in route.answers.values()
+    for each in views_in(view)
+} | {ErrorView, FieldError}
+
+
+def nullable(annotation: object) -> bool:
+    return typing.get_origin(annotation) in {types.UnionType, typing.Union} and type(
+        None
+    ) in typing.get_args(annotation)
+
+
+def test_every_route_is_in_the_table_with_its_access() -> None:
+    written = {words(row[0])[0]: row[1] for row in rows(PAGE, "route")}
+
+    assert {path_of(route): route.access.name.lower() for route in ROUTES} == written
+
+
+def test_every_view_has_a_place() -> None:
+    assert SHOWN == set(TITLES)
+
+
+@pytest.mark.parametrize("title", sorted(set(TITLES.values())))
+def test_the_fields_of_an_answer_are_those_of_its_view(title: str) -> None:
+    kinds: dict[str, object] = {}
+    for view in (each for each in TITLES if TITLES[each] == title):
+        kinds |= typing.get_type_hints(view)
+    written = table(section(PAGE, title), "field")
+
+    assert set(kinds) == set(written)
+    assert {name: nullable(kind) for name, kind in kinds.items()} == {
+        name: "null" in row[1] for name, row in written.items()
+    }
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=path_of)
+def test_a_route_states_its_query_and_its_statuses(route: Route[Any, Any]) -> None:
+    text = text_of(route)
+    fields = set(route.query.model_fields)
+    refers = "The query is that of" in text
+    written = set(table(text, "query")) if fields and not refers else set()
+
+    assert (set() if refers else fields) == written
+    assert {status for status in route.answers if f"**{status}**" not in text} == set()
+
+
+BODIES: list[tuple[str, type[BaseModel]]] = [
+    ("Start several instances", StartInstancesBody),
+    ("Instance fields", InstanceFields),
+]
+
+
+@pytest.mark.parametrize(("title", "model"), BODIES, ids=[title for title, _ in BODIES])
+def test_the_fields_of_a_body_are_those_that_are_read(title: str, model: type[BaseModel]) -> None:
+    assert set(model.model_fields) == set(table(section(PAGE, title), "body"))
+
+
+def codes_in_source() -> dict[str, set[int]]:
+    """Return the error codes with the statuses that are written beside them."""
+    found: dict[str, set[int]] = {code: {status} for code, status in REFUSALS.items()}
+    for status, word in _SERVER_ERRORS.items():
+        found.setdefault(word, set()).add(status)
+    for call in calls("RefusedError"):
+        if code := argument(call, 0, "code"):
+            found.setdefault(code, {REFUSALS.get(code, HTTPStatus.CONFLICT)})
+    for call in calls("ApiError", below="api"):
+        if code := argument(call, 1, "code"):
+            found.setdefault(code, set())
+    for name, place in (("ErrorView", 1), ("_written_out", 2), ("StreamLimit", 2)):
+        for call in calls(name):
+            if code := argument(call, place, "code"):
+                found.setdefault(code, set())
+    return found | {"too_many_readers": {503}, "invalid_request": {422}, "internal_error": {500}}
+
+
+def test_every_error_code_is_in_the_page_and_the_reverse() -> None:
+    assert set(codes_in_source()) == set(CODES)
+
+
+def test_the_status_of_a_refusal_is_that_of_its_code() -> None:
+    written = {code: int(row[0]) for code, row in CODES.items()}
+    wrong = {
+        code: (written[code], statuses)
+        for code, statuses in codes_in_source().items()
+        if statuses and written[code] not in statuses
+    }
+
+    assert wrong == {}
