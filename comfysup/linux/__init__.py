@@ -1,1 +1,1 @@
-"""What comfysup needs of Linux: processes, the host, and the files of the run directory."""
+"""Linux interfaces of comfysup: processes, the host, and the files of the run directory."""

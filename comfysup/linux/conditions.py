@@ -1,7 +1,7 @@
-"""What the daemon cannot do at present because of a file.
+"""Problems with files that limit the daemon.
 
-It cannot be written (a disk is full, read-only, or out of inodes), or what it asks for cannot be
-had.
+A file cannot be written (disk full, read-only, out of inodes), or a request in it cannot be
+fulfilled.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 Report: TypeAlias = Callable[[Path, str | None], None]
-"""Is told what is the matter with a file, and None when it is over."""
+"""Receives a file and the sentence for its problem, or None when the problem is over."""
 
 
 def to_nobody(_file: Path, _sentence: str | None) -> None:
-    """Report nothing."""
+    """Discard the report."""
 
 
 class Conditions:
-    """A sentence for each file, as long as something is the matter with it."""
+    """The current problem of each file, as a sentence."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        """Begin in a loop without any; `changed` is called in it."""
+        """Bind to the running event loop, in which each change calls `changed`."""
         self._loop = asyncio.get_running_loop()
         self._changed = changed
         self._sentences: dict[Path, str] = {}
@@ -33,12 +33,12 @@ class Conditions:
 
     @property
     def files(self) -> Sequence[Path]:
-        """The files with which something is the matter."""
+        """The files that have a problem."""
         return list(self._sentences)
 
     def report(self, file: Path, sentence: str | None) -> None:
-        """Say, in any thread, what is the matter with a file; None when it is over."""
-        with suppress(RuntimeError):  # the loop has ended
+        """Set the problem of a file, or clear it with None. Thread-safe."""
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._note, file, sentence)
 
     def _note(self, file: Path, sentence: str | None) -> None:

@@ -1,8 +1,8 @@
-"""Threads for what may block: a disk, a driver, a file of a process that is stuck.
+"""Threads for blocking calls: to disks, to a driver, to /proc files of a stuck process.
 
-One executor for each purpose, and in it a bounded share of threads for each resource: a mount that
-does not answer takes the threads of its own share and nobody else's, however long that lasts. A
-further call to it fails at once instead of waiting in vain.
+There is one executor for each purpose. Each resource has a bounded share of its threads, so a mount
+that does not answer occupies only its own share. Once a resource has stalled and its share is used
+up, further calls to it fail at once.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ T = TypeVar("T")
 
 
 class WorkItem(Generic[T]):
-    """Something to be done elsewhere, and the future through which the result comes back.
+    """A function to run in another thread, and the future of its result.
 
-    It is done also when nobody waits for it any more.
+    The function runs even if the future has been cancelled.
     """
 
     def __init__(self, work: Callable[[], T]) -> None:
-        """Begin it in the loop; whoever carries it out calls `run` in another thread."""
+        """Create the future in the running loop. Another thread must call `run`."""
         self._work = work
         self._loop = asyncio.get_running_loop()
         self.result: asyncio.Future[T] = self._loop.create_future()
@@ -41,13 +41,13 @@ class WorkItem(Generic[T]):
     def run(self) -> None:
         try:
             result = self._work()
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+        except Exception as error:  # noqa: BLE001 - the future raises it
             self._tell(partial(self._fail, error))
         else:
             self._tell(partial(self._finish, result))
 
     def _tell(self, settle: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it whoever asked
+        with suppress(RuntimeError):  # the loop is closed, and the caller with it
             self._loop.call_soon_threadsafe(settle)
 
     def _finish(self, result: T) -> None:
@@ -60,26 +60,26 @@ class WorkItem(Generic[T]):
 
 
 SHARE: Final = 2
-"""Threads that one resource may take."""
+"""Threads available to one resource."""
 
 SWEEP_SHARE: Final = 16
-"""Threads that one sweep may take: each process that does not answer it keeps one."""
+"""Threads available to one sweep; each process that does not answer occupies one."""
 
 MOST: Final = 64
-"""Threads of one executor, however many resources do not answer."""
+"""Maximum number of threads of one executor."""
 
 MOST_WAITING: Final = 1024
-"""Calls that wait for the threads of one resource; a further one fails at once."""
+"""Maximum number of calls queued for one resource; further calls fail at once."""
 
 AGAIN: Final = 0.1
-"""Seconds between two tries where memory is lacking."""
+"""Seconds between retries when memory is short."""
 
 STALLED_AFTER: Final = 2.0
-"""Seconds after which a call counts as unanswered."""
+"""Seconds after which a running call counts as unanswered."""
 
 
 class UnresponsiveError(OSError):
-    """A resource that does not answer; the text names it, and how long it has not."""
+    """A resource does not answer. The text names the resource and for how long."""
 
     def __init__(self, resource: str, seconds: float) -> None:
         super().__init__(errno.ETIMEDOUT, f"{resource} has not answered for {seconds:.0f} s")
@@ -88,7 +88,7 @@ class UnresponsiveError(OSError):
 
     @override
     def __str__(self) -> str:
-        """Return the sentence without the number of the error."""
+        """Return the text without the errno."""
         return str(self.strerror)
 
 
@@ -108,11 +108,12 @@ class _Share:
 
 
 class Executor:
-    """Daemon threads for one purpose: a thread that hangs does not hold the end of the process.
+    """Daemon threads for one purpose. A hung thread does not delay the exit of the process.
 
-    Used in one event loop. `share` is the number of threads that one resource may take; so many,
-    or `reserve`, are there from the beginning, in case the kernel makes none later. Calls that
-    only compute (`computes`) wait for each other as long as that takes.
+    An executor belongs to one event loop. `share` is the number of threads for each resource. The
+    constructor starts `share` threads, or `reserve`, in case the kernel refuses new ones later.
+    With `computes`, calls count as CPU work: they queue behind each other and are not refused as
+    stalled.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Executor:
         *,
         computes: bool = False,
     ) -> None:
-        """Start the first threads; `purpose` names them. Raises `NoThreadError`."""
+        """Start the first threads, named after `purpose`. Raises `NoThreadError`."""
         self._purpose = purpose
         self._share = share
         self._computes = computes
@@ -137,15 +138,15 @@ class Executor:
             self._idle += 1
 
     def submit(self, work: Callable[[], T], resource: str = "") -> asyncio.Future[T]:
-        """Have `work` done in a thread, after what waits for the resource already.
+        """Run `work` in a thread and return a future of its result. Calls to one resource queue.
 
-        Calls that the share of a resource admits run side by side, and which of them comes first
-        is chance: a caller that needs an order awaits one before it submits the next.
+        Calls within the share of a resource run concurrently, in no defined order. A caller that
+        needs an order awaits each call before it submits the next.
 
-        `resource` begins the sentence of an error: "/workspace/ComfyUI-comm", "the GPU driver".
-        The future raises what `work` raises; `UnresponsiveError` at once where the share of the
-        resource is used up by calls that it does not answer; OSError where no thread can be had.
-        Work whose future was cancelled before it began is left out.
+        `resource` starts the error text, for example "/workspace/ComfyUI-comm" or "the GPU driver".
+        The future raises what `work` raises. It raises `UnresponsiveError` at once if calls that
+        have stalled use up the share of the resource, and OSError if no thread can be started. Work
+        whose future is cancelled before it starts is skipped.
         """
         call = _Call(work, resource or self._purpose, self._loop.create_future())
         share = self._shares.setdefault(call.resource, _Share())
@@ -158,7 +159,7 @@ class Executor:
         return call.result
 
     def do(self, work: Callable[[], object], resource: str = "") -> None:
-        """Have something done that nobody waits for, as soon as the resource answers."""
+        """Run `work` without returning its result. The call queues and is never refused."""
         call = _Call(work, resource or self._purpose, self._loop.create_future())
         call.result.add_done_callback(_let_pass)
         share = self._shares.setdefault(call.resource, _Share())
@@ -168,7 +169,7 @@ class Executor:
             share.waiting.append(call)
 
     async def ask(self, work: Callable[[], T], resource: str, patience: float) -> T:
-        """Do as `submit` does and wait; raises `UnresponsiveError` after `patience` seconds."""
+        """Submit `work` and await it. Raises `UnresponsiveError` after `patience` seconds."""
         began = time.monotonic()
         result = self.submit(work, resource)
         try:
@@ -178,26 +179,26 @@ class Executor:
             raise UnresponsiveError(resource, time.monotonic() - began) from None
 
     def unanswered(self) -> Iterator[tuple[str, float]]:
-        """Yield the resources that have not answered a call for long, and for how many seconds."""
+        """Yield each resource with a stalled call, and the age of its oldest call in seconds."""
         for resource, share in self._shares.items():
             if (age := self._oldest(share)) > STALLED_AFTER:
                 yield resource, age
 
     def unkillable(self) -> Iterator[str]:
-        """Yield the resources for which a thread waits that not even SIGKILL ends."""
-        latest = time.monotonic() - STALLED_AFTER  # a disk that works is waited for so as well
+        """Yield each resource that a thread waits for in a sleep that SIGKILL cannot interrupt."""
+        latest = time.monotonic() - STALLED_AFTER  # a working disk also causes short waits
         for resource, share in self._shares.items():
             stalled = [call.thread for call in share.running if call.began < latest]
             if any(map(is_unkillable, stalled)):
                 yield resource
 
     def shutdown(self) -> None:
-        """Let the threads end when they have done what they have begun; nothing is waited for."""
+        """Tell the threads to exit after their current calls. Does not wait for them."""
         self._shares.clear()
         for _ in range(self._threads):
             self._calls.put(None)
 
-    # ---- in the loop
+    # ---- in the event loop
 
     def _begin(self, share: _Share, call: _Call[Any]) -> None:
         try:
@@ -213,7 +214,7 @@ class Executor:
         self._calls.put(call)
 
     def _add_thread(self) -> None:
-        """Start another thread; raises OSError where there cannot be one more."""
+        """Start another thread. Raises OSError if the limit or the kernel refuses it."""
         if self._threads >= MOST:
             resource, age = max(self.unanswered(), key=lambda each: each[1], default=("", 0.0))
             raise UnresponsiveError(resource or self._purpose, age)
@@ -225,10 +226,10 @@ class Executor:
         if not call.result.done():
             try:
                 settle()
-            except TypeError as error:  # a future takes no StopIteration
+            except TypeError as error:  # a future does not accept StopIteration
                 call.result.set_exception(RuntimeError(str(error)))
         share = self._shares.get(call.resource)
-        if share is None:  # shut down meanwhile
+        if share is None:  # the executor was shut down
             return
         share.running.remove(call)
         while share.waiting and len(share.running) < self._share:
@@ -239,12 +240,12 @@ class Executor:
             del self._shares[call.resource]
 
     def _is_refused(self, share: _Share) -> bool:
-        """Whether a further call would wait in vain, or with too many others."""
+        """Return whether to refuse another call: the resource stalled, or its queue is full."""
         stalled = not self._computes and self._age(share) > STALLED_AFTER
         return stalled or len(share.waiting) >= MOST_WAITING
 
     def _age(self, share: _Share) -> float:
-        """Return for how long the call has run that began last of those that hold the share."""
+        """Return the age in seconds of the newest running call."""
         return time.monotonic() - max(call.began for call in share.running)
 
     def _oldest(self, share: _Share) -> float:
@@ -258,32 +259,32 @@ class Executor:
             settle: Callable[[], None]
             try:
                 settle = partial(call.result.set_result, call.work())
-            except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            except Exception as error:  # noqa: BLE001 - the future raises it
                 settle = partial(call.result.set_exception, error)
-            except BaseException as error:  # noqa: BLE001 - it must not end a thread, nor the loop
+            except BaseException as error:  # noqa: BLE001 - must not end the thread or the loop
                 ended = RuntimeError(f"{call.resource}: {error!r}")
                 settle = partial(call.result.set_exception, ended)
             self._pass_on(call, settle)
-            del call, settle  # nothing is kept alive by a thread that rests
+            del call, settle  # an idle thread must not keep the call alive
 
     def _pass_on(self, call: _Call[Any], settle: Callable[[], None]) -> None:
-        """Have the loop settle a call, however long the memory for that is lacking."""
+        """Settle a call in the loop. Retries while memory is short."""
         while True:
             try:
                 self._loop.call_soon_threadsafe(self._finished, call, settle)
             except MemoryError:
                 time.sleep(AGAIN)
-            except RuntimeError:  # the loop has ended, and with it whoever asked
+            except RuntimeError:  # the loop is closed, and the caller with it
                 return
             else:
                 return
 
 
 class Executors:
-    """The executors of a daemon, one for each purpose."""
+    """The daemon's executors, one for each purpose."""
 
     def __init__(self) -> None:
-        """Start their first threads; raises `NoThreadError`."""
+        """Start the first threads of each executor. Raises `NoThreadError`."""
         self.environments = Executor("environment")
         self.logs = Executor("logs", 4)
         self.run_directory = Executor("run directory")
@@ -293,33 +294,36 @@ class Executors:
         self.computing = Executor("computing", computes=True)
 
     def __iter__(self) -> Iterator[Executor]:
-        """Yield those whose threads wait for something that may not answer."""
+        """Yield the executors whose threads may block; `computing` is not one of them."""
         yield from (self.environments, self.logs, self.run_directory)
         yield from (self.processes, self.driver, self.sweeps)
 
     def unkillable(self) -> Iterator[str]:
-        """Yield the resources of all for which a thread waits that not even SIGKILL ends."""
+        """Yield each resource of any executor with a thread that SIGKILL cannot interrupt."""
         for executor in self:
             yield from executor.unkillable()
 
     def shutdown(self) -> None:
-        """Let all their threads end when they have done what they have begun."""
+        """Tell the threads of all executors to exit after their current calls."""
         for executor in (*self, self.computing):
             executor.shutdown()
 
 
 def _let_pass(result: asyncio.Future[Any]) -> None:
-    """Take note of an exception that nobody waits for."""
+    """Retrieve an exception so that asyncio does not log it as never retrieved."""
     if not result.cancelled():
         result.exception()
 
 
 def resolver() -> ThreadPoolExecutor:
-    """Return the thread in which asyncio resolves names; it never takes a signal of the daemon."""
+    """Return the one-thread pool for asyncio's name resolution, with the daemon's signals blocked.
+
+    Raises `NoThreadError`.
+    """
     executor = ThreadPoolExecutor(1, thread_name_prefix="resolver")
     try:
         with blocked_signals():
-            executor.submit(int)  # starts its one thread
+            executor.submit(int)  # starts the thread
     except RuntimeError as error:
         raise NoThreadError from error
     return executor

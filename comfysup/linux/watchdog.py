@@ -1,4 +1,4 @@
-"""Says what does not answer: a resource that a thread waits for, and the event loop itself."""
+"""Reports stalls: resources that a thread waits for, and the event loop itself."""
 
 import asyncio
 import faulthandler
@@ -22,20 +22,20 @@ from comfysup.supervision.tasks import keep_going
 log = structlog.get_logger()
 
 BEAT: Final = 0.5
-"""Seconds between two beats of the loop, and between two looks at them."""
+"""Seconds between heartbeats of the loop, and between checks of them."""
 
 LAG: Final = 1.0
-"""Seconds by which a beat may be late."""
+"""Seconds by which a heartbeat may be late."""
 
 REMEMBERED: Final = 60.0
-"""Seconds for which a lag of the loop stays among the troubles: while it lasts nobody can ask."""
+"""Seconds for which a lag stays reported. The loop answers no request while it is blocked."""
 
 LOOP = Path("event loop")
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Something that does not answer; `sentence` goes on with for how many seconds."""
+    """A resource that does not answer. `trouble` appends the duration to `sentence`."""
 
     name: str
     sentence: str
@@ -43,7 +43,7 @@ class Stall:
 
     @property
     def trouble(self) -> str:
-        """The whole sentence; it changes only when the time has doubled."""
+        """The full sentence. Its duration is rounded down to a power of two."""
         shown = 2
         while 2 * shown <= self.seconds:
             shown *= 2
@@ -51,10 +51,10 @@ class Stall:
 
 
 class Watchdog:
-    """A heartbeat of the event loop, and a thread that listens to it.
+    """A heartbeat of the event loop, and a thread that checks it.
 
-    `stalls` tells what does not answer; it is called at each beat, in the loop, and blocks for
-    nothing. `report` hears of it.
+    `stalls` returns the current stalls. It is called in the loop at each heartbeat and must not
+    block. `report` receives each change.
     """
 
     def __init__(self, stalls: Callable[[], Iterable[Stall]], report: Report) -> None:
@@ -69,19 +69,19 @@ class Watchdog:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the thread of the loop."""
+        """Start the heartbeat task and the thread. Call this in the thread of the loop."""
         self._beat = time.monotonic()
         loop = keep_going(self._run, "the watchdog", partial(self._report, Path("watchdog")))
         self._task = asyncio.create_task(loop, name="watchdog")
         start_thread(self._listen, "watchdog")
 
     def close(self) -> None:
-        """End the heartbeat and the thread, without a word."""
+        """Stop the heartbeat and the thread without a report."""
         self._ended.set()
         if self._task:
             self._task.cancel()
 
-    # ---- in the loop
+    # ---- in the event loop
 
     async def _run(self) -> None:
         while True:
@@ -119,7 +119,7 @@ class Watchdog:
         looked = time.monotonic()
         while not self._ended.wait(BEAT):
             now = time.monotonic()
-            # One that was late itself shows a machine that is busy, or a process that was stopped.
+            # If this check is late as well, the machine is busy or the process was stopped.
             timely, looked = now - looked < BEAT + LAG, now
             lag = now - self._beat - BEAT
             if timely and lag > LAG and not self._lagging:
@@ -129,7 +129,7 @@ class Watchdog:
 
 
 def end_at_last(seconds: float) -> None:
-    """End this process after so many seconds, however its cleanup goes; stderr gets its stacks."""
+    """Exit after that many seconds even if cleanup hangs, and write all stacks to stderr."""
     if sys.stderr:
-        with suppress(RuntimeError):  # there is no thread for that
+        with suppress(RuntimeError):  # no thread can be started
             faulthandler.dump_traceback_later(seconds, exit=True)

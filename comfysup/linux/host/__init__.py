@@ -1,1 +1,1 @@
-"""The machine: its ports, its GPUs, what processes use of it, and which boot it is in."""
+"""The machine: ports, GPUs, resource usage, memory kills and boot identity."""

@@ -1,4 +1,4 @@
-"""The address space that the daemon needs, and that it takes."""
+"""Address space limits, and how the daemon stays within them."""
 
 import ctypes
 import resource
@@ -9,25 +9,25 @@ NEEDED: Final = {
     resource.RLIMIT_AS: (1 << 30, "ulimit -v", "address space"),
     resource.RLIMIT_DATA: (1 << 29, "ulimit -d", "data"),
 }
-"""For each limit: the bytes that let some dozens of threads begin, the shell's name, and what."""
+"""Per limit: the bytes needed to start some dozens of threads, its shell command, its name."""
 
 M_ARENA_MAX: Final = -8
-"""Argument of mallopt(3): how many pools of memory the threads share."""
+"""Parameter of mallopt(3): the maximum number of arenas."""
 
 ARENAS: Final = 2
-"""Each takes 64 MB of address space at once; a daemon whose threads wait needs no more."""
+"""Each arena reserves 64 MB of address space. Threads that mostly wait need no more than two."""
 
 
 def save_address_space() -> None:
-    """Let the threads of this process share few pools; a C library other than glibc has none."""
+    """Limit the number of malloc arenas. Does nothing if the C library is not glibc."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 def lacking() -> list[str]:
-    """Return a sentence for each limit of this process that is too low for a daemon.
+    """Return a sentence for each resource limit of this process that is too low for the daemon.
 
-    Below it a thread may be lost at its beginning, and Python waits for that for ever.
+    Below such a limit a new thread can die at its start, and Python waits for it forever.
     """
     return [
         f"the limit of {what} is {soft >> 20} MB ({command}); comfysup needs at least "

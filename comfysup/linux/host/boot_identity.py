@@ -1,4 +1,4 @@
-"""Which life of which container this is: pids mean nothing in another."""
+"""Identity of the current boot. Pids are valid only within one boot."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from comfysup.linux.process.proc import read_stat
 
 @dataclass(frozen=True, slots=True)
 class BootIdentity:
-    """The boot of the kernel, and when PID 1 started: a container started again has another."""
+    """The kernel's boot id and the start time of PID 1, which changes when a container restarts."""
 
     boot_id: str
     init_start_time: int

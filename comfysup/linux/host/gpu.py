@@ -1,7 +1,8 @@
-"""The NVIDIA GPUs of this machine, as its driver tells of them (NVML).
+"""The NVIDIA GPUs of this machine, as reported by the driver (NVML).
 
-Without a driver, a GPU or the package there are none, which is said once and hinders nothing. NVML
-counts GPUs in the order of their PCI addresses, as CUDA does under `CUDA_DEVICE_ORDER=PCI_BUS_ID`.
+If the driver, the GPUs or the package `pynvml` are missing, the list is empty, which is logged once
+and is not an error. NVML orders GPUs by PCI address, as CUDA does with
+`CUDA_DEVICE_ORDER=PCI_BUS_ID`.
 """
 
 import asyncio
@@ -22,19 +23,19 @@ log = structlog.get_logger()
 AUTO = "auto"
 NOTHING_INHERITED = Inherited({})
 COARSE = 1 << 30
-"""Bytes below which two GPUs count as equally free: what a driver needs differs by that."""
+"""Free memory is compared in units of this many bytes; the driver's own use varies by less."""
 SETTLING = 16 << 20
-"""Bytes that must become free between two looks for memory to count as still being given back."""
+"""Bytes that must become free between two readings for memory to count as still being released."""
 LOOK_PERIOD = 0.05
 RETRY_AFTER = 30.0
-"""Seconds after which a driver that could not be opened is tried again."""
+"""Seconds before another attempt to open a driver that could not be opened."""
 PATIENCE = 5.0
-"""Seconds for which the memory of a dead process is waited for at most."""
+"""Maximum seconds to wait for the memory of a dead process to be released."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU at one moment; `use_percent` is None where the driver does not tell."""
+    """A GPU at one moment. `use_percent` is None if the driver does not report it."""
 
     index: int
     name: str
@@ -49,7 +50,7 @@ class Gpu:
 
 
 class Nvml:
-    """Looks at the GPUs; `load` gives the module `pynvml`, or raises ImportError."""
+    """Reads the GPUs from NVML. `load` returns the module `pynvml` or raises ImportError."""
 
     def __init__(self, load: Callable[[], Any] = lambda: importlib.import_module("pynvml")) -> None:
         self._load = load
@@ -59,7 +60,7 @@ class Nvml:
         self._said = ""
 
     def look(self) -> tuple[Gpu, ...]:
-        """Return the GPUs; none where there are none. Blocks for about a millisecond each."""
+        """Return the GPUs, or () if there are none. Blocks for about a millisecond per GPU."""
         if self._hopeless or time.monotonic() < self._retry_at:
             return ()
         try:
@@ -70,7 +71,7 @@ class Nvml:
             self._hopeless = True
             self._say(str(error))
             return ()
-        except Exception as error:  # noqa: BLE001 - the errors of a driver that may be broken
+        except Exception as error:  # noqa: BLE001 - a broken driver can raise anything
             self._retry_at = time.monotonic() + RETRY_AFTER if self._module is None else 0.0
             self._module = None
             self._say(str(error) or repr(error))
@@ -79,12 +80,12 @@ class Nvml:
         return found
 
     def _say(self, reason: str) -> None:
-        """Log why there are no GPUs, once for each reason."""
+        """Log why no GPUs are visible, once per reason."""
         if reason != self._said:
             log.info("gpu.none_seen", reason=reason)
         self._said = reason
 
-    def _open(self) -> Any:  # noqa: ANN401 - a module that need not be there
+    def _open(self) -> Any:  # noqa: ANN401 - an optional module
         module = self._load()
         module.nvmlInit()
         return module
@@ -106,22 +107,22 @@ class Nvml:
     def _uuid(self, handle: object) -> str:
         try:
             uuid = self._module.nvmlDeviceGetUUID(handle)
-        except Exception:  # noqa: BLE001 - as for the use of a GPU
+        except Exception:  # noqa: BLE001 - the same as for the utilization
             return ""
         return uuid.decode() if isinstance(uuid, bytes) else str(uuid)
 
     def _use(self, handle: object) -> int | None:
         try:
             return int(self._module.nvmlDeviceGetUtilizationRates(handle).gpu)
-        except Exception:  # noqa: BLE001 - some GPUs do not tell, each with an error of its own
+        except Exception:  # noqa: BLE001 - unsupported GPUs raise different errors
             return None
 
 
 class GpuAllocator:
-    """Says which GPUs an instance gets, and when.
+    """Decides which GPUs an instance gets, and when.
 
-    `look` is that of `Nvml`; `held` are the GPUs of each instance that has some now. `inherited`
-    says which of them the daemon's own variables leave to instances.
+    `look` is `Nvml.look`. `held` maps each running instance to its GPUs. `inherited` is the
+    restriction that the daemon's own environment variables impose.
     """
 
     def __init__(
@@ -137,11 +138,11 @@ class GpuAllocator:
         self.held: dict[int, tuple[int, ...]] = {}
 
     async def assign(self, instance: int, wish: str | None, *, again: bool) -> str | None:
-        """Return the value of `CUDA_VISIBLE_DEVICES` for an instance; None: all it can see.
+        """Return the value of `CUDA_VISIBLE_DEVICES` for an instance, or None for no restriction.
 
-        A number is passed as it is, also where no GPU is seen. Started `again`, it gets time for
-        the memory of its last process to come back. Raises `UnresponsiveError` where only the
-        driver can tell, and does not.
+        A number is returned unchanged, even if no GPU is visible. With `again`, first waits up to
+        `PATIENCE` seconds for the memory of the previous process to be released. Raises
+        `UnresponsiveError` if the choice is `auto` and the driver does not answer.
         """
         before = self.held.pop(instance, ())
         if again:
@@ -162,26 +163,26 @@ class GpuAllocator:
         return str(chosen)
 
     def refusal(self, wish: str | None) -> str | None:
-        """Return why an instance cannot have these GPUs, by what the driver told last; or None."""
+        """Return why an instance cannot have these GPUs, by the last reading, or None."""
         if wish is None or wish == AUTO:
             return None
         return self._inherited.refusal(wish, self.seen) or unknown_gpu(wish, self.seen)
 
     def look(self) -> Sequence[Gpu]:
-        """Return the GPUs as they are now, and keep them for `refusal`; blocks on the driver."""
+        """Read the GPUs and keep them for `refusal`. Blocks on the driver."""
         self.seen = self._look()
         return self.seen
 
     def take_over(self, instance: int, visible: str | None) -> None:
-        """Note what an instance was given by an earlier daemon."""
+        """Record the GPUs that an earlier daemon assigned to an instance."""
         self.held[instance] = indices_of(visible, self.seen) if visible else ()
 
     def release(self, instance: int) -> None:
-        """Note that an instance has none any more."""
+        """Record that an instance holds no GPU."""
         self.held.pop(instance, None)
 
     async def _settled(self, wanted: Collection[int]) -> None:
-        """Wait until no more memory becomes free on these GPUs, or on all where none is named."""
+        """Wait until no more memory is being released on these GPUs, or on all if none is named."""
         try:
             async with asyncio.timeout(PATIENCE):
                 free = await self._free(wanted)
@@ -203,7 +204,7 @@ class GpuAllocator:
 
 
 def freest(gpus: Sequence[Gpu], held: Mapping[int, Collection[int]]) -> int:
-    """Return the GPU with the most free memory; among equals that with the fewest instances."""
+    """Return the index of the GPU with the most free memory; ties go to the fewest instances."""
 
     def order(gpu: Gpu) -> tuple[int, int, int]:
         instances = sum(gpu.index in each for each in held.values())

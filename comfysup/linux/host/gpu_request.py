@@ -1,7 +1,7 @@
-"""Whether the GPUs that an instance asks for are there, and left to it by the daemon's variables.
+"""Checks that requested GPUs exist and that the daemon's own variables allow them.
 
-`CUDA_VISIBLE_DEVICES` holds numbers, uuids (`GPU-…`, of which CUDA takes the beginning too) or
-parts of a GPU (`MIG-…`, which NVML's list of GPUs does not name). An empty one leaves no GPU.
+`CUDA_VISIBLE_DEVICES` holds indices, UUIDs (`GPU-…`; CUDA also accepts a prefix), or MIG devices
+(`MIG-…`, absent from NVML's list of GPUs). An empty value allows no GPU.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 class KnownGpu(Protocol):
-    """A GPU as its driver names it."""
+    """A GPU as the driver identifies it."""
 
     @property
     def index(self) -> int: ...
@@ -20,21 +20,21 @@ class KnownGpu(Protocol):
 
 
 class Inherited:
-    """Which GPUs the daemon's own variables leave to its instances."""
+    """The GPUs that the daemon's own environment variables allow to its instances."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Look at the first of `VARIABLES` that is set; all GPUs are left where none is."""
+        """Read the first of `VARIABLES` that is set. If none is set, all GPUs are allowed."""
         self._name = next((name for name in VARIABLES if name in environ), None)
         self._text = environ[self._name].strip() if self._name else ""
         self._left = [each.strip() for each in self._text.split(",") if each.strip()]
 
     def allows(self, wish: str, gpus: Collection[KnownGpu]) -> bool:
-        """Whether one GPU of a wish, a number or a uuid, is left."""
+        """Return whether one requested GPU, an index or a UUID, is allowed."""
         names = _names(wish, gpus)
         return self._name is None or any(names & _names(each, gpus) for each in self._left)
 
     def refusal(self, wish: str, gpus: Collection[KnownGpu]) -> str | None:
-        """Return why a wish goes beyond what is left; None where it does not."""
+        """Return why a request exceeds the allowed GPUs, or None."""
         for each in wish.split(","):
             if not self.allows(each, gpus):
                 return (
@@ -45,7 +45,7 @@ class Inherited:
 
 
 def unknown_gpu(wish: str, gpus: Sequence[KnownGpu]) -> str | None:
-    """Return which GPU of a wish its driver does not know; None where it knows all, or is none."""
+    """Return which requested GPU the driver does not list, or None. Without a driver: None."""
     if not gpus:
         return None
     for each in wish.split(","):
@@ -58,7 +58,7 @@ def unknown_gpu(wish: str, gpus: Sequence[KnownGpu]) -> str | None:
 
 
 def indices_of(wish: str, gpus: Collection[KnownGpu]) -> tuple[int, ...]:
-    """Return the numbers of the GPUs that a value of `CUDA_VISIBLE_DEVICES` names."""
+    """Return the indices of the GPUs that a value of `CUDA_VISIBLE_DEVICES` names."""
     numbers: list[int] = []
     for each in wish.split(","):
         if each.strip().isdecimal():
@@ -75,7 +75,7 @@ def _is(name: str, gpu: KnownGpu) -> bool:
 
 
 def _names(name: str, gpus: Collection[KnownGpu]) -> set[str]:
-    """Return all names by which that GPU may be called."""
+    """Return every name that refers to the same GPU."""
     same = [gpu for gpu in gpus if _is(name, gpu)]
     return {name.lstrip("0") or "0" if name.isdecimal() else name} | {
         each for gpu in same for each in (str(gpu.index), gpu.uuid) if each

@@ -1,7 +1,7 @@
-"""How often the kernel has killed a process of this container for want of memory.
+"""Counts the processes of this container that the kernel's OOM killer has killed.
 
-cgroup v2 counts that in `memory.events` (`oom_kill`, those of groups below included), v1 in
-`memory.oom_control`, since Linux 4.13. Where neither is there, nothing is known.
+cgroup v2 has the counter in `memory.events` (`oom_kill`, including child groups). v1 has it in
+`memory.oom_control` since Linux 4.13. Without either file the count is always 0.
 """
 
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 class OomKills:
-    """The counter, and which of its kills have been put down to somebody already."""
+    """The OOM kill counter, and how many of its kills have been claimed."""
 
     def __init__(self, root: Path = ROOT, membership: Path = MEMBERSHIP) -> None:
-        """Find the counter of the group that this process is in."""
+        """Find the counter of this process' cgroup."""
         self._file = next(filter(_counts, _candidates(root, membership)), None)
         self._claimed = self.count()
 
     def count(self) -> int:
-        """Return how many there were; 0 where that cannot be known."""
+        """Return the number of OOM kills, or 0 if it is unknown."""
         return _read(self._file) if self._file else 0
 
     def claim(self, since: int) -> bool:
-        """Say whether there was one after `since` (a `count`) that nobody has claimed, and do so.
+        """Claim an unclaimed OOM kill after `since`, a `count`. Return False if there is none.
 
-        For a process that was ended by SIGKILL: each kill by the kernel explains one such end.
+        Called for a process that SIGKILL has ended. Each OOM kill explains one such process.
         """
         explained = max(since, self._claimed)
         if self.count() <= explained:
@@ -36,7 +36,7 @@ class OomKills:
 
 
 def _candidates(root: Path, membership: Path) -> Iterator[Path]:
-    """Yield where the counter may be: the own group as the host names it, then as seen here."""
+    """Yield possible counter files: by the host's path of this cgroup, then by the container's."""
     try:
         lines = membership.read_text("utf-8").splitlines()
     except OSError:

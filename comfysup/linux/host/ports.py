@@ -1,4 +1,4 @@
-"""Who has a port, and who is at the other end of a socket."""
+"""Finds the process that holds a port, and the peer of a unix socket."""
 
 import errno
 import os
@@ -20,10 +20,10 @@ _LISTEN = "0A"
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A process that listens; all None where it cannot be seen from here.
+    """A listening process. All fields are None if the process is not visible.
 
-    Another user's process hides its descriptors, and one of another container its pid.
-    `command` is its command line, which may be long and may hold secrets.
+    Another user's process hides its descriptors. A process in another container has no pid here.
+    `command` is the command line, which can be long and can contain secrets.
     """
 
     pid: int | None
@@ -31,23 +31,23 @@ class Listener:
     command: str | None = None
 
     def describe(self) -> str:
-        """How error texts name it: `pid 123 'nginx'`."""
+        """Return the process as error texts name it, for example `pid 123 'nginx'`."""
         if self.pid is None:
             return "a process that cannot be seen from here"
         return f"pid {self.pid}" if self.program is None else f"pid {self.pid} '{self.program}'"
 
 
 def port_is_free(port: int) -> bool:
-    """Say whether ComfyUI could open that port now.
+    """Return whether ComfyUI could bind that port now.
 
-    It binds to 0.0.0.0 with SO_REUSEADDR (asyncio's default), which TIME_WAIT does not hinder and
-    a listener on any IPv4 address does, or on `::` unless that is for IPv6 alone. Raises OSError
-    where the port cannot be had for another reason (below 1024 for a user).
+    ComfyUI binds 0.0.0.0 with SO_REUSEADDR (asyncio's default). A listener on any IPv4 address
+    prevents that, as does one on `::` unless it is IPv6-only; TIME_WAIT does not. Raises OSError if
+    the port is unavailable for another reason, for example a port below 1024 without the privilege.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as looker:
         looker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            looker.bind(("0.0.0.0", port))  # noqa: S104  # what ComfyUI binds to
+            looker.bind(("0.0.0.0", port))  # noqa: S104  # ComfyUI's address
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -56,30 +56,29 @@ def port_is_free(port: int) -> bool:
 
 
 def owns_port(pid: int, port: int) -> bool:
-    """Say whether a listener on that port, of any address, belongs to `pid` or a descendant.
+    """Return whether `pid` or a descendant listens on that port, on any address.
 
-    Looks at nothing but the listeners of this machine and the tree of `pid`. That takes some
-    milliseconds, also beside thousands of processes: the kernel's walk through its sockets.
+    Reads only the listeners of this machine and the tree of `pid`. Takes some milliseconds, even
+    with thousands of processes; most of it is the kernel's walk through its sockets.
     """
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     return bool(sockets) and any(_holds(member, sockets) for member in _tree(pid))
 
 
 def listener_of(port: int) -> Listener | None:
-    """Return who listens on that port, or None when nobody does.
+    """Return the process that listens on that port, or None.
 
-    For an error text: it looks at every process, which takes up to a tenth of a second where
-    there are thousands.
+    For error texts: this reads every process, up to 0.1 s with thousands of them.
     """
     found = [each for each in _sockets_on(port) if each.status == psutil.CONN_LISTEN]
     return _seen(each.pid for each in found) if found else None
 
 
 def holder_of(port: int) -> str:
-    """Say who has a port that cannot be opened, and until when: a listener, or a connection.
+    """Describe what holds a port that cannot be bound, a listener or a connection, and until when.
 
-    A connection from that port, as every outgoing one has some port, keeps it until it ends, and
-    for a minute after that. Looks at every process, as `listener_of` does.
+    Any outgoing connection can occupy the port, until it ends and for one minute after. Reads every
+    process, as `listener_of` does.
     """
     if (listener := listener_of(port)) is not None:
         return listener.describe()
@@ -98,14 +97,14 @@ def holder_of(port: int) -> str:
 
 
 def _sockets_on(port: int) -> Iterator[Any]:
-    """Yield the TCP sockets that have that port on this machine."""
+    """Yield the TCP sockets whose local port is `port`."""
     for each in psutil.net_connections("tcp"):
         if each.laddr and each.laddr.port == port:
             yield each
 
 
 def _seen(pids: Iterable[int | None]) -> Listener:
-    """Return the first process that can be seen."""
+    """Return the first visible process."""
     pid = next((pid for pid in pids if pid is not None), None)
     if pid is None:
         return Listener(None)
@@ -118,9 +117,9 @@ def _seen(pids: Iterable[int | None]) -> Listener:
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
-    """Yield the inodes of the listening sockets of that port, from /proc/net (proc(5)).
+    """Yield the inodes of the sockets that listen on that port, from /proc/net (proc(5)).
 
-    The kernel lists listeners before all else, so that the connections need not be read.
+    The kernel lists listeners first, so reading stops at the first connection.
     """
     suffix = f":{port:04X}"
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -134,7 +133,7 @@ def _listening_inodes(port: int) -> Iterator[str]:
                     if fields[1].endswith(suffix):
                         yield fields[9]
         except FileNotFoundError:
-            continue  # a kernel without IPv6
+            continue  # the kernel has no IPv6
 
 
 def _tree(pid: int) -> Iterator[int]:
@@ -146,10 +145,10 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def _holds(pid: int, sockets: set[str]) -> bool:
-    """Say whether that process has one of the sockets open; not where it is gone or hides it."""
+    """Return whether a process has one of these sockets open; False if gone or not visible."""
     directory = f"/proc/{pid}/fd"
     try:
-        descriptors = os.listdir(directory)  # noqa: PTH208  # half the time of Path
+        descriptors = os.listdir(directory)  # noqa: PTH208  # takes half the time of Path
     except OSError:
         return False
     return any(_target(f"{directory}/{descriptor}") in sockets for descriptor in descriptors)
@@ -157,22 +156,22 @@ def _holds(pid: int, sockets: set[str]) -> bool:
 
 def _target(link: str) -> str:
     try:
-        return os.readlink(link)  # noqa: PTH115  # likewise
+        return os.readlink(link)  # noqa: PTH115  # the same
     except OSError:
         return ""
 
 
 _UCRED = struct.Struct("iII")
-"""pid, uid and gid, as they were when the other end connected."""
+"""pid, uid and gid of the peer at the time of its connect(2)."""
 
 
 def peer_of(peer: socket.socket | TransportSocket) -> tuple[int, int]:
-    """Return pid and uid of whoever is at the other end of that unix socket; raises OSError."""
+    """Return the pid and uid of the peer of a unix socket. Raises OSError."""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _gid = _UCRED.unpack(credentials)
     return pid, uid
 
 
 def is_owner(peer: socket.socket | TransportSocket) -> bool:
-    """Whether root or the user of this process connected to that unix socket."""
+    """Return whether root or the user of this process opened that unix connection."""
     return peer_of(peer)[1] in {0, os.geteuid()}

@@ -1,6 +1,6 @@
-"""What process trees use, read from /proc: for all instances in one walk, once a second.
+"""Resource usage of process trees, read from /proc once a second for all instances.
 
-A walk costs about 10 µs a process of this container, whatever the number of their threads.
+One walk takes about 10 µs per process of this container, whatever its number of threads.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ PERIOD = 1.0
 """Seconds between two walks."""
 
 OUTDATED = 30.0
-"""Seconds after which a sample tells nothing of now: /proc has not answered since."""
+"""Seconds after which a sample is outdated because /proc has not answered."""
 
 WORKING_SHARE = 0.05
-"""Of one core; what waits for the lock of its interpreter used 0.005 for looking at it."""
+"""Share of one core above which a tree works. A thread that only waits for the GIL uses 0.005."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -31,7 +31,7 @@ _IO_COUNTERS = (b"rchar", b"wchar", b"read_bytes", b"write_bytes")
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What one process has used so far; `ticks` of CPU, `start_time` as in `Stat`."""
+    """What one process has used so far: `ticks` of CPU; `start_time` as in `Stat`."""
 
     parent: int
     ticks: int
@@ -41,7 +41,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """All processes at one moment of the monotonic clock."""
+    """All processes at one moment; `at` is monotonic time in seconds."""
 
     at: float = 0.0
     table: Mapping[int, Counters] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Walk:
         return cls(time.monotonic(), {pid: counters for pid, counters in found if counters})
 
     def trees(self, roots: Iterable[int]) -> dict[int, list[int]]:
-        """Return for each root, as far as it lives, its pid and those of all descendants."""
+        """Return the pids of each root's tree, root first; empty if the root is gone."""
         children: dict[int, list[int]] = {}
         for pid, counters in self.table.items():
             children.setdefault(counters.parent, []).append(pid)
@@ -66,7 +66,7 @@ class Walk:
         return trees
 
     def usage(self, tree: Collection[int], before: "Walk") -> Usage:
-        """Return what these processes use, on the average since `before`."""
+        """Return the usage of these processes; CPU is the average since `before`."""
         mine = [(pid, self.table[pid]) for pid in tree]
         ticks = sum(each.ticks - _ticks_of(before, pid, each) for pid, each in mine)
         seconds = self.at - before.at
@@ -75,7 +75,7 @@ class Walk:
 
 
 class UsageSampler:
-    """Knows what each instance uses. `roots` gives the pid of each that runs, by its id."""
+    """Samples the usage of each instance. `roots` maps each running instance to its pid."""
 
     def __init__(self, roots: Callable[[], Mapping[int, int]], in_thread: InThread) -> None:
         self._roots = roots
@@ -86,20 +86,20 @@ class UsageSampler:
         self._sampled_at = 0.0
 
     async def run(self) -> None:
-        """Sample until cancelled; where nothing runs nothing is read."""
+        """Sample every `PERIOD` seconds until cancelled. Reads nothing while no instance runs."""
         while True:
-            with suppress(OSError):  # out of descriptors: the next sample will do
+            with suppress(OSError):  # out of descriptors: retry with the next sample
                 await self._in_thread(partial(self._sample, tuple(self._roots().values())))
             await asyncio.sleep(PERIOD)
 
     def of(self, pid: int) -> Usage | None:
-        """Return what the tree of that process used when it was last looked at, not long ago."""
+        """Return the last sample for a process' tree, or None if it is missing or outdated."""
         if time.monotonic() - self._sampled_at > OUTDATED:
             return None
         return self._usage.get(pid)
 
     def members(self, pid: int) -> Collection[int]:
-        """Return the pids of that tree when it was last looked at, the process itself in it."""
+        """Return the pids of a process' tree at the last sample, including the process."""
         return self._trees.get(pid) or [pid]
 
     def _sample(self, roots: tuple[int, ...]) -> None:
@@ -112,16 +112,16 @@ class UsageSampler:
 
 
 class Work:
-    """Whether a process tree works: uses CPU, reads or writes."""
+    """Detects whether a process tree works: uses CPU, reads or writes."""
 
     def __init__(self, members: Callable[[], Collection[int]]) -> None:
-        """Begin with nothing known; `members` gives the pids of the tree."""
+        """`members` returns the pids of the tree."""
         self._members = members
         self._at = 0.0
         self._before: dict[int, tuple[int, int]] = {}
 
     def since_last_call(self) -> bool:
-        """Say whether any of them has worked since; the first call says yes where one has ever."""
+        """Return whether the tree has worked since the last call. The first call: whether ever."""
         before, at = self._before, self._at
         self._at = time.monotonic()
         self._before = {pid: _cpu_and_io(pid) for pid in self._members()}
@@ -132,7 +132,7 @@ class Work:
 
 
 def read_counters(pid: int) -> Counters | None:
-    """Return what a process has used so far, from /proc/PID/stat (proc(5)); None if it ended."""
+    """Return the counters of a process from /proc/PID/stat (proc(5)), or None if it has ended."""
     try:
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -151,13 +151,13 @@ def read_counters(pid: int) -> Counters | None:
 
 
 def _ticks_of(before: Walk, pid: int, now: Counters) -> int:
-    """Return what that process had used before; 0 where it was not there or was another."""
+    """Return the earlier ticks of the same process, or 0 if it did not exist."""
     then = before.table.get(pid)
     return then.ticks if then and then.start_time == now.start_time else 0
 
 
 def _cpu_and_io(pid: int) -> tuple[int, int]:
-    """Return ticks and bytes that a process has used so far; bytes are 0 where they are hidden."""
+    """Return the CPU ticks and I/O bytes of a process; bytes are 0 if not visible."""
     counters = read_counters(pid)
     moved = 0
     with suppress(OSError), open(f"/proc/{pid}/io", "rb") as file:  # noqa: PTH123 - half the time

@@ -1,1 +1,1 @@
-"""Processes: started, followed with all that descends from them, signalled and reaped."""
+"""Processes: spawn, follow their descendants, signal and reap."""

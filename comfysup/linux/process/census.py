@@ -1,8 +1,8 @@
-"""A look at every process there is, which none of them can hold up.
+"""Reads every process without being blocked by any of them.
 
-The kernel reads variables and arguments out of the memory of the process, and waits for as long as
-that is locked: for ever, where a page is to come from a disk that does not answer. So each process
-is looked at by itself, and one that does not answer is passed over.
+The kernel reads variables and arguments from the memory of the process and waits while that is
+locked: forever, if a page must come from a disk that does not answer. So each process is read in
+its own call, and one that does not answer is skipped.
 """
 
 import asyncio
@@ -20,18 +20,20 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 PATIENCE: Final = 2.0
-"""Seconds for a look at one process."""
+"""Seconds to wait for one process."""
 
 AT_ONCE: Final = 4
-"""Processes that are looked at at the same time; so many threads the looks take, and one more for
-each process that does not answer."""
+"""Number of processes read concurrently.
+
+Each process that does not answer occupies one more thread.
+"""
 
 
 async def census(executor: Executor, look: Callable[[int], T | None]) -> dict[int, T]:
-    """Return what `look` returns of each process, by pid, without None.
+    """Return what `look` returns for each process, by pid, without None.
 
-    A process that does not answer in time is named in the log. As long as the process does not
-    answer it is among `executor.unanswered`, and so among the troubles of the daemon.
+    A process that does not answer in time is logged. Until its call returns, `executor.unanswered`
+    yields it, so the daemon reports it as a trouble.
     """
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -45,9 +47,9 @@ async def census(executor: Executor, look: Callable[[int], T | None]) -> dict[in
 
 
 async def look_in_time(executor: Executor, pid: int, look: Callable[[int], T | None]) -> T | None:
-    """Return what `look` returns of one process; None where the process does not answer in time."""
+    """Return what `look` returns for one process, or None if it does not answer in time."""
     try:
         return await executor.ask(partial(look, pid), f"/proc/{pid}", PATIENCE)
     except OSError as error:
-        log.error("process.passed_over", pid=pid, name=read_name(pid), error=str(error))  # noqa: TRY400 - no defect
+        log.error("process.passed_over", pid=pid, name=read_name(pid), error=str(error))  # noqa: TRY400 - expected
         return None

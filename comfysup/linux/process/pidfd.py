@@ -1,7 +1,7 @@
-"""Handles to processes that no other process can ever take over.
+"""Handles to processes that stay valid when the kernel reuses a pid.
 
-Facts: pidfd_open(2), pidfd_send_signal(2), waitid(2) and linux/pidfd.h. Seen on Linux 6.18; each
-part that an older kernel lacks is said below.
+References: pidfd_open(2), pidfd_send_signal(2), waitid(2) and linux/pidfd.h. Tested on Linux 6.18.
+Comments below name what older kernels lack.
 """
 
 import asyncio
@@ -21,34 +21,36 @@ from typing import Self
 from comfysup.linux.process.proc import reap
 
 LOOK_AGAIN_AFTER = 0.2
-"""Seconds."""
+"""Seconds before a retry when descriptors or memory are exhausted."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def is_exhaustion(error: OSError) -> bool:
-    """Whether this process or the machine has no descriptor or memory left, which passes.
+    """Return whether this process or the machine has temporarily run out of descriptors or memory.
 
-    Such an error says nothing of the process that was looked at: look again later.
+    Such an error says nothing about the process that was examined. Retry later.
     """
     return error.errno in _EXHAUSTED
 
 
 SIGNAL_PROCESS_GROUP = 1 << 2
-"""Flag of pidfd_send_signal, Linux 6.9: the signal goes to the group that the process leads."""
+"""Flag of pidfd_send_signal since Linux 6.9: signal the group that the process leads."""
 
 NO_PIDFD_SIGNALS = {errno.ENOSYS, errno.EPERM}
-"""How a kernel or a sandbox answers that does not know pidfd_send_signal. The latter also means
-that the process may not be signalled, as kill(2) will then say too."""
+"""Errors of a kernel or sandbox without pidfd_send_signal.
+
+EPERM can also mean that the process may not be signalled; kill(2) then fails too.
+"""
 
 NO_GROUPS = {errno.EINVAL, *NO_PIDFD_SIGNALS}
-"""How those and a kernel before 6.9 answer that flag."""
+"""Errors of those and of kernels before 6.9 for that flag."""
 
 CLOSED = -1
-"""Stands for a descriptor that is closed: another file may have its number by now."""
+"""Marks a closed descriptor, whose number another file may have by now."""
 
 GET_INFO = 0xC048FF0B
-"""ioctl PIDFD_GET_INFO with the 72 bytes of `struct pidfd_info`; tells of exits since 6.15."""
+"""ioctl PIDFD_GET_INFO with the 72 bytes of `struct pidfd_info`. Reports exits since Linux 6.15."""
 
 INFO_EXIT = 1 << 3
 INFO = struct.Struct("=QQ11Ii8x")
@@ -56,7 +58,7 @@ INFO = struct.Struct("=QQ11Ii8x")
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a process ended; both are None where the kernel does not tell any more."""
+    """How a process ended. Both are None if the kernel no longer reports it."""
 
     code: int | None = None
     signal: Signals | int | None = None
@@ -67,7 +69,7 @@ class ExitStatus:
 
     @classmethod
     def of_wait_status(cls, status: int) -> Self:
-        """Read the status word that wait(2) gives."""
+        """Decode a status word of wait(2)."""
         if os.WIFSIGNALED(status):
             return cls(signal=_signal(os.WTERMSIG(status)))
         return cls(code=os.WEXITSTATUS(status))
@@ -89,17 +91,20 @@ def kill_group(group: int, number: Signals) -> None:
 
 
 class Pidfd:
-    """One process, by a descriptor that is closed by `close`."""
+    """A process, held by a descriptor until `close`."""
 
     def __init__(self, pid: int) -> None:
-        """Open it; raises ProcessLookupError when there is none."""
+        """Open the process. Raises ProcessLookupError if it does not exist."""
         self.pid = pid
         self._fd = os.pidfd_open(pid)
-        self._end: asyncio.Event | None = None  # while it is waited for
+        self._end: asyncio.Event | None = None  # set while a task waits
         self._stop_watching: Callable[[], object] | None = None
 
     async def ended(self) -> None:
-        """Wait until the process is a zombie or gone, or `close` is called; any number may wait."""
+        """Wait until the process is a zombie or gone, or `close` is called.
+
+        Any number of tasks may wait.
+        """
         if self.is_gone():
             return
         if self._end is None:
@@ -110,14 +115,14 @@ class Pidfd:
         await self._end.wait()
 
     def _let_know(self) -> None:
-        """Wake all who wait for the end."""
+        """Wake all tasks that wait for the end."""
         end, self._end = self._end, None
         if end is not None and self._stop_watching is not None:
             self._stop_watching()
             end.set()
 
     def is_gone(self) -> bool:
-        """Whether the process is a zombie or gone; True after `close`."""
+        """Return whether the process is a zombie or gone; True after `close`."""
         if self._fd == CLOSED:
             return True
         look = select.poll()
@@ -125,9 +130,9 @@ class Pidfd:
         return bool(look.poll(0))
 
     def send(self, number: Signals) -> None:
-        """Send a signal to the process alone; nothing happens when it is gone.
+        """Signal the process alone. Does nothing if it is gone.
 
-        Raises PermissionError where this process may not.
+        Raises PermissionError if this process may not signal it.
         """
         if self._fd == CLOSED:
             return
@@ -140,7 +145,7 @@ class Pidfd:
                 os.kill(self.pid, number)
 
     def may_signal(self) -> bool:
-        """Whether this process may send signals to that one, or it is gone (kill(2), signal 0)."""
+        """Return whether this process may signal that one (signal 0); True if it is gone."""
         if self.is_gone():
             return True
         try:
@@ -152,11 +157,11 @@ class Pidfd:
         return True
 
     def signal_group(self, number: Signals, *, is_ours: bool) -> bool:
-        """Send a signal to the group that the process leads, also when only others are left of it.
+        """Signal the group that the process leads, even if only other members are left.
 
-        Before Linux 6.9 the kernel knows the group by its number alone, which is safe for a child
-        that is not reaped (`is_ours`). For another process nothing is sent then, and False
-        returned: the number may be a stranger's. Members that this process may not signal get none.
+        Kernels before 6.9 address the group by number, which is safe only for an unreaped child
+        (`is_ours`). For any other process they send nothing and the method returns False, because
+        the number may have been reused. Members that this process may not signal are skipped.
         """
         if self._fd == CLOSED:
             return True
@@ -173,7 +178,7 @@ class Pidfd:
         return True
 
     def peek(self) -> ExitStatus:
-        """Return how the ended process ended, and leave it unreaped; unknown after `close`."""
+        """Return the exit status without reaping the process; unknown after `close`."""
         if self._fd == CLOSED:
             return ExitStatus()
         try:
@@ -183,26 +188,26 @@ class Pidfd:
         return ExitStatus.of_waitid(info)
 
     def wait(self) -> None:
-        """Block until the process has ended, and let it go, where it is a child of this one."""
+        """Block until the process has ended, then reap it. Returns at once if it is not a child."""
         with suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOWAIT)
             reap(os.P_PIDFD, self._fd)
 
     def reap(self) -> None:
-        """Let the ended process go, where it is a child of this one."""
+        """Reap the ended process if it is a child of this one."""
         if self._fd == CLOSED:
             return
         reap(os.P_PIDFD, self._fd)
 
     def close(self) -> None:
-        """Close the descriptor; the process is not touched. May be called again."""
+        """Close the descriptor. Does not affect the process. Idempotent."""
         self._let_know()
         descriptor, self._fd = self._fd, CLOSED
         if descriptor != CLOSED:
             os.close(descriptor)
 
     def _status_of_stranger(self) -> ExitStatus:
-        """Ask the kernel how a process ended that its own parent has reaped."""
+        """Ask the kernel for the status of a process that its own parent has reaped."""
         info = bytearray(INFO.pack(INFO_EXIT, *[0] * 13))
         try:
             fcntl.ioctl(self._fd, GET_INFO, info)
@@ -213,7 +218,7 @@ class Pidfd:
 
 
 def _signal(number: int) -> Signals | int:
-    """Give the signal its name where it has one: real-time signals have none."""
+    """Return the signal by name, or its number if it has none (real-time signals)."""
     try:
         return Signals(number)
     except ValueError:

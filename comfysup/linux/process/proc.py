@@ -1,4 +1,4 @@
-"""What /proc tells of processes, as far as supervision needs it in microseconds."""
+"""Reads processes from /proc, in microseconds each."""
 
 import os
 import re
@@ -14,27 +14,27 @@ MARKER = "COMFYSUP_MARKER"
 
 PF_EXITING = 0x4
 PF_KTHREAD = 0x200000
-"""Flags of a process (include/linux/sched.h) that exits, and of a thread of the kernel's own."""
+"""Flags (include/linux/sched.h) of an exiting process and of a kernel thread."""
 
 EXEC_PATIENCE = 0.5
-"""Seconds for which the variables of a process in the middle of execve(2) are waited for."""
+"""Seconds to wait for the variables of a process that is within execve(2)."""
 
 
 _FAMILY = Lock()
-"""Held while children of this process are listed, and while one of them is reaped.
+"""Held while the children of this process are listed, and while one of them is reaped.
 
-The kernel lists children piece by piece and finds its place again by counting (`get_children_pid`
-in its fs/proc/array.c): where one that it has passed goes meanwhile, it passes over a living one.
+The kernel lists children in chunks and resumes by count (`get_children_pid` in its
+fs/proc/array.c). If a listed child is reaped in between, a living one is skipped.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The part of /proc/PID/stat (proc(5)) that tells processes apart.
+    """The fields of /proc/PID/stat (proc(5)) that identify a process.
 
-    `start_time` is in clock ticks since boot: with the pid it names a process for good.
-    `environment_size` is that of its variables in bytes: None in the middle of execve(2), when the
-    old ones are gone and the new not there yet, and where this process may not know.
+    `start_time` is in clock ticks since boot and, with the pid, identifies a process permanently.
+    `environment_size` is the size of the variables in bytes. It is None within execve(2), when the
+    old variables are gone and the new ones are missing, and if this process may not read it.
     """
 
     state: str
@@ -48,39 +48,39 @@ class Stat:
 
     @property
     def ended(self) -> bool:
-        """Whether it is a zombie, or dead; not while another thread than the main one lives."""
+        """Return whether it is a zombie or dead; False while any other thread lives."""
         return self.state in "ZX" and self.threads <= 1
 
     @property
     def exiting(self) -> bool:
-        """Whether it has begun to exit: its variables and descriptors may be gone already."""
+        """Return whether it has begun to exit; its variables and descriptors may be gone."""
         return self.ended or bool(self.flags & PF_EXITING and self.threads <= 1)
 
     @property
     def has_no_environment(self) -> bool:
-        """Whether it has no variables and, unless it executes another program, gets none."""
+        """Return whether it has no variables and gets none without another execve(2)."""
         return self.exiting or bool(self.flags & PF_KTHREAD) or self.environment_size == 0
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Return the stat of a process, or None when there is none or it is hidden (hidepid=1)."""
+    """Return the stat of a process, or None if it is gone or hidden (hidepid=1)."""
     try:
         text = _read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    # The name stands in parentheses and may hold anything, parentheses too.
+    # The name stands in parentheses and can itself contain parentheses.
     fields = text[text.rindex(b")") + 2 :].split()
     parent, group, session = map(int, fields[1:4])
     start_time, flags, code, begin, end, threads = (
         int(fields[index]) for index in (19, 6, 23, 47, 48, 17)
     )
-    # The kernel writes the address of the code last (`load_elf_binary` in its fs/binfmt_elf.c).
+    # The kernel sets the code address last (`load_elf_binary` in its fs/binfmt_elf.c).
     size = end - begin if code and end else None
     return Stat(fields[0].decode(), parent, group, session, start_time, flags, size, threads)
 
 
 def _read(path: str) -> bytes:
-    """Read a file of /proc whole; a third of the time that pathlib takes."""
+    """Return the whole content of a /proc file, in a third of pathlib's time."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.read(file, 1 << 16)
@@ -92,10 +92,10 @@ def _read(path: str) -> bytes:
 
 
 def read_marker(pid: int) -> str | None:
-    """Return the marker that a process was started with; None where it has none or hides it.
+    """Return the marker that a process was started with, or None if it has none or hides it.
 
-    In the middle of execve(2) a process has no variables. It is asked again for EXEC_PATIENCE, so
-    the call can take that long: it belongs in a thread.
+    Within execve(2) a process has no variables, so the read is repeated for up to EXEC_PATIENCE.
+    Call this in a thread.
     """
     try:
         environment = _read_environment(pid)
@@ -109,11 +109,11 @@ def read_marker(pid: int) -> str | None:
 
 
 def _read_environment(pid: int) -> bytes:
-    """Read the variables of a process, empty where it has none; OSError where it hides them."""
+    """Return the variables of a process, b"" if it has none. Raises OSError if they are hidden."""
     deadline = time.monotonic() + EXEC_PATIENCE
     while True:
         environment = b""
-        with suppress(ProcessLookupError):  # its main thread has ended, at least
+        with suppress(ProcessLookupError):  # at least the main thread has ended
             environment = _read(f"/proc/{pid}/environ")
         if environment or time.monotonic() > deadline:
             return environment
@@ -126,9 +126,9 @@ def _read_environment(pid: int) -> bytes:
 
 
 def living_thread(pid: int) -> str:
-    """Return how /proc names a thread of a process whose main one has ended; raises OSError.
+    """Return the /proc name of a living thread of a process whose main thread has ended.
 
-    What the threads share, the files and the memory, is not shown under the main one then.
+    /proc shows the shared files and memory under that thread only. Raises OSError.
     """
     threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - half the time
     return next((f"{pid}/task/{each}" for each in threads if each != str(pid)), str(pid))
@@ -136,7 +136,7 @@ def living_thread(pid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a process was started as; `environ` may hold secrets."""
+    """The command that a process was started with. `environ` may contain secrets."""
 
     argv: tuple[str, ...]
     cwd: Path
@@ -144,9 +144,9 @@ class Command:
 
 
 def read_command(pid: int) -> Command | None:
-    """Return what a process was started as, or None when it is gone or somebody else's."""
+    """Return the command of a process, or None if it is gone or not readable."""
     try:
-        environ = _read_environment(pid)  # first: it waits for the end of an execve(2)
+        environ = _read_environment(pid)  # first: waits for the end of an execve(2)
         argv = Path(f"/proc/{pid}/cmdline").read_bytes()
         cwd = Path(f"/proc/{pid}/cwd").readlink()
     except OSError:
@@ -160,13 +160,13 @@ def _words(text: bytes) -> tuple[str, ...]:
 
 
 def age(start_time: int) -> float:
-    """Return for how many seconds a process with that start time has been there."""
+    """Return the age in seconds of a process with that start time."""
     since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     return since_boot - start_time / os.sysconf("SC_CLK_TCK")
 
 
 def children_of(pid: int) -> list[int]:
-    """Return the direct children of a process, zombies too."""
+    """Return the direct children of a process, including zombies."""
     children: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - half the time
@@ -178,47 +178,47 @@ def children_of(pid: int) -> list[int]:
 
 
 def own_orphans() -> list[int]:
-    """Return the processes that the kernel has given to this one, and children from before an exec.
+    """Return the orphans that the kernel gave to this process, and children from before an exec.
 
-    The kernel gives orphans to the first living thread (`find_new_reaper` in its exit.c), which is
-    the main one. What other threads start are their own children: leaders, and what is still in the
-    making, which only the thread that makes it may reap.
+    The kernel gives orphans to the first living thread, the main one (`find_new_reaper` in its
+    exit.c). Children of other threads are leaders, or spawns in progress, which only the spawning
+    thread may reap.
     """
     return children_of_thread(os.getpid())
 
 
 def children_of_thread(thread: int) -> list[int]:
-    """Return the direct children of one thread of this process, zombies too."""
+    """Return the direct children of one thread of this process, including zombies."""
     path = Path(f"/proc/{os.getpid()}/task/{thread}/children")
     with _FAMILY:
         return [*map(int, path.read_bytes().split())]
 
 
 def reap(kind: int, number: int) -> None:
-    """Let go of a child that has ended, by what waitid(2) takes; any other is left alone."""
+    """Reap an ended child, given as for waitid(2). Any other process is ignored."""
     with _FAMILY, suppress(ChildProcessError):
         os.waitid(kind, number, os.WEXITED | os.WNOHANG)
 
 
 def all_pids() -> list[int]:
-    """Return every process there is."""
+    """Return the pids of all processes."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - likewise
 
 
 def read_owner(pid: int) -> str | None:
-    """Return which user a process belongs to: `root` or a number; None when it is gone.
+    """Return the owner of a process, `root` or a uid; None if it is gone.
 
-    Other names are not looked up, since that may ask a directory server.
+    Other names are not resolved, because that may query a directory server.
     """
     try:
-        uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - as everything here
+        uid = os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116 - half the time
     except OSError:
         return None
     return "root" if uid == 0 else str(uid)
 
 
 def read_name(pid: int) -> str:
-    """Return the short name of a process, harmless on a terminal; "?" when it is gone."""
+    """Return the short name of a process with control characters escaped, or "?" if it is gone."""
     try:
         name = _read(f"/proc/{pid}/comm")
     except OSError:
@@ -228,16 +228,16 @@ def read_name(pid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """An open descriptor; `inode` is None where the kernel does not tell (before Linux 5.14)."""
+    """An open descriptor. `inode` is None if the kernel does not report it (before Linux 5.14)."""
 
     can_write: bool
     inode: int | None
 
 
 def read_open_file(process: int | str, descriptor: str) -> OpenFile | None:
-    """Return what /proc tells of a descriptor (proc(5), fdinfo), None where it is gone or hidden.
+    """Return a descriptor as /proc reports it (proc(5), fdinfo), or None if it is gone or hidden.
 
-    Unlike `stat`, this asks the kernel alone, and not the disk that the file lies on.
+    Unlike `stat`, this never reads the file's disk.
     """
     try:
         info = _read(f"/proc/{process}/fdinfo/{descriptor}")
@@ -250,10 +250,9 @@ def read_open_file(process: int | str, descriptor: str) -> OpenFile | None:
 
 
 def output_of(pid: int, start_time: int, fifo: Path) -> Path | None:
-    """Return a path to a FIFO that is the stdout of that process, also after its removal.
+    """Return a path to the FIFO that is the stdout of a process, even if the FIFO was removed.
 
-    `fifo` is the path that it had. Other files are not looked at, since the disk that they lie on
-    may not answer.
+    `fifo` is its original path. Other files are not examined, because their disk may not answer.
     """
     output = Path(f"/proc/{pid}/fd/1")
     stat = read_stat(pid)

@@ -1,4 +1,4 @@
-"""A process that comfysup started, from its spawn to the end of all that descends from it."""
+"""A process that comfysup started, from its spawn to the end of its last descendant."""
 
 import asyncio
 import os
@@ -26,34 +26,37 @@ from comfysup.linux.process.tree import NOBODY, Found, ProcessTree, descendants_
 log = structlog.get_logger()
 
 if sys.version_info < (3, 11, 4):
-    # These hold the interpreter's lock until the child has begun its program, so that a disk that
-    # hangs would stop every thread (gh-104372). fork(2) takes milliseconds more, but no lock.
+    # These hold the GIL until the child has executed its program, so a hung disk would stop every
+    # thread (gh-104372). fork(2) takes milliseconds longer but releases the GIL.
     subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001 - its documented switch
 
 REAPER_LOOKS = 10
 REAPER_PERIOD = 0.005
-"""How often, and seconds between, the kernel is asked for the status of an adopted process.
+"""Number and interval (seconds) of the reads of an adopted process' exit status.
 
-It tells once that one's own parent has reaped it, a moment after its end; and nothing wakes us.
+The kernel reports it only after the process' parent has reaped it, and sends no event.
 """
 
 SHORT_PAUSE = 0.02
 LONG_PAUSE = 1.0
-"""Seconds for which a sweep waits for descendants to end before it looks again: the shorter after
-one has ended, then longer each time."""
+"""Seconds that a sweep waits for descendants to end before its next look: the shorter one after a
+descendant has ended, then doubling up to the longer one."""
 
 TURN_PATIENCE = 2.0
-"""Seconds for the look of a sweep at one process; then the memory of that process is locked."""
+"""Seconds that a sweep may spend on one process. After that its memory counts as locked."""
 
 HURRIED = 10.0
-"""Seconds for which a sweep goes on as fast as descendants come; after that with long pauses."""
+"""Seconds during which a sweep repeats without delay.
+
+After that it also waits `LONG_PAUSE` each time.
+"""
 
 
 class Process:
-    """One process with a session, a group and a marker of its own.
+    """A process with its own session, group and marker.
 
-    The dead leader stays a zombie until `sweep` is done, so that neither its pid nor its group can
-    become a stranger's while signals may still be sent to them.
+    The dead leader stays a zombie until `sweep` is done. Its pid and its group can therefore not be
+    reused while signals may still be sent to them.
     """
 
     def __init__(
@@ -64,9 +67,9 @@ class Process:
         reaper: Reaper | None,
         sweeps: Executor,
     ) -> None:
-        """`reaper` is the one that leaves it alone; None for what is no child of this process.
+        """`reaper` is the one that skips this process, or None if it is not a child of this one.
 
-        `sweeps` has the threads that look for what it leaves.
+        `sweeps` provides the threads for the sweep.
         """
         self.pid = handle.pid
         self.start_time = start_time
@@ -91,11 +94,11 @@ class Process:
         reaper: Reaper,
         sweeps: Executor,
     ) -> Self:
-        """Start a program with `output`, a descriptor, as its stdout and stderr.
+        """Start a program whose stdout and stderr are the descriptor `output`.
 
-        It gets no stdin, no other descriptor, no blocked signal, and none ignored that this
-        process does not ignore. Raises OSError as fork and exec do. Returns when the program has
-        begun: call it in a thread where program or directory may lie on a disk that hangs.
+        The program gets no stdin, no other descriptor, no blocked signal, and no ignored signal
+        that this process does not ignore. Returns when the program has started. Raises OSError as
+        fork and exec do. Call this in a thread if the program or `cwd` may be on a hung disk.
         """
         with unblocked_signals():
             child = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
@@ -129,10 +132,10 @@ class Process:
         sweeps: Executor,
         output: tuple[int, int] | None = None,
     ) -> Self:
-        """Take over a process that an earlier daemon started, or what that left behind.
+        """Adopt a process that an earlier daemon started, or the descendants that it left.
 
-        `output` is the device and inode of what it writes to, where that is still there.
-        A pid that names another process now, or none, is an ended process: nobody is signalled.
+        `output` is the device and inode of its output, if that still exists. A pid that is gone or
+        was reused counts as an ended process and is never signalled.
         """
         process_tree = ProcessTree(pid, marker, output, start_time)
         try:
@@ -171,10 +174,10 @@ class Process:
         return status
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that is still in its group.
+        """Signal the process and every member of its group.
 
-        What it ends may leave others behind that nothing but their place in the tree tells.
-        Nothing happens after `sweep`, and where this process may not signal any of them.
+        First records the descendants, which may lose their place in the tree when their parent
+        ends. Does nothing after `sweep`, or if this process may not signal any of them.
         """
         if self._swept:
             return
@@ -188,10 +191,10 @@ class Process:
             _signal_each(_members_of(self.pid, self.start_time), number)
 
     async def sweep(self) -> None:
-        """Kill the process and all that descends from it until nothing is left; then let go.
+        """Kill the process and all descendants until none is left, then reap and release it.
 
-        Waits for as long as the kernel takes, and for what this process may not kill. Does nothing
-        when it has been done.
+        Waits for as long as the kernel takes, and for processes that this one may not kill.
+        Idempotent.
         """
         if self._swept:
             return
@@ -208,7 +211,7 @@ class Process:
                 steps.callback(self._reaper.remove_leader, self.pid)
 
     def remnants(self) -> list[str]:
-        """Name what lives of it, as far as that was seen last; empty after `sweep`."""
+        """Return descriptions of the processes seen alive at the last look; empty after `sweep`."""
         if self._swept:
             return []
         found = [each.describe() for each in self._sweep.remnants.values()] if self._sweep else []
@@ -217,14 +220,14 @@ class Process:
         return [describe(self.pid, refused=not self._handle.may_signal()), *found]
 
     def _candidates(self) -> list[int]:
-        """Return who may descend from it: children of this process, or else everybody."""
+        """Return possible descendants: orphans of this process, or all pids if it is no child."""
         if self._reaper is None:
             return all_pids()
         return [pid for pid in own_orphans() if not self._reaper.is_leader(pid)]
 
 
 async def carry_out(sweep: Sweep, threads: Executor) -> None:
-    """Let a sweep go on until nothing is left, in `threads`."""
+    """Repeat turns of a sweep in `threads` until no process is left."""
     unhurried_from = time.monotonic() + HURRIED
     pause = SHORT_PAUSE
     while not await _turn(sweep, threads):
@@ -235,11 +238,10 @@ async def carry_out(sweep: Sweep, threads: Executor) -> None:
 
 
 async def _turn(sweep: Sweep, threads: Executor) -> bool:
-    """Let a sweep have a turn in a thread: a file of /proc that blocks holds up nothing else.
+    """Run one turn of a sweep in a thread, so that a blocked /proc file delays nothing else.
 
-    A turn that hangs at a process is given up, and the thread left to the kernel.
-    Where descriptors, memory or threads are lacking nothing is known of the remnants: it is tried
-    again a little later.
+    A turn that hangs at a process is abandoned with its thread. If descriptors, memory or threads
+    are short, the turn is retried after a pause. Return whether the sweep is done.
     """
     turn = threads.submit(sweep.turn, f"/proc of what {sweep.name} left")
     try:
@@ -255,7 +257,7 @@ async def _turn(sweep: Sweep, threads: Executor) -> bool:
 
 
 async def _goes_on(sweep: Sweep, turn: asyncio.Future[bool]) -> bool:
-    """Wait for the end of a turn; False when it hangs, and was given up."""
+    """Wait for the end of a turn. Return False if it hangs and was abandoned."""
     before: tuple[int, int] | None = None
     while not turn.done():
         reading = sweep.reading
@@ -271,7 +273,7 @@ async def _goes_on(sweep: Sweep, turn: asyncio.Future[bool]) -> bool:
 
 
 async def _any_ended(remnants: Iterable[Remnant], patience: float) -> bool:
-    """Wait until all of them have ended, but not for long; whether any has."""
+    """Wait up to `patience` seconds for all remnants to end. Return whether any has ended."""
     ends: list[Found] = []
 
     async def wait_for(found: Found) -> None:
@@ -288,7 +290,7 @@ async def _any_ended(remnants: Iterable[Remnant], patience: float) -> bool:
 
 
 async def _ended(found: Found) -> bool:
-    """Wait until a descendant has ended; False where that cannot be seen now."""
+    """Wait until a descendant has ended. Return False if that cannot be observed now."""
     try:
         handle = open_process(found.pid)
     except ProcessLookupError:
@@ -307,13 +309,13 @@ async def _ended(found: Found) -> bool:
 
 
 def _undo(pid: int) -> None:
-    """End a child that nobody can keep; it is not reaped yet, so the pid is still its own."""
+    """Kill and reap a child that cannot be kept. It is not reaped yet, so the pid is valid."""
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
 def _members_of(group: int, start_time: int) -> list[Found]:
-    """Return who is in a group, unless the number has become another process'."""
+    """Return the members of a group, or [] if the number has been reused."""
     leader = read_stat(group)
     if leader is not None and leader.start_time != start_time:
         return []
@@ -322,7 +324,7 @@ def _members_of(group: int, start_time: int) -> list[Found]:
 
 
 def _signal_each(members: Iterable[Found], number: signal.Signals) -> None:
-    """Send a signal to each that lives, as far as this process may."""
+    """Signal each living process that this process may signal."""
     for found in members:
         with (
             suppress(ProcessLookupError, PermissionError),
@@ -333,6 +335,6 @@ def _signal_each(members: Iterable[Found], number: signal.Signals) -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Allow this process as many descriptors as it may have: connections must not cost a spawn."""
+    """Raise the soft descriptor limit to the hard one, so that connections cannot block a spawn."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""The parent that Linux makes of this daemon for the orphans of its instances."""
+"""Reaps orphans: the daemon is the subreaper of its instances' descendants."""
 
 import asyncio
 import ctypes
@@ -11,20 +11,20 @@ from comfysup.linux.process.proc import own_orphans, reap
 PR_SET_CHILD_SUBREAPER = 36
 
 AFTER = 0.02
-"""Seconds for which the dead wait: many may end at once, and the leaders among them go first."""
+"""Seconds between SIGCHLD and reaping. Many processes may end at once, leaders first."""
 
 
 class Reaper:
-    """Reaps every child but the leaders, whose exit status belongs to whoever started them."""
+    """Reaps every child except leaders, whose exit status belongs to the code that started them."""
 
     def __init__(self) -> None:
         self._leaders: set[int] = set()
         self._due: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Become the subreaper of all that descends from here, and reap from the next turn on.
+        """Make this process a subreaper and schedule the first reaping. Raises OSError.
 
-        Children that are here already may be leaders that somebody is about to take over.
+        Existing children may be leaders that are about to be adopted, so none is reaped at once.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -34,10 +34,10 @@ class Reaper:
         self._reap_soon()
 
     def close(self) -> None:
-        """Reap no more; does nothing when it was not started.
+        """Stop reaping. Does nothing if `start` was not called.
 
-        An event loop that is closed with a handler closes the pipe of its signals before it
-        removes the handler, so that a child that ends then leaves a traceback on stderr.
+        An event loop that is closed with this handler closes its signal pipe first. A child that
+        ends in between then leaves a traceback on stderr.
         """
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
         if self._due is not None:
@@ -45,11 +45,11 @@ class Reaper:
             self._due = None
 
     def add_leader(self, pid: int) -> None:
-        """Leave that child alone until `remove_leader`."""
+        """Do not reap that child until `remove_leader`."""
         self._leaders.add(pid)
 
     def remove_leader(self, pid: int) -> None:
-        """Treat that pid as any other again."""
+        """Allow that child to be reaped again."""
         self._leaders.discard(pid)
 
     def is_leader(self, pid: int) -> bool:
@@ -60,7 +60,7 @@ class Reaper:
             self._due = asyncio.get_running_loop().call_later(after, self.reap)
 
     def reap(self) -> None:
-        """Reap whatever has ended, by pid: `waitpid(-1)` would take the leaders' status away."""
+        """Reap ended children by pid. `waitpid(-1)` would discard the status of leaders."""
         self._due = None
         try:
             children = own_orphans()

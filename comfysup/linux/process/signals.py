@@ -1,4 +1,4 @@
-"""Which signals reach the daemon, which wait, and which children are started with."""
+"""Signal masks of the daemon, of its threads and of its children."""
 
 import errno
 import signal
@@ -10,14 +10,14 @@ from typing import Final
 from typing_extensions import override
 
 ANSWERED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-"""Those by which the daemon is told what to do."""
+"""The signals that the daemon handles."""
 
 
 class NoThreadError(OSError):
-    """The kernel makes no more threads for this process."""
+    """The kernel refuses another thread to this process."""
 
     def __init__(self) -> None:
-        """Say what may be the reason."""
+        """Set the text, which names the likely limits."""
         super().__init__(
             errno.EAGAIN,
             "cannot start a thread: the limit of processes (ulimit -u, pids.max of the cgroup) or "
@@ -26,15 +26,15 @@ class NoThreadError(OSError):
 
     @override
     def __str__(self) -> str:
-        """Return the sentence without the number of the error."""
+        """Return the text without the errno."""
         return str(self.strerror)
 
 
 def accept_signals() -> None:
-    """Undo what this process was started with: ignored signals pass on to children.
+    """Reset inherited ignored signals to their default, because children would inherit them.
 
-    A handled signal becomes the default one at exec; an ignored one stays ignored (signal(7)).
-    SIGPIPE and SIGXFSZ are ignored by Python itself, and restored by `spawn`.
+    execve(2) resets a handled signal to its default but leaves an ignored one ignored (signal(7)).
+    Python ignores SIGPIPE and SIGXFSZ itself; `spawn` restores them.
     """
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -42,20 +42,19 @@ def accept_signals() -> None:
 
 
 def block_signals() -> None:
-    """Let the signals that the daemon answers wait, as far as this thread goes.
+    """Block the daemon's signals in this thread.
 
-    The kernel gives a signal to any thread that does not block it, so that every thread but the
-    main one does (`start_thread`): what that one lets wait is not lost to another.
+    The kernel delivers a signal to any thread that does not block it. All other threads block these
+    from their start (`start_thread`), so signals stay pending for the main thread.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
 
 
 def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
-    """Start a daemon thread that blocks the signals that the daemon answers from its first moment.
+    """Start a daemon thread with the daemon's signals blocked from its first instruction.
 
-    A thread inherits the mask of the one that starts it. One that blocks them itself can still
-    receive a signal before its first line runs, for milliseconds on a busy machine.
-    Raises `NoThreadError`.
+    A thread inherits its creator's mask. A thread that blocks signals itself can receive one before
+    its first line runs, for milliseconds on a busy machine. Raises `NoThreadError`.
     """
     thread = threading.Thread(target=target, name=name, daemon=True)
     try:
@@ -68,7 +67,7 @@ def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
 
 @contextmanager
 def blocked_signals() -> Iterator[None]:
-    """Block the signals that the daemon answers meanwhile, for a thread that is started here."""
+    """Block the daemon's signals in the context, for a thread that is started there."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ANSWERED)
     try:
         yield
@@ -77,13 +76,13 @@ def blocked_signals() -> Iterator[None]:
 
 
 def unblock_signals() -> None:
-    """Let every signal come through to this thread, and so to the children that it starts."""
+    """Unblock all signals in this thread, and so in the children that it starts."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @contextmanager
 def unblocked_signals() -> Iterator[None]:
-    """Let every signal come through to this thread meanwhile: a child inherits what is blocked."""
+    """Unblock all signals in the context. A child inherits the mask."""
     before = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         yield

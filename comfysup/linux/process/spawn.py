@@ -1,7 +1,7 @@
-"""Making a process in a thread that may hang in the middle of it, on a disk that does not answer.
+"""Spawns a process in a thread, which a disk that does not answer can block.
 
-A child that waits for its program (or its directory) bears no marker yet and has no pid that
-anybody was told, so that it must be found as a child of the thread that makes it.
+A child that waits for its program or directory has no marker yet, and its pid is known to no other
+thread. It is found as a child of the spawning thread.
 """
 
 import asyncio
@@ -20,14 +20,16 @@ from comfysup.linux.process.proc import children_of_thread
 T = TypeVar("T")
 
 SETTLING = 1.0
-"""Seconds for which the thread of a try that nobody waits for any more is waited for: it makes its
-process or undoes it in milliseconds, unless it hangs on a disk."""
+"""Seconds to wait for the thread of an abandoned attempt.
+
+It spawns or undoes its process within milliseconds unless a disk hangs.
+"""
 
 
 class Attempt(Generic[T]):
-    """One try to make a process, which either side may end: it is made, or it is abandoned.
+    """One attempt to spawn a process, which ends with the process made or the attempt abandoned.
 
-    `make` makes it, and `undo` ends what was made when nobody wants it any more; both run in the
+    `make` spawns the process. `undo` ends a process that is no longer wanted. Both run in the
     thread that calls `run`.
     """
 
@@ -41,11 +43,12 @@ class Attempt(Generic[T]):
         self._earlier: frozenset[int] = frozenset()
 
     async def carry_out(self, executor: Executor, resource: str, patience: float) -> T:
-        """Make it in a thread of the executor, within `patience` seconds.
+        """Run `make` in a thread of the executor and return its result, within `patience` seconds.
 
-        Raises what `make` does, and `UnresponsiveError` where the resource does not answer in time.
-        Cancelled, it leaves nothing behind; but what is made by then is returned. The future of the
-        executor is cancelled with the wait, so that no exception of the thread is left unheard.
+        Raises what `make` raises, and `UnresponsiveError` if the resource does not answer in time.
+        If the task is cancelled, a process that was made by then is returned and any other is
+        killed. The executor's future is cancelled with the wait, so no exception of the thread is
+        left unretrieved.
         """
         loop, over = asyncio.get_running_loop(), asyncio.Event()
 
@@ -53,14 +56,14 @@ class Attempt(Generic[T]):
             try:
                 return self.run()
             finally:
-                with suppress(RuntimeError):  # the loop has ended
+                with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(over.set)
 
         try:
             return await executor.ask(run, resource, patience)
         except asyncio.CancelledError:
-            # What it is about to make has a log, and an end in good order, if it is returned.
-            with suppress(asyncio.CancelledError):  # a second one must not leave it half done
+            # A process that is returned gets its log and an orderly stop.
+            with suppress(asyncio.CancelledError):  # a second cancellation must not interrupt this
                 await self._settle(over)
             if there := self.abandon():
                 return there
@@ -72,14 +75,14 @@ class Attempt(Generic[T]):
             raise
 
     async def _settle(self, over: asyncio.Event) -> None:
-        """Wait for the end of a try that has begun, but not for a disk that does not answer."""
+        """Wait for a started attempt to end, for at most `SETTLING` seconds."""
         if self._thread:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SETTLING):
                     await over.wait()
 
     def run(self) -> T:
-        """Make it and return it; raises what `make` does, and OSError when it was abandoned."""
+        """Return the process of `make`. Raises what `make` raises, and OSError if abandoned."""
         self._begin()
         made = self._make()
         if not self._keep(made):
@@ -88,7 +91,7 @@ class Attempt(Generic[T]):
         return made
 
     def abandon(self) -> T | None:
-        """Return what was made, or see to it that nothing is: a child in the making is killed."""
+        """Return the process if it was made. Otherwise abandon the attempt and kill its child."""
         with self._lock:
             if self._made is None and not self._abandoned:
                 self._abandoned = True
@@ -115,11 +118,11 @@ class Attempt(Generic[T]):
 
 
 def _kill_child(thread: int, pid: int) -> None:
-    """Kill a child of one of our threads, which may reap it at any moment."""
+    """Kill a child of one of this process' threads, which may reap it at any moment."""
     with suppress(ProcessLookupError):
         child = open_process(pid)
         try:
-            if pid in children_of_thread(thread):  # then the descriptor is that child's
+            if pid in children_of_thread(thread):  # the pidfd is then that child's
                 child.send(signal.SIGKILL)
         finally:
             child.close()

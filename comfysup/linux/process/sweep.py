@@ -1,12 +1,12 @@
-"""Ending what a dead process left, with a proof that nothing of it is left.
+"""Kills all descendants of a dead process and proves that none is left.
 
-One look that finds nothing is no proof: a process that forks and exits again and again is another
-one at each look, and can be missed by all. So every process that has come since the last look is
-looked at while it lives; one that was gone before it could be told makes the look void. Nothing is
-left when two looks in a row, one right after the other, found nothing and missed nobody.
+One look without a find proves nothing: a process that keeps forking and exiting has another pid at
+each look. So each look examines every process that is new since the last one while it lives. A
+process that was gone before it could be examined makes the look inconclusive. The sweep is done
+after two consecutive looks that found and missed nothing.
 
-A descendant is stopped before its children are looked for, and killed after that: a stopped process
-forks no more, and its children are not lost among those of init.
+A descendant is stopped before its children are listed, and killed afterwards. A stopped process
+cannot fork, so no child is reparented to init unnoticed.
 """
 
 import errno
@@ -23,19 +23,19 @@ from comfysup.linux.process.proc import Stat, children_of, read_name, read_owner
 from comfysup.linux.process.tree import Found, ProcessTree
 
 QUIET_LOOKS: Final = 2
-"""Looks in a row that must find nothing and miss nobody."""
+"""Consecutive looks that must find and miss nothing."""
 
 TURN: Final = 0.05
-"""Seconds after which a turn gives way although the sweep is not done."""
+"""Seconds after which an unfinished turn returns."""
 
 CROWDED: Final = 1.0
-"""Seconds of looks after which processes that were missed are taken for those of others, where none
-of all those seen meanwhile was a descendant: somebody else's begin and end all the time."""
+"""Seconds after the last find from which missed processes no longer count: other programs may start
+and end processes all the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
-    """A descendant that is not gone yet; `refused`: this daemon may not signal it."""
+    """A descendant that still exists. `refused`: this daemon may not signal it."""
 
     found: Found
     refused: bool
@@ -46,7 +46,7 @@ class Remnant:
 
 
 def describe(pid: int, *, refused: bool = False) -> str:
-    """Name a process that does not end, and why: `pid 4242 (python, user root)`."""
+    """Describe a process that does not end, and why: `pid 4242 (python, user root)`."""
     owner = read_owner(pid) or "unknown"
     stat = read_stat(pid)
     why = "; comfysup may not signal it" if refused else ""
@@ -56,11 +56,11 @@ def describe(pid: int, *, refused: bool = False) -> str:
 
 
 class Sweep:
-    """One sweep. `turn` reads /proc, which can block: it belongs in a thread.
+    """One sweep. `turn` reads /proc, which can block, so call it in a thread.
 
-    `candidates` returns all pids that may be descendants, `known` are descendants whatever signs
-    they bear. `remnants` are those that the last look found. `reading` is the number of the process
-    whose signs are read now, and its pid: where it stays the same, the turn hangs at that process.
+    `candidates` returns the pids that may be descendants. `known` are descendants regardless of
+    their signs. `remnants` are the finds of the last look. `reading` is the serial number and the
+    pid of the process being examined: if it does not change, the turn hangs at that process.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Sweep:
         candidates: Callable[[], Iterable[int]],
         known: Iterable[Found] = (),
     ) -> None:
-        """Look at nothing yet."""
+        """Prepare the sweep; nothing is examined yet."""
         self.remnants: dict[int, Remnant] = {}
         self._process_tree = process_tree
         self._candidates = candidates
@@ -83,24 +83,23 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """Whose descendants are looked for: `instance 3, generation 7`."""
+        """The owner of the descendants, for example `instance 3, generation 7`."""
         _, _, numbers = self._process_tree.marker.partition(":")
         instance, _, generation = numbers.partition(":")
         return f"instance {instance}, generation {generation}"
 
     def give_turn_up(self, pid: int) -> None:
-        """Let a turn that hangs at a process do nothing when it goes on.
+        """Abandon a turn that hangs at a process, so that it does nothing if it resumes.
 
-        The next turn does not read the memory of that process: its other signs must tell.
+        Later turns do not read the memory of that process and use its other signs.
         """
         self._locked.add(pid)
         self.reading = None
 
     def turn(self) -> bool:
-        """Look and kill until nothing is left (True), or until the remnants need time to end.
+        """Look and kill. Return True when nothing is left, False when another turn is needed.
 
-        Raises OSError where this process lacks the descriptors or the memory to look, and when it
-        was given up.
+        Raises OSError if descriptors or memory are short, or if the turn was abandoned.
         """
         give_way = time.monotonic() + TURN
         if self._last_found is None:
@@ -118,7 +117,7 @@ class Sweep:
                 return False
 
     def _look(self) -> bool:
-        """Stop and kill all that a look finds; whether somebody was gone too soon to be told."""
+        """Kill all finds of one look. Return whether a new process ended before it was examined."""
         pids = {*self._candidates()} - {self._process_tree.leader}
         fresh = pids - self._seen
         suspects = sorted(fresh | self._known.keys(), reverse=True)
@@ -131,9 +130,9 @@ class Sweep:
         return missed
 
     def _judge(self, pid: int) -> bool:
-        """End a process and its tree if it is a descendant; False when that cannot be told.
+        """Kill a process and its tree if it is a descendant. Return False if that is undecided.
 
-        Its signs vanish when it exits, so one that exited while they were read may have been one.
+        The signs vanish at exit, so a process that exited while they were read is undecided.
         """
         stat = read_stat(pid)
         if stat is None or stat.ended:

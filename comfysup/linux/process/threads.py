@@ -1,4 +1,4 @@
-"""The threads of a process: what they have used, and for what they wait, from /proc (proc(5))."""
+"""The threads of a process: CPU time and wait state, from /proc (proc(5))."""
 
 import os
 from contextlib import suppress
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 NOTABLE_BYTES: Final = 1 << 20
-"""Bytes of files that count as work; log lines and the page of a browser are less."""
+"""Bytes of I/O that count as work. Log lines and a browser's page are less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """The ids of the threads; the CPU `ticks` of all but the main one, and `moved` bytes so far."""
+    """Thread ids, CPU `ticks` of all threads but the main one, and bytes `moved` so far."""
 
     ids: frozenset[int]
     ticks: int
@@ -20,7 +20,7 @@ class Threads:
 
     @classmethod
     def of(cls, pid: int) -> "Threads | None":
-        """Look at a process; None where it has ended or cannot be read. May block."""
+        """Return the threads of a process, or None if it is gone or unreadable. May block."""
         try:
             ids = frozenset(int(name) for name in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - names
         except OSError:
@@ -29,10 +29,10 @@ class Threads:
         return cls(ids, ticks, _moved(pid))
 
     def worked_since(self, before: "Threads | None") -> bool:
-        """Say whether a thread but the main one has worked; yes where nothing is known of then."""
+        """Return whether a thread other than the main one has worked; True if `before` is None."""
         if before is None:
             return True
-        # A thread that has ended takes its ticks along: then they may even be less.
+        # The ticks of ended threads are lost, so the sum can decrease.
         return self.ticks > before.ticks or self.moved - before.moved > NOTABLE_BYTES
 
 
@@ -53,10 +53,10 @@ def _moved(pid: int) -> int:
 
 
 def is_unkillable(thread: int) -> bool:
-    """Whether a thread of this process waits in the kernel so that a signal does not end the wait.
+    """Return whether a thread of this process is in a kernel wait that no signal ends.
 
-    A FUSE server that has taken a request (`request_wait_answer` in fs/fuse/dev.c) is waited for
-    whatever comes; NFS waits by functions that call themselves killable.
+    This covers a request that a FUSE server has accepted (`request_wait_answer` in fs/fuse/dev.c).
+    NFS waits in functions whose names contain "killable".
     """
     task = f"/proc/self/task/{thread}"
     try:

@@ -1,10 +1,9 @@
-"""Who descends from a process: its group, and whoever left the group or the session.
+"""Recognizes the descendants of a process, including those that left its group or session.
 
-Four signs tell a descendant: the group, the session, the marker in its environment, and the
-instance's output, which the descendant can still write to. Before a process is signalled its tree
-is looked at too. What left the session *and* cleared its environment *and*
-closed its output *and* lost its parent before that look cannot be told from what other instances
-left, and is not touched.
+A descendant has one of four signs: the group, the session, the marker in its environment, or write
+access to the instance's output. The tree is also recorded before each signal. A process that left
+the session *and* cleared its environment *and* closed its output *and* lost its parent before that
+record cannot be told from another instance's, and is not touched.
 """
 
 import os
@@ -25,26 +24,29 @@ NEVER = 0
 """A start time that no process has."""
 
 NOBODY = -1
-"""A pid that nothing has, nor any group or session: 0 is theirs who come from outside."""
+"""A pid, group and session that no process has.
+
+0 is taken: processes from outside the namespace.
+"""
 
 NO_FILES = ("socket:", "anon_inode:")
-"""How the kernel names descriptors that are neither files nor pipes."""
+"""Prefixes by which the kernel names descriptors that are neither files nor pipes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A process as it was found; the start time tells it from a later one with its pid."""
+    """A process. The start time distinguishes it from a later one with the same pid."""
 
     pid: int
     start_time: int
 
     def leads(self) -> bool:
-        """Whether it leads its session, as only what was launched does by itself."""
+        """Return whether the process leads its session, as a launched process does."""
         stat = read_stat(self.pid)
         return stat is not None and stat.session == self.pid
 
     def still_there(self) -> bool:
-        """Whether the pid still names that process, and it has not ended."""
+        """Return whether that process still exists and has not ended."""
         stat = read_stat(self.pid)
         return stat is not None and stat.start_time == self.start_time and not stat.ended
 
@@ -53,8 +55,8 @@ class Found:
 class ProcessTree:
     """The signs of one generation of one instance.
 
-    `leader` is its pid, group and session, `output` the device and inode of what it writes to.
-    `started` is the start time of the leader where the leader may have been reaped by others.
+    `leader` is its pid, group and session. `output` is the device and inode of its output.
+    `started` is the leader's start time if another process may have reaped the leader.
     """
 
     leader: int
@@ -63,20 +65,20 @@ class ProcessTree:
     started: int = NEVER
 
     def claims(self, pid: int, stat: Stat, *, locked: bool = False) -> bool:
-        """Whether a living process that is not the leader bears one of the signs.
+        """Return whether a living process other than the leader has one of the signs.
 
-        `stat` is the process' own. The marker of one whose memory is `locked` is not looked at:
-        that look would not return.
+        `stat` belongs to that process. If its memory is `locked`, its marker is not read, because
+        the read would not return.
         """
         if self.leader in (stat.group, stat.session) and self._names_ours():
             return True
         return (not locked and read_marker(pid) == self.marker) or self._holds_output(pid)
 
     def _names_ours(self) -> bool:
-        """Whether the number of the leader is still the leader's, or nobody's.
+        """Return whether the leader's pid has not been reused.
 
-        The kernel gives a pid anew only when nothing is left of the group and the session of that
-        number: where another process has it, they are that one's.
+        The kernel reuses a pid only when the group and session of that number are empty. If another
+        process has the pid, the group and session are that process'.
         """
         if self.started == NEVER:
             return True
@@ -84,14 +86,17 @@ class ProcessTree:
         return leader is None or leader.start_time == self.started
 
     def _holds_output(self, pid: int) -> bool:
-        """Whether the process can write to the output; who only reads there looks at it."""
+        """Return whether the process can write to the output.
+
+        A process that only reads does not count.
+        """
         if self.output is None or pid == os.getpid():
             return False
         return holds(pid, self.output)
 
 
 def holds(pid: int, file: tuple[int, int]) -> bool:
-    """Whether a process has that device and inode open for writing."""
+    """Return whether a process has that device and inode open for writing."""
     try:
         process, descriptors = _descriptors_of(pid)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -100,7 +105,7 @@ def holds(pid: int, file: tuple[int, int]) -> bool:
 
 
 def _descriptors_of(pid: int) -> tuple[int | str, list[str]]:
-    """Return the descriptors of a process, with the name in /proc under which they are shown."""
+    """Return a process' descriptors and the /proc name under which they are listed."""
     if descriptors := os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - half the time
         return pid, descriptors
     thread = living_thread(pid)
@@ -108,9 +113,9 @@ def _descriptors_of(pid: int) -> tuple[int | str, list[str]]:
 
 
 def _writes_to(process: int | str, descriptor: str, file: tuple[int, int]) -> bool:
-    """Whether a descriptor of a process is that device and inode, open for writing.
+    """Return whether a descriptor is that device and inode, open for writing.
 
-    `stat` is the last question: it goes to the disk that the file lies on, which may not answer.
+    `stat` comes last because it reads the file's disk, which may not answer.
     """
     path = f"/proc/{process}/fd/{descriptor}"
     try:
@@ -126,27 +131,27 @@ def _writes_to(process: int | str, descriptor: str, file: tuple[int, int]) -> bo
 
 
 def descendants_of(pid: int) -> list[Found]:
-    """Return who descends from a process by living parents."""
+    """Return the descendants of a process that are reachable through living parents."""
     return _with_descendants(children_of(pid))
 
 
 def has_for_stdout(output: tuple[int, int], pid: int) -> bool:
-    """Whether the stdout of a process is that device and inode.
+    """Return whether the stdout of a process is that device and inode.
 
-    That tells a process between fork and exec, which bears no marker yet.
+    This identifies a process between fork and exec, which has no marker yet.
     """
     return _writes_to(pid, "1", output)
 
 
 def oldest_of(pids: Iterable[int]) -> Found | None:
-    """Return the one of these processes that began first and lives."""
+    """Return the living process with the earliest start, or None."""
     stats = {pid: stat for pid in pids if (stat := read_stat(pid)) and not stat.ended}
     oldest = min(stats, key=lambda pid: stats[pid].start_time, default=None)
     return None if oldest is None else Found(oldest, stats[oldest].start_time)
 
 
 def identity_of(file: int | Path) -> tuple[int, int]:
-    """Return the device and inode of a file, open or by its path; raises OSError."""
+    """Return the device and inode of a file, given open or by path. Raises OSError."""
     status = os.stat(file)  # noqa: PTH116 - a descriptor has no method for it
     return status.st_dev, status.st_ino
 
@@ -160,10 +165,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def find_generation(marker: str, markers: Mapping[int, str]) -> Found | None:
-    """Return the process that was started with that marker, or stands for it.
+    """Return the process that was started with that marker, or a stand-in for it.
 
-    `markers` are those of all processes, by pid.
-    Where it is gone and others bear its marker still, a pid that is nobody's by that start time.
+    `markers` maps all pids to their markers. If the leader is gone but descendants with its marker
+    live, the result is its pid with the start time `NEVER`. If none lives, the result is None.
     """
     bearers = [pid for pid, each in markers.items() if each == marker]
     stats = {pid: stat for pid in bearers if (stat := read_stat(pid)) and not stat.ended}
@@ -174,9 +179,9 @@ def find_generation(marker: str, markers: Mapping[int, str]) -> Found | None:
 
 
 def marked(identity: str, markers: Mapping[int, str]) -> dict[str, list[Found]]:
-    """Return everything alive whose marker begins with that word, by marker.
+    """Return all living processes whose marker starts with that identity, by marker.
 
-    `markers` are those of all processes, by pid.
+    `markers` maps all pids to their markers.
     """
     found: dict[str, list[Found]] = {}
     for pid, marker in markers.items():

@@ -1,1 +1,1 @@
-"""The run directory: its lock, the state file, PID files, and what passes to the next program."""
+"""The run directory: lock, state file, PID files, and the handover to the next program."""

@@ -1,4 +1,4 @@
-"""What one daemon holds and no other may: a shared directory, a name in the kernel."""
+"""Exclusive claims of one daemon: a lock in a shared directory, a name in the kernel."""
 
 import errno
 import fcntl
@@ -13,20 +13,19 @@ from comfysup.linux.host.ports import peer_of
 
 LOGS = ".comfysup.lock"
 INSTANCES = ".comfysup-instances.lock"
-"""The names of the locks in a directory of logs and in a workspace, which may be the same."""
+"""Lock file names in a log directory and in a workspace, which may be the same directory."""
 
 
 class ClaimedError(Exception):
-    """Another daemon has it; the text is what that says of itself."""
+    """Another daemon holds the claim. The text is its description of itself."""
 
 
 def claim(lock_file: Path, owner: str, *, make: bool) -> int | None:
-    """Hold a lock in a directory until the descriptor that is returned is closed.
+    """Hold a lock in a directory until the returned descriptor is closed.
 
-    With `make` a directory that is missing is made. `owner` is written into the file, for the next
-    daemon to read. Returns None where there is no lock to be had: the directory is missing, or its
-    file system has no locks or cannot be written to. Raises `ClaimedError`. May block: the
-    directory lies on a volume.
+    `make` creates a missing directory. `owner` is written into the file for other daemons to read.
+    Returns None if no lock is possible: the directory is missing, read-only, or on a file system
+    without locks. Raises `ClaimedError` if another daemon holds it. May block on the volume.
     """
     try:
         if make:
@@ -45,21 +44,21 @@ def claim(lock_file: Path, owner: str, *, make: bool) -> int | None:
         except OSError:
             return None
         undo.pop_all()
-    with suppress(OSError):  # it is for people
+    with suppress(OSError):  # the text is for people only
         os.ftruncate(lock, 0)
         os.pwrite(lock, owner.encode(errors="replace"), 0)
     return lock
 
 
 def _holder(lock: int) -> str:
-    """Return what the daemon that holds the lock wrote of itself; nothing where that is unknown."""
+    """Return the text that the lock's holder wrote into the file, or "" if it is unreadable."""
     with suppress(OSError):
         return os.pread(lock, 200, 0).decode(errors="replace")
     return ""
 
 
 def _open(lock_file: Path) -> int:
-    """Open or make the file; one of another user can be locked too. Raises OSError."""
+    """Open or create the file. Another user's file can also be locked. Raises OSError."""
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(lock_file, flags | os.O_RDWR | os.O_CREAT, 0o644)
@@ -68,7 +67,7 @@ def _open(lock_file: Path) -> int:
 
 
 class NameTakenError(Exception):
-    """Another process of ours, or of root's, holds the name: that with this `pid`."""
+    """A process of this user or of root holds the name; `pid` identifies it."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"pid {pid} holds it")
@@ -76,10 +75,10 @@ class NameTakenError(Exception):
 
 
 def hold_name(name: str) -> int | None:
-    """Hold a name until the descriptor that is returned is closed; raises `NameTakenError`.
+    """Hold a name until the returned descriptor is closed. Raises `NameTakenError`.
 
-    It is an abstract socket. The name counts in this mount namespace alone: containers that share
-    a network are apart. None where the name cannot be had for another reason.
+    The name is an abstract socket and includes the mount namespace, so containers that share a
+    network do not conflict. Returns None if the name is unavailable for another reason.
     """
     try:
         space = Path("/proc/self/ns/mnt").readlink()
@@ -90,7 +89,7 @@ def hold_name(name: str) -> int | None:
     guard = socket.socket(socket.AF_UNIX)
     try:
         guard.bind(address)
-        guard.listen(1)  # so that its holder can be asked for
+        guard.listen(1)  # lets others query its owner
     except OSError as error:
         guard.close()
         if error.errno == errno.EADDRINUSE and (holder := _holder_of_name(address)):
@@ -100,7 +99,7 @@ def hold_name(name: str) -> int | None:
 
 
 def _holder_of_name(address: str) -> int | None:
-    """Return the pid of whoever of ours, or root's, holds that name."""
+    """Return the pid of the process, of this user or root, that holds the name, or None."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(0)
         try:

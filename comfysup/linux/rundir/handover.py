@@ -1,4 +1,4 @@
-"""What a daemon keeps open while it replaces itself: its locks, its sockets and its callers."""
+"""Descriptors that a daemon keeps open across a restart in place: locks, sockets, callers."""
 
 import base64
 import json
@@ -15,18 +15,18 @@ import structlog
 log = structlog.get_logger()
 
 VARIABLE = "COMFYSUP_HANDOVER"
-"""`<pid>:<descriptor>`: for whom it is, and the memory file that lists what was kept open.
+"""`<pid>:<descriptor>`: the addressee, and the memory file that lists the open descriptors.
 
-There may be thousands of callers, more than the kernel takes in a variable.
+There can be thousands of callers, more than fit into a variable.
 """
 
 Begun: TypeAlias = tuple[int, bytes]
-"""The descriptor of a connection, and what has been received of its next request."""
+"""The descriptor of a connection, and the bytes received of its next request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Open descriptors by name; `last_event` is the id of the last event, 0 where it is unknown."""
+    """Open descriptors by name. `last_event` is the id of the last event, or 0 if unknown."""
 
     descriptors: Mapping[str, Sequence[int]] = field(default_factory=dict)
     callers: Mapping[str, Sequence[Begun]] = field(default_factory=dict)
@@ -37,17 +37,17 @@ class Handover:
 
 
 _EARLIER = re.compile(r"lock=\d+(?: (?:tcp|own|tcp_callers|own_callers)=[\d,]*)+")
-"""The variable as the first version wrote it: the descriptors themselves, for whoever reads it."""
+"""The format of the first version, which lists the descriptors in the variable itself."""
 
 
 def is_handed_over(environ: Mapping[str, str]) -> bool:
-    """Whether this process was a daemon before it became this program."""
+    """Return whether this process was a daemon before it executed this program."""
     variable = environ.get(VARIABLE, "")
     return variable.startswith(f"{os.getpid()}:") or _is_earlier(variable)
 
 
 def _is_earlier(variable: str) -> bool:
-    """Whether a daemon of the first version became this program: what it names is inherited."""
+    """Return whether a daemon of the first version executed this program: its lock is inherited."""
     if not _EARLIER.fullmatch(variable):
         return False
     with suppress(OSError):
@@ -61,10 +61,10 @@ def _named(variable: str) -> dict[str, list[int]]:
 
 
 def received(environ: MutableMapping[str, str]) -> Handover:
-    """Return what the program before this one kept open; none of it is passed on to children.
+    """Return the descriptors that the previous program kept open, closed to child processes.
 
-    The variable is taken out of `environ`. One that is meant for another process, or cannot be
-    understood, counts as none.
+    Removes the variable from `environ`. Returns an empty handover if the variable is meant for
+    another process or cannot be parsed.
     """
     meant = is_handed_over(environ)
     variable = environ.pop(VARIABLE, "")
@@ -74,7 +74,7 @@ def received(environ: MutableMapping[str, str]) -> Handover:
         handover = _earlier(variable) if _EARLIER.fullmatch(variable) else _read(variable)
         _let_inherit(handover, inherit=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.error("handover.unreadable", error=repr(error))  # noqa: TRY400 - no defect of ours
+        log.error("handover.unreadable", error=repr(error))  # noqa: TRY400 - not a bug
         return Handover()
     return handover
 
@@ -89,12 +89,12 @@ def _read(variable: str) -> Handover:
             name: [(number, base64.b64decode(begun)) for number, begun in callers]
             for name, callers in written["callers"].items()
         },
-        int(written.get("last_event", 0)),  # an older program does not tell it
+        int(written.get("last_event", 0)),  # missing in older programs
     )
 
 
 def _earlier(variable: str) -> Handover:
-    """Return what a daemon of the first version passes on: callers of whom nothing is read yet."""
+    """Return a first version's handover, whose callers have no received bytes."""
     named = _named(variable)
     callers = {
         door: [(number, b"") for number in named.get(f"{door}_callers", ())]
@@ -104,7 +104,7 @@ def _earlier(variable: str) -> Handover:
 
 
 def become_anew(handover: Handover) -> NoReturn:
-    """Run this very command again in this process, with those descriptors open; raises OSError."""
+    """Execute this command again in this process with those descriptors open. Raises OSError."""
     listed = {
         "descriptors": handover.descriptors,
         "callers": {
@@ -119,19 +119,19 @@ def become_anew(handover: Handover) -> NoReturn:
     _let_inherit(handover, inherit=True)
     os.environ[VARIABLE] = f"{os.getpid()}:{memory}"
     for stream in (sys.stdout, sys.stderr):
-        # It may be closed, full, or a terminal that is gone: nothing that a daemon ends of.
+        # The stream may be closed, full, or a vanished terminal; the daemon must survive that.
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os.execv(sys.executable, command())  # noqa: S606 - the same command
 
 
 def command() -> list[str]:
-    """Return the command by which this program runs."""
+    """Return the command line of this program."""
     return [sys.executable, *sys.orig_argv[1:]]
 
 
 def _let_inherit(handover: Handover, *, inherit: bool) -> None:
-    """Decide whether the descriptors live on at exec; raises OSError for one that is not open."""
+    """Set whether the descriptors survive exec. Raises OSError if one is not open."""
     for descriptors in handover.descriptors.values():
         for each in descriptors:
             os.set_inheritable(each, inherit)

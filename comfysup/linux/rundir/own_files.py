@@ -1,12 +1,12 @@
-"""Files in directories that others may write to: what somebody else has laid there is not used.
+"""Safe access to files in directories that other users can write to.
 
-Logs and PID files lie in a workspace whose owner need not be the user of the daemon. A link, a FIFO
-or a hard link there would let root truncate, append to or show any file of the machine. So no link
-to a file is followed, and a file must be a regular one of our own or of root. A directory may be a
-link (a volume): it is followed if root or we have made it.
+Logs and PID files are in a workspace that may belong to another user. A link, a FIFO or a hard link
+there could make root truncate, append to, or show any file. So links to files are not followed, and
+a file must be a regular one that this user or root owns. A directory may be a link (a volume) if
+this user or root created it.
 
-Some mounts give every file one owner, whoever makes it (NFS with squashed root, SMB, 9p). There a
-file that we make shows who "we" are.
+Some mounts assign one owner to every file (NFS with squashed root, SMB, 9p). There a probe file
+shows which owner stands for this user.
 """
 
 import errno
@@ -20,13 +20,13 @@ ROOT = 0
 
 
 class ForeignFileError(OSError):
-    """Something that is not used because of what it is or whose it is; `strerror` says why."""
+    """A file that is not used because of its kind or its owner; `strerror` gives the reason."""
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file that is there, without waiting for anybody; raises OSError.
+    """Open an existing file without blocking and return its descriptor. Raises OSError.
 
-    The error is a `ForeignFileError` where it is a link, no regular file, or somebody else's.
+    Raises `ForeignFileError` if the file is a link, not regular, or another user's.
     """
     check_directory(path.parent)
     _check(path, path.lstat())
@@ -41,9 +41,9 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def create_own(path: Path, flags: int, mode: int) -> int:
-    """Make a file and open it; what stood there under its name goes, but no directory.
+    """Create a file, replacing any file or link of that name, and return its descriptor.
 
-    Makes the directory too; raises OSError.
+    Creates the directory if needed. Raises OSError.
     """
     check_directory(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def create_own(path: Path, flags: int, mode: int) -> int:
 
 
 def check_directory(path: Path) -> None:
-    """Raise a `ForeignFileError` where the way to a directory leads over somebody else's link."""
+    """Raise `ForeignFileError` if another user's link is part of the directory's path."""
     for each in (*reversed(path.parents), path):
         try:
             found = each.lstat()
@@ -66,7 +66,7 @@ def check_directory(path: Path) -> None:
 
 
 def foreign_owner(directory: Path) -> int | None:
-    """Return the user, neither root nor we, who owns a directory and so each name in it."""
+    """Return the uid that owns a directory, or None if it is this user or root."""
     found = directory.stat()
     return None if _is_ours(found, directory) else found.st_uid
 
@@ -95,14 +95,14 @@ def _is_ours(found: os.stat_result, directory: Path) -> bool:
 
 
 def _is_open_to_others(directory: Path) -> bool:
-    """Whether somebody else may put names into a directory."""
+    """Return whether another user may create names in a directory."""
     found = directory.stat()
     others = stat.S_IWGRP | stat.S_IWOTH
     return found.st_uid not in (ROOT, os.geteuid()) or bool(found.st_mode & others)
 
 
 def _owner_of_new(directory: Path) -> int:
-    """Return whose a file is that we make there; raises OSError."""
+    """Return the owner of a file that this process creates there. Raises OSError."""
     probe = directory / f".comfysup-{secrets.token_hex(8)}"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

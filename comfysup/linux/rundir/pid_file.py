@@ -1,4 +1,4 @@
-"""PID files for scripts that read them: written when a process exists, gone when it is."""
+"""PID files for scripts: written when a process exists, removed when it has ended."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ from comfysup.linux.rundir.own_files import create_own, open_own
 log = structlog.get_logger()
 
 _LONGEST = 32
-"""Bytes of a PID file that are looked at."""
+"""Number of bytes of a PID file that are read."""
 
 PATIENCE = 1.0
-"""Seconds that a volume which stalls is waited for; the file comes and goes later then."""
+"""Seconds to wait for a stalled volume. After that the file is written or removed later."""
 
 
 class PidFile:
@@ -27,14 +27,14 @@ class PidFile:
         self._pid = pid
 
     def write(self) -> None:
-        """Write it, whole or not at all; raises OSError."""
+        """Write the file atomically. Raises OSError."""
         draft = self.path.with_suffix(f".pid.{os.getpid()}")
         with os.fdopen(create_own(draft, os.O_WRONLY, 0o644), "w", encoding="ascii") as file:
             file.write(f"{self._pid}\n")
         draft.replace(self.path)
 
     def remove(self) -> None:
-        """Remove it, unless another process has written its own there."""
+        """Remove the file unless it holds another pid. Ignores errors."""
         try:
             with os.fdopen(open_own(self.path, os.O_RDONLY), "rb") as file:
                 written = file.read(_LONGEST)
@@ -45,13 +45,13 @@ class PidFile:
 
 
 Submit: TypeAlias = Callable[[Callable[[], None], Path], asyncio.Future[None]]
-"""Runs a function that works on that file in a thread, after all that was submitted before."""
+"""Runs a function for that file in a thread, after all functions submitted earlier."""
 
 
 class PidFileAside:
-    """A PID file that lies where logs do, on a volume that may stall: their thread writes it.
+    """A PID file in the log directory, written by the log thread because the volume may stall.
 
-    In the order in which it is told to: a file never outlives the process that has written it.
+    Operations run in the order of their calls, so no file outlives its process.
     """
 
     def __init__(self, file: PidFile, submit: Submit) -> None:
@@ -59,11 +59,11 @@ class PidFileAside:
         self._submit = submit
 
     def write(self) -> None:
-        """Have it written; an instance does not depend on it."""
+        """Submit the write. A failure is logged and does not affect the instance."""
         _ = self._submit(self._write, self._file.path)
 
     def remove(self) -> asyncio.Future[None]:
-        """Have it removed; waiting for that longer than `PATIENCE` is waiting for a volume."""
+        """Submit the removal. The volume has stalled if the future takes longer than `PATIENCE`."""
         return self._submit(self._file.remove, self._file.path)
 
     def _write(self) -> None:

@@ -39,11 +39,11 @@ _FIFO_NAME = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
 
 class RunDirectoryError(Exception):
-    """The run directory cannot be used; the text says why and what to do."""
+    """The run directory cannot be used. The text gives the reason and the remedy."""
 
 
 class RunDirectory:
-    """A run directory that this process alone uses, for as long as it lives."""
+    """A run directory that only this process uses, until `release` or its end."""
 
     def __init__(self, path: Path, lock: int, guard: int | None) -> None:
         self.path = path
@@ -98,9 +98,9 @@ class RunDirectory:
         return self.path / "fifo" / f"{instance}.{generation}"
 
     def fifos(self) -> list[tuple[Path, int, int]]:
-        """Return every FIFO with the instance and the generation that it is of.
+        """Return every FIFO with its instance and generation.
 
-        None where the directory cannot be read.
+        Returns [] if the directory cannot be read.
         """
         paths: list[Path] = []
         with suppress(OSError):
@@ -111,7 +111,7 @@ class RunDirectory:
     def hold_fifos(self) -> list[int]:
         """Open every FIFO for reading, as far as descriptors allow, and return the descriptors.
 
-        What waits in a FIFO is lost with the last process that has it open.
+        A FIFO's buffered data is lost when its last open descriptor is closed.
         """
         held: list[int] = []
         with suppress(OSError):
@@ -125,14 +125,14 @@ class RunDirectory:
         return self.path / "queue" / f"{instance}.json"
 
     def session(self, instance: int) -> Path:
-        """Return the prefix under which that instance asks to be started again."""
+        """Return the path prefix of the file by which that instance requests a restart."""
         return self.path / "session" / str(instance)
 
     def identity(self, earlier: Callable[[], str | None] = lambda: None) -> str:
-        """Return the word that tells this daemon's processes from those of others.
+        """Return the random word that identifies this daemon's processes.
 
-        Where its file is gone or no such word, the word is what `earlier` returns, or a new one. A
-        file that cannot be written is no error: the state file holds the word too.
+        If the file is missing or invalid, the result is `earlier()` or a new word. A file that
+        cannot be written is ignored, because the state file also holds the word.
         """
         if self._identity is None:
             self._identity = self._read_identity()
@@ -155,7 +155,7 @@ class RunDirectory:
         return word
 
     def write_identity(self) -> None:
-        """Write the file of the identity anew, as far as that is possible."""
+        """Rewrite the identity file. Ignores errors."""
         if self._identity is None:
             return
         path = self.path / "identity"
@@ -167,14 +167,14 @@ class RunDirectory:
             draft.replace(path)
 
     def keep_lock(self) -> list[int]:
-        """Return descriptors that hold the lock on when these ones let go of it."""
+        """Return duplicate descriptors that keep the lock after `release`."""
         self._kept = True
         return [os.dup(each) for each in (self._lock, self._guard) if each is not None]
 
     def mend(self) -> list[str]:
-        """Make anew what somebody has removed, and return the names of that.
+        """Recreate removed parts of the run directory and return their names.
 
-        Raises `RunDirectoryError` where that is not possible, or another daemon was quicker.
+        Raises `RunDirectoryError` if that fails or another daemon has taken the lock.
         """
         try:
             mended = [] if self.path.exists() else [self.path.name]
@@ -195,9 +195,9 @@ class RunDirectory:
         return mended
 
     def release(self) -> None:
-        """Let go of it in good order; its socket goes, unless the lock was kept."""
+        """Release the lock and remove the socket, unless the lock was kept."""
         if not self._kept:
-            with suppress(OSError):  # a stale one hinders nobody
+            with suppress(OSError):  # a stale socket does no harm
                 self.socket.unlink()
         for each in (self._lock, self._guard):
             if each is not None:
@@ -206,19 +206,21 @@ class RunDirectory:
 
 
 ANOTHER = "COMFYSUP_RUN_DIR names another directory"
-"""What to do about a directory that cannot be used."""
+"""The remedy for a directory that cannot be used."""
 
 
 def _word(content: bytes) -> str | None:
-    """Return the identity that a file holds; None for anything else."""
+    """Return the identity in a file's content, or None if it is invalid."""
     found = _IDENTITY.fullmatch(content.strip())
     return found[0].decode() if found else None
 
 
 def check(path: Path) -> None:
-    """Have a directory that is ours alone; raises `RunDirectoryError` with what to do.
+    """Create the directory or check that only this user can write to it.
 
-    In a directory that is shared it is a part of our own, as `own_part` has chosen it.
+    Raises `RunDirectoryError`.
+
+    In a shared directory, `path` is the part that `own_part` has chosen.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -251,14 +253,14 @@ def _take_lock(path: Path) -> int:
         written = os.pread(lock, 32, 0).strip()
         os.close(lock)
         raise _taken(path, written.decode() if written.isdigit() else "unknown") from error
-    with suppress(OSError):  # the number is for people; a full disk takes none
+    with suppress(OSError):  # the pid is for people only; a full disk refuses it
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
 def _take_name(path: Path) -> int | None:
-    """Hold the name of the directory too, which lasts when somebody removes the lock's file."""
+    """Hold the directory's name as well, which protects it if the lock file is removed."""
     try:
         return hold_name(str(path.resolve()))
     except NameTakenError as error:
@@ -272,7 +274,7 @@ def _taken(path: Path, holder: str) -> RunDirectoryError:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is what stands at that path."""
+    """Return whether the open file is the one at that path."""
     try:
         there = path.stat(follow_symlinks=False)
     except OSError:

@@ -1,8 +1,8 @@
-"""A small file that is replaced whole at every change, and survives the death of who writes it.
+"""A small file that is replaced atomically and survives the death of its writer.
 
-It need not survive the machine's: what it says is void after a boot. So nothing waits for a disk;
-the kernel keeps what was written before the exchange, whatever happens to this process. It is read
-by the next daemon alone, when nobody writes any more.
+The file need not survive a crash of the machine, because its content is void after a boot. So no
+write waits for a disk; the kernel keeps completed writes when the process dies. Only the next
+daemon reads the file, when no writer is left.
 """
 
 import ctypes
@@ -25,13 +25,13 @@ RENAME_EXCHANGE: Final = 2
 """Arguments of renameat2(2)."""
 
 BROKEN: Final = ".broken"
-"""The suffix of a copy of what could not be read."""
+"""The suffix of a copy of unreadable content."""
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class StateFile:
-    """The file, and whether it could be written. `problem` is None while all is well."""
+    """The file. `problem` is the sentence for the last failed operation, or None."""
 
     def __init__(self, path: Path, report: Report = to_nobody) -> None:
         self.path = path
@@ -40,22 +40,22 @@ class StateFile:
         self._draft = path.with_suffix(".draft")
 
     def read(self) -> bytes | None:
-        """Return what was written last; None where there is nothing. Raises OSError."""
+        """Return the content, or None if the file does not exist. Raises OSError."""
         try:
             return read_regular(self.path)
         except FileNotFoundError:
             return None
 
     def write(self, content: bytes) -> bool:
-        """Replace the content, or keep the old one and say why in `problem`."""
+        """Replace the content. On failure, keep the old content, set `problem`, return False."""
         return self._try("write", partial(self._write_whole, content))
 
     def forget(self) -> bool:
-        """Remove it: there is nothing that a next daemon should go on with."""
+        """Remove the file. On failure, set `problem` and return False."""
         return self._try("remove", self._remove)
 
     def exists(self) -> bool:
-        """Whether there is anything at its path, or that cannot be seen."""
+        """Return whether the path exists or cannot be examined."""
         try:
             self.path.lstat()
         except FileNotFoundError:
@@ -65,12 +65,12 @@ class StateFile:
         return True
 
     def put_aside(self) -> Path:
-        """Keep a content that cannot be read where nobody takes it for state. Raises OSError."""
+        """Move the unreadable file to `aside` and return that path. Raises OSError."""
         self.path.replace(self.aside)
         return self.aside
 
     def copy_aside(self) -> Path:
-        """Keep a copy of a content that can be read in part only. Raises OSError."""
+        """Copy the partly unreadable file to `aside` and return that path. Raises OSError."""
         copy = os.open(
             self.aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
@@ -79,21 +79,21 @@ class StateFile:
         return self.aside
 
     def report_loss(self, sentence: str) -> None:
-        """Report that some of the content is lost; over once the copy of it is removed."""
+        """Report lost content. The report is cleared when the copy of it is removed."""
         self._report(self.aside, sentence)
 
     @property
     def aside(self) -> Path:
-        """Where a content is kept that could not be read."""
+        """The path of the copy of unreadable content."""
         return self.path.with_suffix(BROKEN)
 
     def _try(self, verb: str, work: Callable[[], None]) -> bool:
-        """Do that, and tell of the first failure and of the end of failing."""
+        """Run `work` and report the first failure and the first success after it."""
         try:
             work()
         except OSError as error:
             if self.problem is None:
-                log.error("state.unwritable", file=str(self.path), error=str(error))  # noqa: TRY400 - no defect of ours
+                log.error("state.unwritable", file=str(self.path), error=str(error))  # noqa: TRY400 - not a bug
                 self._tell(f"cannot {verb} {self.path}: {error.strerror}")
             return False
         if self.problem is not None:
@@ -112,9 +112,9 @@ class StateFile:
     def _write_whole(self, content: bytes) -> None:
         """Write the draft and exchange it with the file.
 
-        ext4 begins to write to the disk when a file takes the place of another, or was emptied
-        before: that takes six times as long as the rest, and now and then ten milliseconds. So the
-        older content is overwritten, and becomes the next draft.
+        ext4 flushes to disk when a file replaces another or is truncated to zero first. That takes
+        six times as long as the rest, and at times ten milliseconds. So the exchange keeps the
+        older file as the next draft, and its content is overwritten.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         draft = os.open(self._draft, flags, 0o600)
@@ -128,12 +128,12 @@ class StateFile:
             os.close(draft)
         try:
             _exchange(self._draft, self.path)
-        except OSError:  # there is none yet, or this file system cannot
+        except OSError:  # no such file yet, or not supported by the file system
             self._draft.replace(self.path)
 
 
 def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; anything else that stands there raises OSError."""
+    """Return the content of a regular file. Raises OSError for any other kind of file."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _require_regular(file, path)
@@ -144,7 +144,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def _require_regular(file: int, path: Path) -> None:
-    """Raise OSError where the open `file` is a directory, a FIFO or a device."""
+    """Raise OSError if the open `file` is a directory, a FIFO or a device."""
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
         number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
@@ -152,7 +152,7 @@ def _require_regular(file: int, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Let two files change places in one step. Raises OSError."""
+    """Exchange two files atomically. Raises OSError."""
     if LIBC.renameat2(AT_FDCWD, bytes(one), AT_FDCWD, bytes(other), RENAME_EXCHANGE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
