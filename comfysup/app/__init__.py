@@ -1,1 +1,1 @@
-"""The daemon: its story, how its parts are put together, and what they do with each other."""
+"""The daemon: its lifecycle, the construction of its parts, and their interaction."""

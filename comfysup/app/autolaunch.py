@@ -1,4 +1,4 @@
-"""What a container starts by itself: the enabled instances of instances.json, one after another."""
+"""Starts the enabled instances of instances.json, one after another, when the daemon starts."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,18 +16,18 @@ from comfysup.supervision.instance import Instance
 log = structlog.get_logger()
 
 NAMED = 20
-"""Mistaken entries that the sentence for `troubles` names."""
+"""The number of invalid entries that the message in `troubles` names."""
 
 
 class Shortfall:
-    """What instances.json asks for and the table lacks: wanted, and not ready.
+    """The entries of instances.json that should run and are not in the table.
 
-    `report` hears the sentence for `troubles` that says so, and None once nothing is lacking.
-    `expected` are the entries that autolaunch starts.
+    `report` receives the message for `troubles`, or None once no entry is missing. `expected` holds
+    the entries that autolaunch starts.
     """
 
     def __init__(self, path: Path, report: Callable[[Path, str | None], None]) -> None:
-        """Ask for nothing yet."""
+        """Start without expected entries."""
         self.expected: tuple[InstanceSpec, ...] = ()
         self._path = path
         self._report = report
@@ -38,7 +38,7 @@ class Shortfall:
 
     @property
     def waiting_for(self) -> Sequence[str]:
-        """Name each enabled entry that is not in the table, and why."""
+        """One text per enabled entry that is not in the table: its label and the reason."""
         return [
             *(f"{label}: mistaken" for label in self._unusable),
             *(f"{spec.label}: not started yet" for spec in self._awaited.values()),
@@ -46,7 +46,7 @@ class Shortfall:
         ]
 
     def expect(self, file: InstancesFile, applied: Collection[int]) -> None:
-        """Want all that is enabled there, but for the ids that were taken on before."""
+        """Expect all enabled entries of the file, except for the ids that were applied before."""
         for mistake in file.mistakes:
             log.error("instances_file.mistaken", mistake=mistake.summary)
         unreadable = (str(self._path),) if file.mistakes and not file.legible else ()
@@ -54,22 +54,23 @@ class Shortfall:
         self._expect(spec for spec in file.specs if spec.id not in applied)
 
     def expect_back(self, returning: Iterable[InstanceSpec], file: InstancesFile) -> None:
-        """Want the instances too that a reload had stopped to start them, when a daemon died.
+        """Also expect the instances that an interrupted reload had stopped in order to start them.
 
-        Each gets what the file says of it; one that the file does not name is started as it was.
+        Each is started with its entry in the file, or with its previous spec if the file has no
+        entry for it.
         """
         named = {spec.id: spec for spec in file.specs}
         awaited = {spec.id: named.get(spec.id, spec) for spec in returning}
         self._expect({**awaited, **self._awaited}.values())
 
     def awaited(self, ref: str) -> InstanceSpec | None:
-        """Return the expected entry of that id or name that was not tried yet."""
+        """Return the expected entry with that id or name that has not been started yet, or None."""
         found = (spec for spec in self._awaited.values() if ref in (str(spec.id), spec.name))
         return next(found, None)
 
     @property
     def pending(self) -> Sequence[InstanceSpec]:
-        """The expected entries that were not tried yet."""
+        """The expected entries that have not been started yet."""
         return list(self._awaited.values())
 
     def _expect(self, specs: Iterable[InstanceSpec]) -> None:
@@ -77,18 +78,18 @@ class Shortfall:
         self._awaited = {spec.id: spec for spec in self.expected}
 
     def tried(self, spec: InstanceSpec, failure: Failure | None) -> None:
-        """Note how the start of an expected entry went."""
+        """Record the result of starting an expected entry; `failure` is None for a success."""
         self._awaited.pop(spec.id, None)
         if failure and failure.refused:
             self._refused[spec.id] = failure
             self._tell()
 
     def follow(self, outcome: ReloadOutcome) -> None:
-        """Want what a reload has read instead."""
+        """Replace the expected entries by those of a reload."""
         self._take(outcome.mistakes, outcome.unusable, outcome.failed)
 
     def entered(self, number: int) -> None:
-        """Note that an instance of that id is in the table, whoever asked for it."""
+        """Record that an instance with that id is in the table, whoever started it."""
         self._awaited.pop(number, None)
         if self._refused.pop(number, None):
             self._tell()
@@ -113,10 +114,10 @@ class Shortfall:
 
 
 def pass_over(ref: str, shortfall: Shortfall, reloader: Reloader, fleet: Fleet) -> Instance | None:
-    """Enter an expected entry as a stopped instance, so that autolaunch does not start it.
+    """Add an expected entry as a stopped instance, so that autolaunch skips it.
 
-    None where no entry of that id or name is left to start. Raises `RefusedError` where its name or
-    port is another instance's; it is not started then either.
+    Returns None if no entry with that id or name is left to start. Raises `RefusedError` when its
+    name or port belongs to another instance; autolaunch then skips the entry too.
     """
     spec = shortfall.awaited(ref)
     if spec is None:
@@ -127,17 +128,18 @@ def pass_over(ref: str, shortfall: Shortfall, reloader: Reloader, fleet: Fleet) 
 
 
 async def autolaunch(reloader: Reloader, file: InstancesFile, shortfall: Shortfall) -> None:
-    """Start every instance that is expected, `startup_delay` apart.
+    """Start all expected instances, `startup_delay` seconds apart.
 
-    A reload meanwhile starts what is left by itself, from the file as it is then. What an earlier
-    daemon of this life of the container has taken on stays as its callers wanted it since.
+    If a reload runs meanwhile, it starts the remaining entries from the file as it then is. Entries
+    that an earlier daemon applied since the container started keep the state that their callers
+    chose.
     """
     for position, spec in enumerate(shortfall.expected):
         if position:
             await asyncio.sleep(file.startup_delay)
         try:
             failure = await reloader.start(spec)
-        except Exception:  # one entry's: the others are started, and this one stays awaited
+        except Exception:  # the other entries are started; this one stays expected
             log.exception("autolaunch.broke", instance=spec.id)
             continue
         if failure:

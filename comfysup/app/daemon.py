@@ -1,4 +1,4 @@
-"""The daemon: begins, serves until a signal says otherwise, and ends everything in order."""
+"""The daemon: starts, serves until a signal arrives, and shuts down in order."""
 
 import asyncio
 import os
@@ -42,25 +42,25 @@ from comfysup.supervision.tasks import bounded, keep_going, run
 log = structlog.get_logger()
 
 LOCK, TCP, OWN, FIFOS = "lock", "tcp", "own", "fifos"
-"""What a daemon hands on: the lock of the run directory, what listens on port and socket, and the
-FIFOs of the instances, so that what one writes last stays there until the next program reads it."""
+"""The handed-over descriptors: the lock of the run directory, the listening TCP and Unix sockets,
+and the instances' FIFOs. An open FIFO keeps its unread output for the next program."""
 
 LAST_RESORT = 60.0
-"""Seconds for the cleanup, whose steps are all bounded; then the process ends in its middle, with
-the stacks of all threads in its log. The next daemon goes on with whatever lives."""
+"""Seconds for the cleanup, whose steps all have time limits. After that the process logs the stacks
+of all threads and exits. The next daemon adopts the live instances."""
 
 BEHIND = "the state file cannot be written; `comfysup status` says why"
 
 AT_ONCE = StopEscalation(0.0, 0.0, 1.0)
-"""How instances are ended when a second signal comes."""
+"""The escalation that a second signal applies."""
 
 
 class DaemonError(Exception):
-    """The daemon cannot begin; the text says why."""
+    """The daemon cannot start; the text states the reason."""
 
 
 class Order(Enum):
-    """What a daemon is told."""
+    """An order to the daemon."""
 
     END = auto()
     RESTART = auto()
@@ -75,7 +75,7 @@ class Daemon:
         opened: Callable[[], None] = lambda: None,
         hangup: Order = Order.RESTART,
     ) -> None:
-        """Call `opened` once callers are let in; take SIGHUP for the order `hangup`."""
+        """Call `opened` once connections are accepted; treat SIGHUP as the order `hangup`."""
         self._settings = settings
         self._opened = opened
         self._hangup = hangup
@@ -89,10 +89,10 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, *, end: bool = False) -> int:
-        """Serve until a signal says otherwise; return the exit code. Raises `DaemonError`.
+        """Serve until an order ends it, and return the exit code. Raises `DaemonError`.
 
-        With `end` it goes on with what the last daemon left only to end it. Told to restart, it
-        does not return: this process begins anew.
+        With `end`, adopt the instances of the last daemon only to stop them. For a restart in
+        place, `run` does not return: the process executes the program again.
         """
         if end:
             self._orders.put_nowait(Order.END)
@@ -103,7 +103,7 @@ class Daemon:
         except (RunDirectoryError, ListenError) as error:
             raise DaemonError(str(error)) from error
         if code is None:
-            if self._told_to_end:  # signals are blocked: the next program hears this one
+            if self._told_to_end:  # signals are blocked: the next program receives this one
                 signal.raise_signal(signal.SIGTERM)
             try:
                 become_anew(replace(self._kept, last_event=self._last_event()))
@@ -123,13 +123,13 @@ class Daemon:
             self._store, self._unkillable = parts.store, parts.unkillable
             self._last_event = lambda: parts.publisher.journal.newest
             await self._adopt(parts)
-            await asyncio.sleep(0)  # a launch that goes on holds its FIFO from its first turn on
+            await asyncio.sleep(0)  # a resumed launch opens its FIFO in its first step
             for fifo in self._kept.descriptors.get(FIFOS, ()):
                 os.close(fifo)
             doors = await self._open(parts, run, resources)
             self._own(asyncio.create_task(parts.autolaunch(), name="autolaunch"))
             while await self._orders.get() is Order.RESTART:
-                if parts.store.is_behind:  # since it was checked
+                if parts.store.is_behind:  # since the check
                     log.error("daemon.restart_refused", reason=BEHIND)
                     continue
                 if reason := parts.unkillable():
@@ -143,17 +143,17 @@ class Daemon:
             return code
 
     async def _adopt(self, parts: Parts) -> None:
-        """Go on with the instances of the daemon before this one."""
+        """Restore the instances of the previous daemon."""
         for record in parts.recovered.state.instances:
             parts.fleet.restore(record)
         parts.telemetry.restored()
         began = parts.attention.begin()
-        if parts.recovered.at is not None:  # what has been done since then took time too
+        if parts.recovered.at is not None:  # the steps since then are a gap too
             parts.fleet.lose_time(began.monotonic - parts.recovered.at)
         await sweep(parts.recovered.strays, parts.sweeps)
 
     async def _open(self, parts: Parts, run: RunDirectory, resources: AsyncExitStack) -> Listening:
-        """Let callers in."""
+        """Accept connections."""
         settings = self._settings
         for warning in settings.warnings:
             log.warning("setting.ignored", warning=warning)
@@ -185,7 +185,7 @@ class Daemon:
         return doors
 
     def _remember(self, parts: Parts) -> Callable[[], None]:
-        """Write down what the next daemon goes on with; return how to do that again."""
+        """Write the settings for the next daemon; return a function that rewrites missing files."""
         life = BootIdentity.current()
 
         def remember_again() -> None:
@@ -198,7 +198,7 @@ class Daemon:
         return remember_again
 
     async def _end(self, parts: Parts) -> int:
-        """End every instance within the shutdown grace; 0 when nothing of them is left."""
+        """Stop every instance within the shutdown grace; return 0 if no process is left, else 1."""
         log.info("daemon.stopping", instances=len(list(parts.fleet)))
         parts.publisher.daemon("stopping", parts.facts)
         parts.fleet.close()
@@ -219,17 +219,17 @@ class Daemon:
         return 1 if left else 0
 
     async def _hurry(self, fleet: Fleet) -> None:
-        """End them at once when told a second time."""
+        """Stop all instances at once when a second signal arrives."""
         while await self._orders.get() is not Order.END:
             continue
         await fleet.stop_all(AT_ONCE)
 
-    # ---- starting anew
+    # ---- restart in place
 
     async def _restart(self) -> None:
-        """Order a restart in place, once it is known that the next program can take over.
+        """Order a restart in place, after checking that the next program can take over.
 
-        Raises `RefusedError` with the reasons why it cannot; then nothing has changed.
+        Raises `RefusedError`, with the reasons, when it cannot; nothing has changed then.
         """
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check_restart(), name="restart check")
@@ -243,7 +243,7 @@ class Daemon:
         self._orders.put_nowait(Order.RESTART)
 
     async def _check_restart(self) -> list[str]:
-        """Return, and log, all that speaks against a restart."""
+        """Return and log all reasons against a restart."""
         reasons = await RestartCheck().run(os.environ)
         if self._store is not None:
             self._store.write()
@@ -256,7 +256,7 @@ class Daemon:
         return reasons
 
     async def _restart_for_signal(self) -> None:
-        with suppress(RefusedError):  # it is in the log
+        with suppress(RefusedError):  # already logged
             await self._restart()
 
     def _cancel_tasks(self) -> None:
@@ -264,7 +264,7 @@ class Daemon:
             task.cancel()
 
     async def _hand_over(self, parts: Parts, run: RunDirectory, doors: Listening) -> None:
-        """See every caller off, and keep open what the next program here goes on with."""
+        """End the callers' waits, and keep open the descriptors that the next program needs."""
         log.info("daemon.restarting", instances=len(list(parts.fleet)))
         block_signals()
         self._cancel_tasks()
@@ -273,7 +273,7 @@ class Daemon:
         parts.publisher.journal.close()
         parts.logs.close()
         passed_on = await doors.pass_on(parts.fleet.dismiss)
-        # Before the FIFOs are held: a launch under way may still make a process, and its FIFO.
+        # Before the FIFOs are held: a pending launch may still create a process and its FIFO.
         await bounded(parts.fleet.release, 2 * RELEASE_PATIENCE)
         self._kept = Handover(
             {
@@ -302,7 +302,7 @@ class Daemon:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT for an order to end, SIGHUP for one to restart in place."""
+        """Treat SIGTERM and SIGINT as an order to end, SIGHUP as an order to restart in place."""
         orders = {
             signal.SIGTERM: Order.END,
             signal.SIGINT: Order.END,
@@ -324,9 +324,9 @@ class Daemon:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(told, signal.Signals(number))
 
-        # The event loop removes its handlers when it is closed. A signal that a thread has received
-        # and the loop has not read is lost then. These are in force until the next program begins.
-        # The handler of SIGCHLD, which is asyncio's, wakes the loop for any signal.
+        # The event loop removes its own handlers when it closes. A signal that a thread has
+        # received and the loop has not read is then lost. These handlers stay until the next
+        # program starts. asyncio's handler of SIGCHLD makes every signal wake the loop.
         for number in orders:
             signal.signal(number, heard)
         unblock_signals()
@@ -335,8 +335,8 @@ class Daemon:
         finally:
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
             for number in orders:
-                if number not in blocked:  # else the next program in this process hears it
-                    signal.signal(number, signal.SIG_IGN)  # one more must not change how it ends
+                if number not in blocked:  # else the next program receives the signal
+                    signal.signal(number, signal.SIG_IGN)  # another signal must not change the exit
 
     def _own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

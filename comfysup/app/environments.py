@@ -1,4 +1,4 @@
-"""The environments of a workspace as callers see and change them, without blocking the loop."""
+"""The environments of a workspace for callers: read and changed without blocking the loop."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,30 +14,30 @@ from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.tasks import Owner
 
 LOOK_PATIENCE = 3.0
-"""Seconds for a look at one environment; one that does not answer is shown as such."""
+"""Seconds for reading one environment; one that does not answer is shown as unresponsive."""
 
 AT_ONCE = 8
-"""Environments that are looked at at the same time."""
+"""The number of environments that are read concurrently."""
 
 PATIENCE = 10.0
-"""Seconds that the disk of an environment gets to tell which options it declares, and for which a
-link waits for another one: both move files to the same place."""
+"""Seconds for the disk of an environment to list its declared options. Also the seconds that a link
+waits for another link, because both move files to the same directory."""
 
 
 class EnvironmentService:
-    """Looks at environments, and shares their models; one at a time."""
+    """Surveys environments, and links their models, one environment at a time."""
 
     def __init__(self, environments: Environments, shared_models: Path, executor: Executor) -> None:
         self._environments = environments
         self._shared_models = shared_models
         self._executor = executor
         self._linking = asyncio.Lock()
-        self._linked = ""  # whose models are being linked
+        self._linked = ""  # the environment that is being linked
         self._links = Owner()
         self._looks = asyncio.Semaphore(AT_ONCE)
 
     async def look(self) -> Sequence[Survey]:
-        """Return all of them as they are now; raises `RefusedError` for a dead workspace."""
+        """Return all environments; raises `RefusedError` if the workspace does not answer."""
         environments = self._environments
         try:
             names = await self._executor.ask(
@@ -49,7 +49,7 @@ class EnvironmentService:
         return [each for each in found if each]
 
     async def guarded(self, name: str, arguments: Sequence[str]) -> str | None:
-        """Return why only who has proved its identity may pass these arguments there, or None."""
+        """Return why these arguments need an authenticated caller, or None."""
         if not arguments:
             return None
         look = partial(self._environments.find, name)
@@ -58,17 +58,17 @@ class EnvironmentService:
                 look, str(self._environments.path(name)), PATIENCE
             )
         except RefusedError:
-            return None  # nothing can be started from it
+            return None  # no instance can be started from this environment
         except OSError as error:
             return f"the options of environment '{name}' cannot be read: {error}"
         return guarded(arguments, environment)
 
     async def link(self, name: str) -> LinkReport:
-        """Share the models of one, which cannot be started meanwhile.
+        """Share the models of one environment; starts from it are refused meanwhile.
 
-        The link is made also when the caller goes: the files are being moved by then. Raises
-        `RefusedError` where there is none of that name, it does not answer, or those of another
-        one are still being linked.
+        The link continues if the caller disconnects, because files are already being moved. Raises
+        `RefusedError` when no environment has that name, its disk does not answer, or another link
+        is still running.
         """
         path = self._environments.path(name)
         try:
@@ -80,7 +80,7 @@ class EnvironmentService:
             raise _refusal(f"link the models of {name!r}", error) from error
 
     async def close(self) -> None:
-        """Wait for no link any more; a thread that makes one goes on as long as the process."""
+        """Stop waiting for links; a thread that makes one runs as long as the process."""
         await self._links.close()
 
     async def _link(self, name: str, path: Path) -> LinkReport:

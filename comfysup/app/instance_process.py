@@ -1,4 +1,4 @@
-"""The process of one generation: a Linux process with its log, its other traces and its end."""
+"""The process of one generation: a Linux process with its log, artifacts and exit."""
 
 import asyncio
 import signal
@@ -25,19 +25,19 @@ from comfysup.supervision.tasks import bounded
 T = TypeVar("T")
 
 TAIL_LINES = 20
-"""How many of the last log lines stand in an exit; the diagnosis looks at ten times as many."""
+"""The number of log lines in an exit; the diagnosis reads ten times as many."""
 
 FILES_PATIENCE = 1.0
-"""Seconds that the files of an environment are waited for; a hint is worth no more."""
+"""Seconds to wait for the files of an environment, which only serve a hint."""
 
 UNREAD = "its last lines could not be read in time"
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentFiles:
-    """Looks up, in a thread, what the files of one environment tell of a process.
+    """Reads, in a thread, the files of one environment that explain a process.
 
-    `known` is what is known without them, and must do where they do not answer in time.
+    `known` holds the circumstances known without the files, used if they cannot be read in time.
     """
 
     environments: Environments
@@ -46,12 +46,12 @@ class EnvironmentFiles:
     executor: Executor
 
     async def circumstances(self, lines: Sequence[str]) -> Circumstances:
-        """Return what is known of a process that has ended with these lines."""
+        """Return the circumstances of a process that exited with these last lines."""
         look = partial(circumstances_of, self.environments, self.name, self.known, lines)
         return await self._ask(look, self.known)
 
     async def conditions(self, lines: Sequence[str]) -> Sequence[Condition]:
-        """Return the conditions of a process that is ready and has begun with these lines."""
+        """Return the conditions of a ready process whose output starts with these lines."""
         return await self._ask(partial(conditions_of, lines), ())
 
     async def _ask(self, look: Callable[[], T], otherwise: T) -> T:
@@ -64,9 +64,9 @@ class EnvironmentFiles:
 
 @dataclass(frozen=True, slots=True)
 class RunArtifacts:
-    """What a process leaves behind, and how to read it.
+    """The files and counters that explain a process's exit.
 
-    `earlier_kills` is the `count` of `oom_kills` at its beginning.
+    `earlier_kills` is the `count` of `oom_kills` at the start of the process.
     """
 
     pid_file: PidFileAside
@@ -76,12 +76,12 @@ class RunArtifacts:
     earlier_kills: int
 
     def killed_for_memory(self, signal_name: str | None) -> bool:
-        """Say whether the kernel ended it for want of memory."""
+        """Return whether the kernel killed the process because memory was exhausted."""
         return signal_name == "SIGKILL" and self.oom_kills.claim(self.earlier_kills)
 
 
 class InstanceProcess:
-    """The process of one generation with its log and its other traces."""
+    """The process of one generation with its log and artifacts."""
 
     def __init__(self, process: linux.Process, pipe: LogPipe, artifacts: RunArtifacts) -> None:
         self._process = process
@@ -107,7 +107,7 @@ class InstanceProcess:
         lines = await self._pipe.last_lines(10 * TAIL_LINES)
         name = _signal_name(status.signal)
         files = self._artifacts.files
-        told = name in {None, "SIGABRT"} and status.code != 0  # else the ending says it all
+        told = name in {None, "SIGABRT"} and status.code != 0  # else the status explains itself
         circumstances = await files.circumstances(lines or ()) if told else files.known
         found = diagnose(
             exit_code=status.code,

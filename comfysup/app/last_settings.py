@@ -1,8 +1,8 @@
-"""The last settings that a daemon of this life of the container has served with.
+"""The last valid settings of a daemon since the container started.
 
-A daemon that comes back must not end because somebody has removed a token file meanwhile: its
-instances live on, and somebody has to look after them. What is written holds no token, only what it
-takes to know one again.
+A daemon that restarts must not exit because, for example, a token file has been removed meanwhile:
+its instances keep running and need supervision. The file holds no token, only the data to verify
+one.
 """
 
 import json
@@ -23,7 +23,7 @@ from comfysup.linux.rundir.state_file import StateFile, read_regular
 
 
 def remember(file: StateFile, settings: Settings, life: BootIdentity) -> None:
-    """Write them down, unless that is what stands there; `file.problem` says whether it failed."""
+    """Write the settings unless the file holds them already; `file.problem` reports a failure."""
     written = _converter().unstructure(replace(settings, warnings=(), mistakes=()))
     content = json.dumps({**asdict(life), "settings": written}, default=sorted).encode()
     with suppress(OSError):
@@ -33,7 +33,7 @@ def remember(file: StateFile, settings: Settings, life: BootIdentity) -> None:
 
 
 def last_good(file: Path, life: BootIdentity) -> Settings | None:
-    """Return what `remember` wrote in this life of the container, if it can be read."""
+    """Return the settings that `remember` wrote since the container started, or None."""
     try:
         directory = file.parent.stat(follow_symlinks=False)
         if directory.st_uid != os.geteuid() or directory.st_mode & SHARED:
@@ -46,12 +46,12 @@ def last_good(file: Path, life: BootIdentity) -> Settings | None:
         if {name: members.get(name) for name in asdict(life)} != asdict(life):
             return None
         return _converter().structure(members["settings"], Settings)
-    except Exception:  # noqa: BLE001 - own leftovers are never trusted; there is nothing to go on with
+    except Exception:  # noqa: BLE001 - own leftovers are never trusted
         return None
 
 
 def instead_of(partial: Settings, last: Settings, mistakes: tuple[str, ...]) -> Settings:
-    """Return the last good settings, with what keeps strangers out as it is now or was then."""
+    """Return the last valid settings, with present or else last tokens and allowed hosts."""
     return replace(
         last,
         token=partial.token or last.token,

@@ -1,4 +1,4 @@
-"""How an instance comes to be: a ComfyUI command, run as a Linux process, logged and diagnosed."""
+"""Launches an instance: a ComfyUI command as a Linux process, with its log and diagnosis."""
 
 import asyncio
 import errno
@@ -44,17 +44,17 @@ from comfysup.supervision.protocols import LaunchError, ProcessRecord, RefusedEr
 log = structlog.get_logger()
 
 LAUNCH_PATIENCE = 10.0
-"""Seconds in which each look at an environment, and the making of its process, must be done."""
+"""Seconds for reading the environment, and again for creating its process."""
 
 LAUNCH_DEADLINE = 15.0
-"""Seconds for a launch as a whole: the look, the choice of a GPU, and the making."""
+"""Seconds for a whole launch: reading the environment, choosing a GPU, creating the process."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The directories that instances are run from and leave traces in."""
+    """The directories for the instances' runtime files, logs and PID files."""
 
     run: RunDirectory
     logs: Path
@@ -66,7 +66,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What instances share of the machine: its memory, and who has which GPU."""
+    """The shared hardware of the instances: the memory kills, and the assignment of GPUs."""
 
     oom_kills: OomKills
     gpus: GpuAllocator
@@ -75,7 +75,7 @@ class Hardware:
 class InstanceLauncher:
     """Launches the instances of one workspace.
 
-    `inherited_env` is what all of them inherit.
+    `inherited_env` is the environment that all instances inherit.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class InstanceLauncher:
         self._identity = paths.run.identity()
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None:
-        """Raise `RefusedError` unless its environment is usable, and its port free if asked."""
+        """Raise `RefusedError` unless the environment is usable and a requested port is free."""
         try:
             await self._look(spec)
             if port:
@@ -111,7 +111,7 @@ class InstanceLauncher:
             raise RefusedError(reason, f"cannot start instance {spec.label}: {error}") from error
 
     async def launch(self, spec: InstanceSpec, generation: int) -> InstanceProcess:
-        """Make the process of that generation; raises `LaunchError`."""
+        """Create the process of that generation; raises `LaunchError` when that fails."""
         try:
             async with asyncio.timeout(LAUNCH_DEADLINE):
                 environment = await self._look(spec)
@@ -135,7 +135,7 @@ class InstanceLauncher:
         return InstanceProcess(process, pipe, artifacts)
 
     def adopt(self, spec: InstanceSpec, generation: int, record: ProcessRecord) -> InstanceProcess:
-        """Take over the process of that generation from a daemon that is gone."""
+        """Adopt the process of that generation from a daemon that is gone."""
         marker = self._marker(spec, generation)
         log_file = self._paths.log_file(spec.id)
         fifo = self._paths.run.fifo(spec.id, generation)
@@ -144,7 +144,7 @@ class InstanceLauncher:
         try:
             pipe = LogPipe.adopt(fifo, log_file, self._pump, record.log_began, source)
             output = identity_of(source or fifo)
-        except FileNotFoundError:  # swept, and not told any more: what it wrote is in the log
+        except FileNotFoundError:  # already swept: its output is in the log
             pipe = LogPipe.create(fifo, log_file, self._pump, record.log_began)
             output = None
         process = linux.Process.adopt(
@@ -155,16 +155,16 @@ class InstanceLauncher:
         return InstanceProcess(process, pipe, self._artifacts(spec, record.pid))
 
     async def find(self, spec: InstanceSpec, generation: int) -> ProcessRecord | None:
-        """Look for the process of a generation in whose launch a daemon died.
+        """Search for the process of a generation during whose launch a daemon died.
 
-        It may not have executed its program yet: then its output tells. Where it has ended by now,
-        or never was, what waits of its output is in the log afterwards.
+        A process that has not executed its program yet is recognised by its output. If no process
+        is found, its unread output is written to the log.
         """
         fifo = self._paths.run.fifo(spec.id, generation)
         with ExitStack() as undo:
             with suppress(OSError):
-                # Until it is known, neither a process that ends nor the descriptors that an earlier
-                # program handed over take with them what waits.
+                # Until the search ends, this descriptor preserves the unread output. The process
+                # may exit, and the descriptors that an earlier program handed over may close.
                 if (held := hold(fifo)) is not None:
                     undo.callback(os.close, held)
             found = await self._look_for(self._marker(spec, generation), fifo)
@@ -173,17 +173,18 @@ class InstanceLauncher:
         return ProcessRecord(found.pid, found.start_time) if found else None
 
     def settle_outputs(self, going_on: Container[tuple[int, int]]) -> None:
-        """Have in its log what waits of the output of each generation that does not go on.
+        """Write the unread output of each generation that does not continue to its log.
 
-        `going_on` are the instances and generations of which another output may come. A daemon that
-        dies while a log stalls leaves such a FIFO; it can be empty by now, and the log says so.
+        `going_on` holds the instances and generations that may still write output. A daemon that
+        dies while a log stalls leaves such a FIFO. The FIFO may be empty by now, and the log then
+        says so.
         """
         for fifo, instance, generation in self._paths.run.fifos():
             if (instance, generation) not in going_on and (pipe := self._settle(fifo, instance)):
                 pipe.abandon()
 
     def _settle(self, fifo: Path, instance: int) -> LogPipe | None:
-        """Return a pipe out of a FIFO that gets nothing more; None where there is none to open."""
+        """Return a pipe that reads a FIFO to its end; None if the FIFO cannot be opened."""
         try:
             return LogPipe.adopt(fifo, self._paths.log_file(instance), self._pump)
         except FileNotFoundError:
@@ -221,7 +222,7 @@ class InstanceLauncher:
         )
 
     async def _look(self, spec: InstanceSpec) -> Environment:
-        """Return a usable environment; raises `RefusedError`, and OSError where none answers."""
+        """Return a usable environment; raises `RefusedError`, and OSError if its disk hangs."""
         return await self._executors.environments.ask(
             partial(self._usable_environment, spec),
             str(self._environments.path(spec.environment)),
@@ -237,15 +238,16 @@ class InstanceLauncher:
     async def _make(
         self, make: Callable[[], tuple[linux.Process, int]], environment: Environment
     ) -> tuple[linux.Process, int]:
-        """Make a process in a thread; OSError when its disk does not answer in time.
+        """Create a process in a thread; raises OSError when its disk does not answer in time.
 
-        Cancelled, it leaves nothing behind; but a process that is there by then is returned.
+        If cancelled before the process exists, nothing is left behind. If cancelled later, the
+        process is returned.
         """
         return await Attempt(make, _undo).carry_out(
             self._executors.environments, str(environment.path), LAUNCH_PATIENCE
         )
 
-    # ---- what may block, in a thread
+    # ---- blocking calls, run in a thread
 
     def _usable_environment(self, spec: InstanceSpec) -> Environment:
         environment = self._environments.find(spec.environment)
@@ -265,7 +267,7 @@ class InstanceLauncher:
     def _spawn(
         self, environment: Environment, spec: InstanceSpec, generation: int, gpu: str | None
     ) -> tuple[linux.Process, int]:
-        """Start the process, and return it with the reading end of its output."""
+        """Start the process; return it with the reading end of its output."""
         if not port_is_free(spec.port):
             raise LaunchError("port_in_use", _who_has(spec.port))
         session = self._paths.run.session(spec.id)
@@ -296,7 +298,7 @@ class InstanceLauncher:
         return process, reader
 
     def _take_over_gpu(self, instance: int, pid: int) -> None:
-        """Note which GPUs an adopted process has; its variables can hang as long as it does."""
+        """Record an adopted process's GPUs without waiting: its variables may not be readable."""
 
         def take_over(reading: asyncio.Future[Command | None]) -> None:
             if not reading.cancelled() and not reading.exception():
@@ -309,7 +311,7 @@ class InstanceLauncher:
 
 
 def _undo(made: tuple[linux.Process, int]) -> None:
-    """End a process that was made too late, and close its output."""
+    """Kill a process that was created too late, and close its output."""
     process, reader = made
     process.undo()
     os.close(reader)

@@ -1,4 +1,4 @@
-"""How a daemon goes on with what the one before it left."""
+"""Recovers the state that the previous daemon left."""
 
 import asyncio
 import re
@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What lives of one generation of one instance."""
+    """The live processes of one generation of one instance."""
 
     marker: str
     instance: int
@@ -64,11 +64,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredState:
-    """What a daemon begins with, and what it is to sweep before.
+    """The initial state of a daemon, and the processes that it must kill first.
 
-    `strays` is what older generations left of instances that go on with a later one; none where the
-    state file could not be read in full, since nobody may be killed on a guess. `trouble` says what
-    could not be read, `at` when it was looked, on the monotonic clock.
+    `strays` holds processes of generations older than the recovered one. It is empty if the state
+    file could not be read in full, because no process may be killed on a guess. `trouble` states
+    what could not be read. `at` is the monotonic time of the recovery.
     """
 
     state: State
@@ -78,7 +78,7 @@ class RecoveredState:
 
 
 def going_on(records: Iterable[InstanceRecord]) -> frozenset[tuple[int, int]]:
-    """Return the instances, each with its generation, that have a process or may have one."""
+    """Return the instances and generations that have a process or may have one."""
     return frozenset(
         (each.spec.id, each.life.generation)
         for each in records
@@ -87,10 +87,9 @@ def going_on(records: Iterable[InstanceRecord]) -> frozenset[tuple[int, int]]:
 
 
 def after_gap(record: InstanceRecord, looked: float | None, now: Moment) -> InstanceRecord:
-    """Return the record with its deadlines moved by the time in which no daemon looked.
+    """Return the record with its deadlines extended by the time without a daemon.
 
-    `looked` is when one looked last, on the monotonic clock. Where that is not known, no deadline
-    has passed yet.
+    `looked` is the monotonic time of the last heartbeat. If it is unknown, no deadline has passed.
     """
     if looked is None:
         lost = max(0.0, now.monotonic - (record.life.deadline or now.monotonic))
@@ -109,12 +108,12 @@ async def recover_state(
     fifo: Callable[[int, int], Path],
     heartbeat: Heartbeat | None = None,
 ) -> RecoveredState:
-    """Return what was written down, put right by what can be seen of the instances that live.
+    """Return the stored state, corrected by the processes that live.
 
-    The file may be broken, then it is kept aside; or gone; or behind, since the last daemon could
-    not write any more; or edited. Nobody is signalled. `heartbeat` tells until when the last daemon
-    looked; the time since then counts for no deadline. `processes` looks at /proc: a process that
-    does not answer there is as if the process were not. `fifo` is the path of the output of an
+    A broken state file is kept aside. The file may also be missing, outdated because the last
+    daemon could not write it, or edited. No process is signalled. `heartbeat` holds the time of the
+    last heartbeat; the time since counts towards no deadline. `processes` reads /proc; a process
+    whose files do not answer counts as absent. `fifo` returns the path of the output of an
     instance's generation.
     """
     written, trouble = _read(file, life)
@@ -147,7 +146,7 @@ async def recover_state(
 
 
 async def sweep(strays: Iterable[Seen], threads: Executor) -> None:
-    """Kill them, and wait until they have ended, as long as an instance is waited for."""
+    """Kill the strays, and wait at most `KILL_PATIENCE` seconds for each of them to end."""
     for stray in strays:
         pids = [each.pid for each in stray.processes]
         log.warning("stray.killed", instance=stray.instance, generation=stray.generation, pids=pids)
@@ -160,7 +159,7 @@ async def sweep(strays: Iterable[Seen], threads: Executor) -> None:
 
 
 def _read(file: StateFile, life: BootIdentity) -> tuple[State, str | None]:
-    """Return what was written down, and a sentence about what could not be read of it."""
+    """Return the stored state, and a sentence about its unreadable parts or None."""
     try:
         written = read_state(file, life)
     except StateError as error:
@@ -178,7 +177,7 @@ def _read(file: StateFile, life: BootIdentity) -> tuple[State, str | None]:
 
 
 def _of_strangers(records: Sequence[InstanceRecord], trouble: str | None, file: StateFile) -> str:
-    """Return a sentence about processes that are no instances', after what is wrong already."""
+    """Return `trouble` extended by a sentence about processes that are not instances."""
     named = ", ".join(
         f"pid {each.process.pid} for instance {each.spec.label}" for each in records if each.process
     )
@@ -200,7 +199,7 @@ def _where(kept: str | None) -> str:
 
 
 def _seen(identity: str, markers: Mapping[int, str]) -> list[Seen]:
-    """Return every generation that something lives of, the oldest first."""
+    """Return every generation with a live process, the oldest first."""
     seen = []
     for marker, found in marked(identity, markers).items():
         if words := re.fullmatch(r"[^:]*:(\d{1,9}):(\d{1,9})", marker, re.ASCII):
@@ -213,7 +212,7 @@ def _seen(identity: str, markers: Mapping[int, str]) -> list[Seen]:
 async def _recognise(
     seen: Seen, known: InstanceRecord | None, settings: Settings, processes: Executor
 ) -> InstanceRecord | None:
-    """Return the instance as its leader shows it; what that cannot show is as it was `known`."""
+    """Return the record that the leader's command line shows; `known` supplies the rest."""
     leader = seen.leader
     command = await look_in_time(processes, leader.pid, read_command) if leader else None
     shown = recognise(command.argv, command.cwd, command.environ) if command else None
@@ -242,7 +241,7 @@ def _now() -> Moment:
 
 
 def _alike(one: InstanceSpec, other: InstanceSpec) -> bool:
-    """Whether two specs share all that a command line shows for certain."""
+    """Return whether two specs share all fields that a command line shows for certain."""
     shown = attrgetter("environment", "port", "extra_args")
     return bool(shown(one) == shown(other))
 
@@ -261,9 +260,9 @@ def _shown_spec(number: int, shown: Recognised, settings: Settings) -> InstanceS
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """By what a process is known: the `markers` of all, by pid, and the paths of the FIFOs.
+    """The data that identifies processes: the `markers` by pid, and the paths of the FIFOs.
 
-    `identity` is the first part of our own markers; `processes` looks at /proc.
+    `identity` is the first part of this daemon's markers; `processes` reads /proc.
     """
 
     identity: str
@@ -273,9 +272,9 @@ class Signs:
 
 
 async def with_own_process(record: InstanceRecord, signs: Signs) -> tuple[InstanceRecord, bool]:
-    """Return the record with what the marker of its process tells, and whether that is a stranger.
+    """Return the record corrected by its process's marker, and whether that is a stranger.
 
-    A stranger is nobody in the record that is returned: what was the instance's has ended.
+    In the record that is returned, a stranger is replaced by a process that has exited.
     """
     process = record.process
     stat = read_stat(process.pid) if process else None
@@ -289,7 +288,7 @@ async def with_own_process(record: InstanceRecord, signs: Signs) -> tuple[Instan
         return replace(record, process=replace(process, start_time=stat.start_time)), False
     if own is not None:
         return replace(record, life=replace(record.life, generation=int(own[1]))), False
-    if stat.ended:  # its variables are gone; only what was launched leads a session by itself
+    if stat.ended:  # its variables are gone; only a launched process leads a session
         is_own = stat.session == process.pid
     else:
         is_own = not marker and await _writes_to_own_output(record, process, signs)

@@ -1,4 +1,4 @@
-"""Where the daemon says what happens: its log, events, `troubles`, and the answer of `status`."""
+"""The outputs of the daemon: its log, events, `troubles`, and the response of `status`."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from comfysup.supervision.transitions import cannot_kill
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """What says what happens. `shortfall` is what instances.json asks for and the table lacks."""
+    """The reporting parts; `shortfall` holds the entries missing from the table."""
 
     board: StatusBoard
     publisher: EventPublisher
@@ -38,10 +38,10 @@ class Reporting:
 def make_reporting(
     settings: Settings, last_event: int, show: Callable[[Instance], InstanceView]
 ) -> Reporting:
-    """Begin with nothing to say.
+    """Return the reporting parts, with empty conditions.
 
-    `last_event` is the id of the last event of the program before this one in this process, 0 where
-    there was none. `show` gives an instance as events show it.
+    `last_event` is the id of the last event of the previous program in this process, or 0. `show`
+    returns the view of an instance in events.
     """
     board = StatusBoard()
     journal = Journal(last_event + 1 if last_event else _milliseconds_since_boot())
@@ -59,14 +59,14 @@ def make_reporting(
 
 
 def now() -> Moment:
-    """Return this instant."""
+    """Return the current time on both clocks."""
     return Moment(time.monotonic(), time.time())
 
 
 def _milliseconds_since_boot() -> int:
-    """Where the ids of a life begin: after those of all earlier ones, with nothing to be kept.
+    """Return a first event id above those of all earlier daemons, without stored state.
 
-    No clock that somebody sets is in it, and nobody makes a thousand events a second for long.
+    The boot clock cannot be set, and no daemon publishes a thousand events a second for long.
     """
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
@@ -74,18 +74,18 @@ def _milliseconds_since_boot() -> int:
 log = structlog.get_logger()
 
 ENDINGS: Final = frozenset({LifecycleEvent.EXITED, LifecycleEvent.FAILED})
-"""What is logged with the reason for which a process ended."""
+"""The events that are logged with the reason for the exit."""
 
 LEVELS: Final = {
     LifecycleEvent.UNRESPONSIVE: logging.WARNING,
     LifecycleEvent.FAILED: logging.ERROR,
     LifecycleEvent.STUCK: logging.ERROR,
 }
-"""The levels of what is not `info`; an exit that nobody asked for is a `warning` too."""
+"""The log levels other than `info`; an unexpected exit is logged as `warning` or higher."""
 
 
 def log_notice(instance: Instance, notice: LifecycleEvent) -> None:
-    """Write one line: which instance, which process, and for an end why and what to do."""
+    """Log one lifecycle event; for an exit with its reason and hint."""
     life = instance.life
     run = life.run
     facts: dict[str, object] = {
@@ -110,7 +110,7 @@ def log_notice(instance: Instance, notice: LifecycleEvent) -> None:
 
 
 def _ending(end: Exit) -> dict[str, object]:
-    """Return how a process ended; what a stop that was asked for needs no words for is left out."""
+    """Return the log fields of an exit; a requested exit has no message."""
     facts: dict[str, object] = {
         "exit_code": end.exit_code,
         "signal": end.signal,

@@ -1,7 +1,7 @@
-"""Whether the next program could take over: tried in a child before anything is closed here.
+"""Checks in a child process, before this process closes anything, that a restart can succeed.
 
-The child runs the very command that this process would become, with its variables and in its
-directory, and checks what a start needs. It prints what it found as JSON in its last line.
+The child runs the same command as the restart, with the same variables and directory, and checks
+the requirements of a start. It prints its findings as JSON in its last line.
 """
 
 import json
@@ -26,22 +26,22 @@ from comfysup.logs.pump import LogPump
 from comfysup.supervision.instance import Instance
 
 VARIABLE = "COMFYSUP_REHEARSAL"
-"""Tells the child that it only checks."""
+"""The variable that makes the child only check."""
 
 PATIENCE = 120.0
-"""Seconds that the child gets: it imports the whole program, on a machine that may be busy."""
+"""Seconds for the child, which imports the whole program, possibly on a busy machine."""
 
 KILL_PATIENCE = 5.0
-"""Seconds that the kernel gets to end a child that is killed."""
+"""Seconds for the kernel to end a killed child."""
 
 
 def is_restart_check(environ: Mapping[str, str]) -> bool:
-    """Whether this process is that child."""
+    """Return whether this process is that child."""
     return bool(environ.get(VARIABLE))
 
 
 def findings(environ: Mapping[str, str]) -> list[str]:
-    """Return all that would keep a daemon from beginning here with these variables."""
+    """Return all reasons why a daemon could not start here with these variables."""
     found = lacking()
     try:
         settings = Settings.from_environ(environ, os.geteuid())
@@ -63,14 +63,14 @@ def findings(environ: Mapping[str, str]) -> list[str]:
 
 
 class RestartCheck:
-    """One child; `run` may be cancelled at any time."""
+    """One child process; `run` may be cancelled at any time."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._called_off = False
 
     async def run(self, environ: Mapping[str, str]) -> list[str]:
-        """Return what keeps the next program from taking over; nothing when it can."""
+        """Return the reasons why the next program could not take over; empty if it can."""
         executor = Executor("restart check", 1)
         try:
             patience = PATIENCE + 2 * KILL_PATIENCE
@@ -128,7 +128,7 @@ def stalls(
     fleet: Iterable[Instance],
     log_file: Callable[[int], Path],
 ) -> Iterator[Stall]:
-    """Yield the resources that threads wait for; `log_file` is that of an instance, by its id."""
+    """Yield the resources that threads wait for; `log_file` returns the log of an instance's id."""
     for executor in executors:
         for resource, seconds in executor.unanswered():
             yield Stall(f"stalled: {resource}", f"{resource} has not answered", seconds)
@@ -141,9 +141,10 @@ def stalls(
 
 
 def unkillable(executors: Executors, pump: LogPump) -> str | None:
-    """Say why this process cannot execute another program now, which first ends its threads.
+    """Return why this process cannot execute another program now, or None.
 
-    The kernel waits for each of them, however long, and nothing is served meanwhile.
+    `exec` ends all threads first. The kernel waits for each thread without a limit, and nothing is
+    served meanwhile.
     """
     resources = sorted({*executors.unkillable(), *pump.unkillable()})
     if not resources:

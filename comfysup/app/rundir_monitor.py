@@ -1,7 +1,7 @@
-"""Looks after the run directory while the daemon runs: somebody may remove what it stands on.
+"""Monitors the run directory while the daemon runs, and recreates removed files.
 
-A look costs some microseconds and needs no inotify, which not every kernel grants; a mount over the
-directory or a move of its parent would not be told by that either.
+A check takes some microseconds. It needs no inotify, which not every kernel grants. inotify would
+not report a mount over the directory or a move of its parent.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from comfysup.linux.rundir.state_file import BROKEN
 log = structlog.get_logger()
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class RunDirectoryMonitor:
-    """Makes anew what is missing of the run directory, and says so."""
+    """Recreates missing parts of the run directory, and reports that."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RunDirectoryMonitor:
         troubles: Conditions,
         remember: Callable[[], None],
     ) -> None:
-        """`remember` is called at each look; it writes missing settings and queues."""
+        """`remember` is called at each check; it writes missing settings and queues."""
         self._run = run
         self._doors = doors
         self._store = store
@@ -40,15 +40,15 @@ class RunDirectoryMonitor:
         self._remember = remember
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             await self.look()
 
     async def look(self) -> None:
-        """Look once; raises nothing that the run directory is the cause of."""
+        """Check once; raises nothing that the run directory causes."""
         for file in self._troubles.files:
-            if file.suffix == BROKEN and not file.exists():  # read, and of no use any more
+            if file.suffix == BROKEN and not file.exists():  # removed by the operator
                 self._troubles.report(file, None)
         try:
             mended = self._run.mend()

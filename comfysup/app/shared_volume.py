@@ -1,4 +1,4 @@
-"""What this daemon shares with others on one volume, and what its own is called then."""
+"""Detects directories that this daemon shares with others, and names its own part of them."""
 
 import asyncio
 import os
@@ -18,22 +18,22 @@ from comfysup.linux.rundir.claims import INSTANCES, LOGS, ClaimedError, claim
 log = structlog.get_logger()
 
 PATIENCE = 10.0
-"""Seconds for which a volume is waited for."""
+"""Seconds to wait for a volume."""
 
 LATE = (
     "this daemon uses it too, since the directory answered too late; "
     "`comfysup daemon restart` asks again"
 )
-"""What is said of a directory whose answer was not waited for, and that another daemon has."""
+"""The remark on a directory that answered too late, and that another daemon has claimed."""
 
 
 class Sharing:
-    """Claims directories until `resources` are closed. `own` is how what is ours is named else."""
+    """Claims directories until `resources` are closed; `own` names this daemon's part of them."""
 
     def __init__(
         self, port: int, executor: Executor, resources: AsyncExitStack, report: Report
     ) -> None:
-        """`port` is the daemon's; `report` hears of directories that another daemon has."""
+        """`port` is the daemon's; `report` receives directories that another daemon claimed."""
         name = "".join(char if char.isalnum() else "-" for char in socket.gethostname())
         self.own = f"{name}-{port}"
         self._owner = f"comfysup on {socket.gethostname()}:{port} with pid {os.getpid()}"
@@ -42,9 +42,9 @@ class Sharing:
         self._report = report
 
     async def own_logs(self, paths: Paths) -> Paths:
-        """Return places whose logs and PID files no other daemon writes.
+        """Return paths whose logs and PID files no other daemon writes.
 
-        Where one writes them already they are in a directory of our own below.
+        If another daemon has claimed the log directory, the paths are subdirectories named `own`.
         """
         own = paths.logs / self.own
         remedy = f"the logs of this daemon are in {own}; COMFYSUP_LOG_DIR chooses another directory"
@@ -53,9 +53,9 @@ class Sharing:
         return paths
 
     async def own_suffix(self, workspace: Path) -> str:
-        """Return what the temp directories and databases of instances are named by beside their id.
+        """Return the suffix for the instances' temporary directories and databases.
 
-        Nothing, unless another daemon runs instances of the same environments.
+        The suffix is empty unless another daemon runs instances of the same environments.
         """
         remedy = (
             f"its instances and those of this daemon share environments; the latter have temp "
@@ -64,15 +64,15 @@ class Sharing:
         return self.own if await self.workspace_is_anothers(workspace, remedy) else ""
 
     async def logs_are_anothers(self, directory: Path, remedy: str) -> bool:
-        """Claim a directory of logs, made if need be, and say whether another daemon has it.
+        """Claim a log directory, creating it if missing; return whether another daemon has it.
 
-        `remedy` says what is done because of that, after who has it. A volume that does not answer
-        is not waited for: whoever has it is said when it does.
+        `remedy` completes the report, which names the owner. A volume that does not answer in time
+        counts as not shared; its owner is reported once the volume answers.
         """
         return await self._is_anothers(directory / LOGS, remedy, make=True)
 
     async def workspace_is_anothers(self, directory: Path, remedy: str) -> bool:
-        """Claim the instances of a workspace likewise; one that is not there is not made."""
+        """Claim a workspace for instances in the same way, without creating a missing directory."""
         return await self._is_anothers(directory / INSTANCES, remedy, make=False)
 
     async def _is_anothers(self, lock_file: Path, remedy: str, *, make: bool) -> bool:

@@ -1,10 +1,10 @@
-"""What the next daemon would have to know if this one died now, and what the last one knew.
+"""The state file: what the next daemon needs if this one dies now.
 
-`<run>/state.json` is written before anything is done that it tells of. A daemon that is killed
-between the two leaves a wish that the next one carries out, never a process that nobody owns.
+`<run>/state.json` is written before each action that it describes. If the daemon is killed in
+between, the next daemon performs the recorded request. No process is left without an owner.
 
-Any version reads what any other has written, as far as it can: what a version does not know is
-ignored, and each instance is read by itself.
+Each version reads the files of all others as far as possible. Unknown fields are ignored, and each
+instance is read separately.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from comfysup.supervision.records import InstanceRecord, RecordError, Sound, dum
 log = structlog.get_logger()
 
 VERSION = 1
-"""Counted up for people; a reader goes by what it finds."""
+"""Informs people only; a reader decides by the content."""
 
 AGAIN = 1.0
-"""Seconds between two tries while the file cannot be written."""
+"""Seconds between two attempts while the file cannot be written."""
 
 
 class StateError(Exception):
-    """A state file that cannot be read as one; the text says why."""
+    """The state file cannot be read; the text states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was written down. `applied` are the entries of instances.json that were taken on.
+    """The stored state. `applied` holds the applied entries of instances.json.
 
-    `losses` has a sentence for each instance or entry that could not be read as it was written;
-    `uncertain` are the ids of those of which neither state nor process is known.
+    `losses` has a sentence for each instance or entry that could not be read in full. `uncertain`
+    holds the ids of instances whose state and process are unknown.
     """
 
     instances: tuple[InstanceRecord, ...] = ()
@@ -51,10 +51,10 @@ class State:
 
 
 class StateStore:
-    """Writes down every instance as it is now.
+    """Persists every instance as it is now.
 
-    Only what changed is put into words again; the file is small and written whole. `applied` is
-    asked each time for the entries of instances.json that were taken on.
+    Only changed instances are serialized again; the file is small and is written whole. `applied`
+    is called at each write for the applied entries of instances.json.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class StateStore:
         known: Iterable[InstanceRecord] = (),
         identity: str = "",
     ) -> None:
-        """Keep in `file`, for this life of the container alone; `identity` is the run directory's.
+        """Write to `file`, valid until the container restarts; `identity` is the run directory's.
 
-        `known` are those that are about to be taken over: who dies while it does that must not have
-        written down the first of them only.
+        `known` holds the records that are about to be restored. If the daemon dies during that, the
+        file must still hold all of them.
         """
         self._file = file
         self._head = json.dumps({"version": VERSION, **asdict(life), "identity": identity})[:-1]
@@ -79,27 +79,27 @@ class StateStore:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the next daemon would go on with what was, since it cannot be written."""
+        """Whether the file could not be written and so holds an older state."""
         return self._file.problem is not None
 
     def keep(self, instance: Instance) -> None:
-        """Write down that instance as it is now."""
+        """Write the present state of that instance."""
         self._written[instance.spec.id] = _words(instance.record)
         self.write()
 
     def forget(self, instance: Instance) -> None:
-        """Strike it out."""
+        """Remove that instance from the file."""
         self._written.pop(instance.spec.id, None)
         self.write()
 
     def close(self) -> None:
-        """Try no more to write what could not be written."""
+        """Cancel the retry of a failed write."""
         if self._next_try:
             self._next_try.cancel()
         self._next_try = None
 
     def write(self) -> None:
-        """Write all again, now or as soon as that can be done."""
+        """Write the whole file; retry every `AGAIN` seconds after a failure."""
         self.close()
         applied, instances = ", ".join(self._applied_words()), ",\n".join(self._written.values())
         text = f'{self._head}, "applied": [{applied}], "instances": [\n{instances}\n]}}\n'
@@ -107,7 +107,7 @@ class StateStore:
             self._next_try = asyncio.get_running_loop().call_later(AGAIN, self.write)
 
     def _applied_words(self) -> Iterator[str]:
-        """Yield the words of each entry that was taken on; those of the same spec are kept."""
+        """Yield the JSON of each applied entry; unchanged specs are not serialized again."""
         known, self._applied_known = self._applied_known, {}
         for number, spec in self._applied().items():
             present, words = known.get(number, (None, ""))
@@ -116,16 +116,16 @@ class StateStore:
             yield words
 
     def forget_all(self) -> None:
-        """Leave nothing for a next daemon to go on with."""
+        """Remove the file, so that a next daemon starts without instances."""
         self.close()
         self._file.forget()
 
 
 def read_state(file: StateFile, life: BootIdentity) -> State:
-    """Return what the last daemon of this life of the container wrote down.
+    """Return the state that the last daemon wrote since the container started.
 
-    Nothing where there is no file, or one of another life; raises `StateError` for one that does
-    not even say of which life it is.
+    The state is empty if there is no file, or the file is of another container start. Raises
+    `StateError` when the file does not state its container start.
     """
     members = _members(file)
     if members is None:
@@ -143,7 +143,7 @@ def read_state(file: StateFile, life: BootIdentity) -> State:
 
 
 def _list_in(members: Mapping[str, Any], name: str, losses: list[str]) -> list[object]:
-    """Return a list among the members; where there is none, an empty one and a loss."""
+    """Return a list member; if there is none, return an empty list and add a loss."""
     found = members.get(name)
     if isinstance(found, list):
         return found
@@ -152,9 +152,9 @@ def _list_in(members: Mapping[str, Any], name: str, losses: list[str]) -> list[o
 
 
 def written_identity(file: StateFile) -> str | None:
-    """Return the identity of the run directory that the last daemon wrote down, if it can be read.
+    """Return the identity of the run directory that the last daemon wrote, or None.
 
-    It is the first part of every marker, so that it counts in other lives of the container too.
+    It is the first part of every marker, so it is valid across restarts of the container.
     """
     try:
         members = _members(file) or {}
@@ -165,7 +165,7 @@ def written_identity(file: StateFile) -> str | None:
 
 
 def _members(file: StateFile) -> dict[str, Any] | None:
-    """Return the members of the file, None where there is none; raises `StateError`."""
+    """Return the members of the file, or None without a file; raises `StateError`."""
     try:
         content = file.read()
         if content is None:
@@ -181,13 +181,13 @@ def _members(file: StateFile) -> dict[str, Any] | None:
     return members
 
 
-def _by_lines(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON says
-    """Read a file that is damaged somewhere: the head is a line, and so is each instance."""
+def _by_lines(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a damaged file line by line: the head is one line, and so is each instance."""
     head, *lines = content.split(b"\n")
     members = json.loads(head + b"]}")
     members["instances"] += [_line(line) for line in lines if line.strip() not in (b"", b"]}")]
     if content.rstrip()[-2:] != b"]}":
-        members["instances"].append(None)  # whatever else there was
+        members["instances"].append(None)  # marks a cut-off rest as lost
     return members
 
 
@@ -203,7 +203,7 @@ def _words(record: InstanceRecord) -> str:
 
 
 def _salvaged(written: Iterable[object], applied: Iterable[object], losses: list[str]) -> State:
-    """Read each instance and each entry by itself."""
+    """Read each instance and each entry separately."""
     instances: dict[int, InstanceRecord] = {}
     uncertain: set[int] = set()
     for number, each in enumerate(written):
@@ -242,7 +242,7 @@ def _salvaged_entries(applied: Iterable[object], losses: list[str]) -> Iterator[
 def _with_own_name(
     record: InstanceRecord, others: Iterable[InstanceRecord]
 ) -> tuple[InstanceRecord, tuple[str, ...]]:
-    """Return the record with a name that no other has, and what was lost by that."""
+    """Return the record with a unique name, and the fields that were lost."""
     spec = record.spec
     if all(spec.name != other.spec.name for other in others):
         return record, ()
@@ -250,7 +250,7 @@ def _with_own_name(
 
 
 def _sound(spec: InstanceSpec) -> Sound:
-    """Return the spec as a caller could have asked for it; raises `RecordError`."""
+    """Return a spec that a caller could have requested; raises `RecordError` when none can be."""
     try:
         return sound_spec(spec)
     except SpecError as error:
@@ -258,7 +258,7 @@ def _sound(spec: InstanceSpec) -> Sound:
 
 
 def _id_in(written: object, number: int) -> str:
-    """Return what a record that cannot be read says of its id; else its place among all."""
+    """Return the id in an unreadable record, or else the record's line."""
     match written:
         case {"spec": {"id": int(found)}}:
             return str(found)

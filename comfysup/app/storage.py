@@ -1,4 +1,4 @@
-"""The files of a daemon: its state, what the daemon before it left there, and the logs."""
+"""The files of a daemon: its state, the state of the previous daemon, and the logs."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -26,19 +26,20 @@ from comfysup.model.instances_file import ConfigError
 from comfysup.supervision.tasks import bounded
 
 DISK_PATIENCE = 10.0
-"""Seconds for a file that is read, and a program that is asked, once."""
+"""Seconds for reading a file, or for running a program, once."""
 
 CLEANUP_PATIENCE = 5.0
-"""Seconds for each step of the cleanup when the daemon ends or starts anew; then comes the next."""
+"""Seconds for each step of the cleanup; the next step runs after that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The files of a daemon, opened.
+    """The opened files of a daemon.
 
-    `recovered` is what the daemon before this one left. `instances_file` is instances.json as it
-    was at the beginning; `read_instances_file` reads it anew. `backlogs` is where queues are kept.
-    `suffix` is added to what instances name by their id, empty unless another daemon has the same.
+    `recovered` is the state of the previous daemon. `instances_file` is instances.json as it was at
+    the start. `read_instances_file` reads it again. `backlogs` stores the queues. `suffix` is
+    appended to names that contain instance ids; it is empty unless another daemon uses the same
+    environments.
     """
 
     paths: Paths
@@ -62,9 +63,9 @@ async def open_storage(
     report: Report,
     resources: AsyncExitStack,
 ) -> Storage:
-    """Read what there is, and begin to take logs; `resources` closes what is opened.
+    """Read the existing files, and start the log pump's state; `resources` closes what is opened.
 
-    `report` hears what cannot be read or written.
+    `report` receives errors of reading and writing.
     """
     read_file = partial(_read_instances_file, settings, executors)
     file = await read_file()
@@ -106,11 +107,11 @@ def _paths(settings: Settings, run: RunDirectory, file: InstancesFile) -> Paths:
 
 
 async def _read_instances_file(settings: Settings, executors: Executors) -> InstancesFile:
-    """Read the file by its own rules, also that it cannot be read because a disk hangs."""
+    """Read the file; a disk that does not answer results in an error of the file."""
     path = settings.instances_file
     read = partial(read_instances_file, path, settings)
     try:
         return await executors.environments.ask(read, str(path), DISK_PATIENCE)
-    except OSError as error:  # its disk does not answer, or there is no thread for it
+    except OSError as error:  # its disk does not answer, or no thread is free
         mistake = ConfigError("", 0, 0, f"cannot read {path}: {error}")
         return InstancesFile(settings.defaults, legible=False, mistakes=(mistake,))

@@ -1,4 +1,4 @@
-"""The instances of a daemon and all that looks after them, put together."""
+"""Builds the instances of a daemon and the parts that supervise them."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -33,7 +33,7 @@ from comfysup.supervision.tasks import bounded
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """The table of instances, and what works on it."""
+    """The table of instances, and the parts that work on it."""
 
     fleet: Fleet
     store: StateStore
@@ -52,7 +52,7 @@ async def make_supervisor(
     executors: Executors,
     resources: AsyncExitStack,
 ) -> Supervisor:
-    """Begin with an empty table; `resources` closes what is opened."""
+    """Build the parts with an empty table; `resources` closes what is opened."""
 
     def applied() -> Mapping[int, InstanceSpec]:
         return reloader.applied
@@ -100,7 +100,7 @@ async def make_supervisor(
 
 @dataclass(frozen=True, slots=True)
 class _Observer:
-    """Hears what becomes of each instance, and passes it on."""
+    """Forwards the events of each instance to the reporting parts."""
 
     storage: Storage
     reporting: Reporting
@@ -183,7 +183,7 @@ def _make_reloader(
         file,
         reloaded,
         storage.read_instances_file,
-        store.write,  # with what is taken on from the file now
+        store.write,  # with the entries that are applied now
     )
     reloader.applied = dict(storage.recovered.state.applied)
     if settings.autolaunch:

@@ -1,4 +1,4 @@
-"""What is known of instances beside their lives: their queues, what they use, and their GPUs."""
+"""Observes instances beside their lifecycle: their queues, resource usage and GPUs."""
 
 import asyncio
 import os
@@ -36,19 +36,19 @@ from comfysup.supervision.tasks import end_tasks, keep_going
 T = TypeVar("T")
 
 GPU_PERIOD = 5.0
-"""Seconds between two questions to each instance what it holds of the GPUs, where there are any."""
+"""Seconds between two queries of each instance's GPU memory, if the machine has GPUs."""
 
 
 PATIENCE = 2.0
-"""Seconds for a look at a process; /proc of one that is stuck may not answer."""
+"""Seconds for reading a process in /proc, which may hang for a stuck process."""
 
 
 class Telemetry:
-    """Looks after all instances that run; a `Drainer`.
+    """Observes all running instances; implements `Drainer`.
 
-    `storage` is where the backlogs are kept. `tell`
-    hears what became of prompts, `changed` that something is shown otherwise now; `output` gives
-    what the process of each writes; `instances` are asked for whenever all are looked at.
+    `storage` stores the backlogs. `tell` receives prompt events, and `changed` is called when a
+    shown value changes. `output` returns the output of an instance's process. `instances` returns
+    all instances.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Telemetry:
         self._loops: list[asyncio.Task[None]] = []
 
         def parse(work: Callable[[], T]) -> Awaitable[T]:
-            """Parse a large queue: what takes long then is no disk."""
+            """Parse a large queue in a thread that no disk can block."""
             return executors.computing.submit(work, "the parsing of queues")
 
         def write_out(work: Callable[[], T]) -> Awaitable[T]:
-            """Put a large backlog into words, or read one."""
+            """Serialize or read a large backlog."""
             return executors.computing.submit(work, "the files of queues")
 
         def api(url: str) -> ComfyClient:
@@ -87,7 +87,7 @@ class Telemetry:
         self.queues = QueueManager(api, storage, threads, tell, changed, self._look_at, output)
 
     def prober(self) -> Prober:
-        """Return what asks instances how they are, and rescues prompts before they are ready."""
+        """Return the prober, which also rescues prompts before an instance is ready."""
 
         def busy_of(_spec: InstanceSpec, pid: int) -> IsBusy:
             work = Work(lambda: self._usage.members(pid))
@@ -96,7 +96,7 @@ class Telemetry:
                 try:
                     return await self._processes.ask(work.since_last_call, f"/proc/{pid}", PATIENCE)
                 except OSError:
-                    return True  # nothing tells that it does not work
+                    return True  # unknown, so it counts as busy
 
             return is_busy
 
@@ -107,7 +107,7 @@ class Telemetry:
         return RescuingProber(ComfyProber(self._session, owns, busy_of), self.queues)
 
     def start(self, report: Report) -> None:
-        """Look at all of them again and again, until closed; `report` hears of defects in that."""
+        """Start the periodic sampling until `close`; `report` receives its exceptions."""
         loops = {"the usage of instances": self._usage.run, "GPU memory": self._watch_gpu_memory}
         self._loops = [
             asyncio.create_task(keep_going(loop, name, partial(report, Path(name))), name=name)
@@ -115,12 +115,12 @@ class Telemetry:
         ]
 
     async def close(self) -> None:
-        """Look no more, and have on disk what the next daemon must know."""
+        """Stop sampling, and write the state that the next daemon needs."""
         await end_tasks(self._loops)
         await self.queues.close()
 
     def forget_all(self) -> None:
-        """Leave nothing for a next daemon to go on with."""
+        """Remove the stored queues, so that a next daemon does not resume them."""
         self.queues.forget_all()
 
     async def drain(self, spec: InstanceSpec) -> None:
@@ -136,7 +136,7 @@ class Telemetry:
         return await self.queues.last_prompts(spec.id, lines)
 
     def _look_at(self, pid: int) -> LookAgain:
-        """Return what looks at the threads of a process."""
+        """Return a function that samples the threads of a process."""
         before: Threads | None = None
 
         async def look() -> Look:
@@ -152,7 +152,7 @@ class Telemetry:
 
         return look
 
-    # ---- what is known
+    # ---- observed values
 
     def queue(self, instance: Instance) -> QueueFacts | None:
         return self.queues.facts(instance.spec.id)
@@ -164,18 +164,18 @@ class Telemetry:
             return None
         return replace(tree, gpus=self._held.get(instance.spec.id, ()))
 
-    # ---- what happens
+    # ---- events
 
     def restored(self) -> None:
-        """Hear that the instances of the daemon before this one are there again."""
+        """Resume the queues of the restored instances."""
         self.queues.restored(self._instances())
 
     def mend(self) -> None:
-        """Write anew what somebody has removed of the files of queues."""
+        """Rewrite removed files of queues."""
         self.queues.mend()
 
     def observe(self, instance: Instance, notice: LifecycleEvent) -> None:
-        """Hear what happens to an instance."""
+        """Process an event of an instance."""
         self.queues.observe(instance, notice)
         if notice in (LifecycleEvent.EXITED, LifecycleEvent.REMOVED):
             self._held.pop(instance.spec.id, None)
@@ -188,7 +188,7 @@ class Telemetry:
     async def _watch_gpu_memory(self) -> None:
         while True:
             gpus: Sequence[Gpu] = ()
-            with suppress(UnresponsiveError):  # a launch waits for the driver too
+            with suppress(UnresponsiveError):  # launches use the driver too
                 gpus = await self._driver.submit(self.gpus.look)
             if gpus:
                 ready = [each for each in self._instances() if isinstance(each.life.state, Running)]

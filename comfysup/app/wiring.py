@@ -1,19 +1,19 @@
-"""The parts of a daemon, built from its settings and put together. Nothing runs yet but threads.
+"""Builds the parts of a daemon from its settings; only their threads run afterwards.
 
-Each part gives what closes it to one `AsyncExitStack` as soon as it is built. So the end of a
-daemon, whose instances have been stopped or are left to the next one, is this order:
+Each part registers its cleanup with one `AsyncExitStack` when it is built. The instances have been
+stopped or are left to the next daemon by then. So the cleanup of a daemon has this order:
 
-1. the readers of logs get the rest, and the port and the socket are closed (`Daemon._open`);
+1. log readers get the remaining lines, and the port and the socket are closed (`Daemon._open`);
 2. the watchdog stops watching;
-3. requests that outlast their callers, links of models and reloads are given up;
-4. the fleet lets go of its instances: their tasks end, their processes do not;
-5. the attention to gaps of time, the reaper, and the watch over queues, usage and GPUs end;
-6. the session with ComfyUI is closed, and the claims on shared directories are given back;
+3. requests that outlast their callers, links of models and reloads are cancelled;
+4. the fleet releases its instances: their tasks end, their processes do not;
+5. gap detection, the reaper, and the sampling of queues, usage and GPUs end;
+6. the session with ComfyUI is closed, and the claims on shared directories are released;
 7. the log pump writes what the pipes hold, and closes the logs;
 8. the heartbeat is closed, and the threads are told to end;
 9. the lock of the run directory is released, unless the next program in this process keeps it.
 
-Each step is bounded, and one that fails is logged; the next one comes all the same.
+Each step has a time limit. A failed step is logged, and the next step runs.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -57,22 +57,20 @@ log = structlog.get_logger()
 
 EVENT_READERS = 256
 EVENT_PATIENCE = 30.0
-"""How many may follow the events, and the seconds after which one that takes nothing must go."""
+"""The maximum number of event readers, and the seconds after which a stalled reader is closed."""
 
 LOG_FOLLOWERS = 64
 LOG_PATIENCE = 600.0
-"""The same for those who follow logs, and for those who read one to its end.
-
-People stop a terminal to read, and go on.
-"""
+"""The same for log followers and log readers. The time is long because people pause a terminal to
+read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a daemon works with. `recovered` is what the one before it left.
+    """The parts of a daemon; `recovered` is the state of the previous daemon.
 
-    `sweeps` has the threads that look for what processes leave. `autolaunch` starts what
-    instances.json names, `unkillable` says why no other program can be executed now.
+    `sweeps` has the threads that search for left processes. `autolaunch` starts the entries of
+    instances.json. `unkillable` returns why no other program can be executed now, or None.
     """
 
     fleet: Fleet
@@ -98,10 +96,10 @@ async def assemble(
     resources: AsyncExitStack,
     last_event: int = 0,
 ) -> Parts:
-    """Build all parts, in the order of their needs; what must be closed is given to `resources`.
+    """Build all parts in the order of their dependencies; `resources` closes them.
 
-    `restart` lets the daemon start anew in place, or raises `RefusedError`. `last_event` is the id
-    of the last event of the program before this one in this process, 0 where there was none.
+    `restart` restarts the daemon in place, or raises `RefusedError`. `last_event` is the id of the
+    last event of the previous program in this process, or 0.
     """
     reporting = make_reporting(settings, last_event, lambda instance: present(instance, services))
     troubles = reporting.troubles
@@ -148,7 +146,7 @@ def _services(
     reporting: Reporting,
     restart: Callable[[], Awaitable[None]],
 ) -> Services:
-    """Return what the routes work with."""
+    """Return the services that the routes use."""
     environments, telemetry = supervisor.environments, supervisor.telemetry
     return Services(
         fleet=supervisor.fleet,
@@ -186,12 +184,12 @@ def _wrong_environment(mistakes: Sequence[str]) -> str:
 
 
 async def _guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | None:
-    """Let callers of this machine pass any argument: the address is not public."""
+    """Accept any argument, because only callers on this machine can connect."""
     return None
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return the bounds on requests that the settings name."""
+    """Return the limits on requests from the settings."""
     return Limits(
         body_bytes=settings.max_body,
         body_seconds=settings.body_timeout,

@@ -1,1 +1,1 @@
-"""What every other room may import: facts and texts, with nothing behind them."""
+"""Plain data types and texts that every other package may import."""

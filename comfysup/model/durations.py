@@ -1,18 +1,18 @@
-"""Times as people write them: `90`, `90s`, `1.5m`, `2h`. Light: every command may need it."""
+"""Parses durations such as `90`, `90s`, `1.5m` and `2h`. Every command may import this module."""
 
 import re
 from typing import Final
 
 SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
-"""How long each unit is."""
+"""The length of each unit in seconds."""
 
 FORMS: Final = '"90", "90s", "1.5m" or "2h"'
-"""Examples for a message about what is none."""
+"""Examples for the message about an invalid duration."""
 
 _TIME = re.compile("[+]?([0-9]{1,18}(?:[.][0-9]{1,18})?) *(s|min|m|h|d|)", re.IGNORECASE)
 
 
 def seconds_in(text: str) -> float | None:
-    """Return the seconds that a text means; None for what is no time, or less than none."""
+    """Return the seconds of a duration; None if `text` is not a non-negative duration."""
     written = _TIME.fullmatch(text.strip())
     return float(written[1]) * SECONDS[written[2].lower()] if written else None

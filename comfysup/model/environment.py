@@ -1,4 +1,4 @@
-"""An environment as its files show it, and what a link of its models did."""
+"""An environment as read from its files, and the report of linking its models."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +10,11 @@ PYTHON: Final = Path("venv", "bin", "python")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One environment as its files show it at one moment, as far as a launch needs it.
+    """One environment as read from its files at one moment, as far as a launch needs it.
 
-    `problems` are sentences that say why it cannot be started; each names the path. `flags` are the
-    options that its ComfyUI knows, `harmless` those of them that take no free text: none where that
-    could not be found out, as `notes` say.
+    `problems` holds sentences that say why the environment cannot be used; each names the path.
+    `flags` are the options that its ComfyUI declares. `harmless` are those of them that take no
+    free text. Both are empty if they could not be determined, as `notes` say.
     """
 
     name: str
@@ -26,21 +26,21 @@ class Environment:
 
     @property
     def usable(self) -> bool:
-        """Whether an instance can be started from it."""
+        """Whether an instance can be started from this environment."""
         return not self.problems
 
     @property
     def python(self) -> Path:
-        """Its interpreter: never `activate` or `bin/pip`, which break when a venv is copied."""
+        """The interpreter: never `activate` or `bin/pip`, which break when a venv is copied."""
         return self.path / PYTHON
 
 
 @dataclass(frozen=True, slots=True)
 class Survey(Environment):
-    """All that the files of an environment show; `notes` say what it lacks without being unusable.
+    """All data in an environment's files; `notes` name missing parts that are not required.
 
-    A version is None where no file tells it. `models_link` is what the link `models` points to,
-    None where it is none.
+    A version is None if no file states it. `models_link` is the target of the link `models`, or
+    None if `models` is no link.
     """
 
     comfyui_version: str | None
@@ -52,7 +52,7 @@ class Survey(Environment):
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """Something that stays where it is, and why. The API shows it as it stands."""
+    """A path that stays in place, and the reason. The API returns it unchanged."""
 
     path: str
     reason: str
@@ -60,7 +60,7 @@ class LeftBehind:
 
 @dataclass(slots=True)
 class LinkReport:
-    """What was done, in order: sentences in `done`, paths in `moved` and `aside`."""
+    """The actions in order: sentences in `done`, paths in `moved` and `aside`."""
 
     linked: bool = False
     done: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The errors of instances.json, and what a reload of it did."""
+"""The errors of instances.json, and the outcome of a reload."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from comfysup.model.spec import InstanceSpec
 
 @dataclass(frozen=True)
 class ConfigError:
-    """One mistake. The API shows it as it stands.
+    """One error. The API returns it unchanged.
 
     `place` is a path such as `instances[0].port`, empty for the whole file.
 
-    `line` and `column` count from 1, and are 0 where the file could not be read; `text` says what
-    was found and what is allowed.
+    `line` and `column` count from 1, and are 0 if the file could not be read. `text` states the
+    invalid value and the allowed ones.
     """
 
     place: str
@@ -22,7 +22,7 @@ class ConfigError:
 
     @property
     def summary(self) -> str:
-        """`line 4, instances[0].port: must be …`, or `line 4, column 7: …` where no path is."""
+        """`line 4, instances[0].port: must be …`, or `line 4, column 7: …` without a path."""
         if not self.line:
             return self.text
         return f"line {self.line}, {self.place or f'column {self.column}'}: {self.text}"
@@ -30,7 +30,7 @@ class ConfigError:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is done about one instance, and why; `spec` is what it gets."""
+    """The action for one instance, and its reason; `spec` is the resulting spec."""
 
     spec: InstanceSpec
     action: str
@@ -39,9 +39,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An instance that could not be made what the file says.
+    """An instance that could not be changed as the file requests.
 
-    `refused` when it was not even tried, so that the next reload tries again.
+    `refused` means that no attempt was made, so the next reload tries again.
     """
 
     spec: InstanceSpec
@@ -52,11 +52,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:
-    """Who was started, stopped and so on; nobody at all unless the file was `legible`.
+    """The instances that a reload started, stopped and so on; none unless `legible`.
 
-    `unusable` are labels of enabled entries that are mistaken.
-    `plan` has every instance with the reason for what is done about it. In a `dry_run` nothing has
-    been done: the lists tell what would be.
+    `unusable` holds the labels of enabled entries that are invalid. `plan` holds every instance
+    with the action and its reason. In a `dry_run` nothing is done: the lists hold what a reload
+    would do.
     """
 
     legible: bool

@@ -1,6 +1,6 @@
-"""What is observed of an instance: its usage, its queue, the ends of its prompts, its log.
+"""Observed values of an instance: its usage, queue, prompt events and log lines.
 
-The API shows `Usage` as it stands.
+The API returns `Usage` unchanged.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True)
 class GpuUsage:
-    """The memory that torch has reserved of one GPU; `index` as the driver counts GPUs."""
+    """The memory that torch has reserved on one GPU; `index` is the driver's index."""
 
     index: int
     memory_bytes: int
@@ -17,9 +17,9 @@ class GpuUsage:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process and all that descends from it use; 100 per cent are one core.
+    """The usage of a process and its descendants; 100 per cent is one core.
 
-    Memory that processes share is counted for each of them, as `top` does.
+    Memory that processes share is counted for each of them, as in `top`.
     """
 
     cpu_percent: float
@@ -30,7 +30,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ActivePrompt:
-    """A prompt that is being worked on; `since` is wall-clock seconds."""
+    """A prompt that is being executed; `since` is wall-clock seconds."""
 
     id: str
     since: float
@@ -38,14 +38,14 @@ class ActivePrompt:
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """The queue of one instance as it was last seen."""
+    """The queue of one instance as it was last read."""
 
     pending: int
     running_prompts: tuple[ActivePrompt, ...]
 
 
 class PromptEventName(StrEnum):
-    """The events that tell of prompts."""
+    """The names of events about prompts."""
 
     RESCUED = "prompt.rescued"
     GIVEN_UP = "prompt.given_up"
@@ -53,10 +53,10 @@ class PromptEventName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PromptEvent:
-    """What became of prompts whose process has ended; `reason` and `message` where given up.
+    """An event of prompts whose process exited; `reason` and `message` are set if given up.
 
-    Mostly of one. Of many at a time, or where only their number is known, `prompt_id` is None and
-    `count` tells how many.
+    An event usually concerns one prompt. For several prompts, or if only their number is known,
+    `prompt_id` is None and `count` is their number.
     """
 
     name: PromptEventName
@@ -68,10 +68,10 @@ class PromptEvent:
 
 @dataclass(frozen=True, slots=True)
 class LineBatch:
-    """What has come: whole lines, and what stands of the next one.
+    """New log output: whole lines, and the beginning of the next one.
 
-    `text` has the line ends between and behind the lines; a line over 64 kB comes in parts without
-    one. `place` is behind the last whole line, and empty where there is none.
+    `text` has line ends between and after the lines. A line over 64 kB comes in parts without one.
+    `place` is the position after the last whole line, empty if there is none.
     """
 
     text: str

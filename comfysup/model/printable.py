@@ -1,14 +1,14 @@
-r"""Text that is harmless on a terminal: no character steers it, hides or turns others.
+r"""Makes text safe to print on a terminal.
 
-Names of processes, environments and files, versions and arguments are chosen by strangers. Control
-characters (C0, DEL and C1), those that turn the direction of writing, and Unicode's own line ends
-are shown as escapes, as in `\x9b` and `\u202e`.
+Names of processes, environments and files, versions and arguments come from untrusted sources.
+Control characters (C0, DEL and C1), bidirectional formatting characters and Unicode line separators
+are shown as escapes, such as `\x9b` and `\u202e`.
 """
 
 from collections.abc import Mapping
 
 SHOWN_CHARS = 60
-"""A value that somebody sent is cut there: errors are read on a terminal."""
+"""A value in an error message is cut to this many characters."""
 
 _C0 = frozenset(range(0x20)) - {ord("\t"), ord("\n")}
 _BEYOND = frozenset(
@@ -25,19 +25,19 @@ _ESCAPES_IN_JSON = {code: f"\\u{code:04x}" for code in _BEYOND}
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for all that is not harmless; line ends and tabs stay."""
+    """Return `text` with escapes for unsafe characters; line ends and tabs are kept."""
     if text.isascii() and text.isprintable():
         return text
     return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
 
 
 def printable_line(text: str) -> str:
-    """Return a text as a single line; line ends and tabs are shown as escapes too."""
+    """Return `text` as a single line; line ends and tabs are escaped too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def printable_values(value: object) -> object:
-    """Return what JSON said with every text in it made printable."""
+    """Return a JSON value with every text in it made printable."""
     match value:
         case str():
             return printable(value)
@@ -50,13 +50,13 @@ def printable_values(value: object) -> object:
 
 
 def printable_json(text: str) -> str:
-    """Return a JSON document, as `json.dumps` wrote it, that is harmless and means the same."""
+    """Return a JSON document of `json.dumps` with unsafe characters escaped."""
     if text.isascii() and "\x7f" not in text:
         return text
     return text.translate(_ESCAPES_IN_JSON)
 
 
 def shortened(text: str, most: int = SHOWN_CHARS) -> str:
-    """Return a text as a single harmless line of at most `most` characters and `…`."""
+    """Return `text` as a single safe line of at most `most` characters, followed by `…` if cut."""
     line = printable_line(text[: most + 1])
     return line if len(text) <= most and len(line) <= most else f"{line[:most]}…"

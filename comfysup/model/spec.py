@@ -1,11 +1,11 @@
-"""What an instance is meant to be: its spec, and the policy by which it is kept."""
+"""The configuration of an instance: its spec, and its supervision policy."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class Restart(StrEnum):
-    """When an instance that ended unasked is started again."""
+    """When an instance that exited unexpectedly is restarted."""
 
     ALWAYS = "always"
     ON_FAILURE = "on-failure"
@@ -13,7 +13,7 @@ class Restart(StrEnum):
 
 
 class Rescue(StrEnum):
-    """Which prompts of a process that ended are handed in to the next one."""
+    """Which prompts of an exited process are submitted to the next one."""
 
     ALL = "all"
     WAITING = "waiting"
@@ -22,7 +22,7 @@ class Rescue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How patiently an instance is kept. All times are seconds."""
+    """The timeouts and limits of supervision. All times are seconds."""
 
     startup_timeout: float = 600.0
     stop_grace: float = 10.0
@@ -37,10 +37,10 @@ class Policy:
     rescue: Rescue = Rescue.ALL
 
     def backoff(self, earlier: int, chance: float) -> float:
-        """Seconds to wait before the next start.
+        """Return the seconds to wait before the next start.
 
-        `earlier` is the number of back-offs already made in this row of failures; `chance`, in
-        [0, 1), spreads instances that died together over the last tenth of the wait.
+        `earlier` is the number of back-offs already made in this row of failures. `chance`, in [0,
+        1), spreads the restarts of simultaneous exits over the last tenth of the wait.
         """
         doubled = self.backoff_initial * 2.0 ** min(earlier, 64)
         return min(doubled, self.backoff_max) * (1.0 + chance / 10.0)
@@ -48,10 +48,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """One instance as its callers asked for it.
+    """One instance as its callers configured it.
 
-    `name`, `description` and `policy` may change while it runs; the rest is its `essence`, which
-    only a new process can take on.
+    `name`, `description` and `policy` may change while the instance runs. The other fields form its
+    `essence`, which takes effect only with a new process.
     """
 
     id: int
@@ -66,10 +66,10 @@ class InstanceSpec:
 
     @property
     def essence(self) -> tuple[object, ...]:
-        """What two specs must share for one process to serve both."""
+        """The fields that two specs must share for one process to serve both."""
         return (self.environment, self.port, self.extra_args, self.gpu, self.env)
 
     @property
     def label(self) -> str:
-        """How error texts name it: `0 'main'`."""
+        """The name of the instance in error messages: `0 'main'`."""
         return f"{self.id} '{self.name}'"

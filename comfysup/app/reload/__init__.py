@@ -1,1 +1,1 @@
-"""Following instances.json: what is to be done is decided in `plan`, and done in `reloader`."""
+"""Reloads of instances.json: `plan` decides the steps, and `reloader` performs them."""

@@ -1,8 +1,8 @@
-"""What a reload will do: decided from the table, from what was taken on before, and from the file.
+"""The plan of a reload: derived from the table, the applied entries and the file.
 
-What the file says is compared with what it said when it was last taken on, not with the table
-alone. So an entry that nobody has edited asks for nothing new, and whatever callers have done to
-its instance stands: one that they stopped stays stopped, one that they started differently too.
+The file is compared with the entries that were last applied, not with the table alone. So an
+unchanged entry requests nothing, and the changes of callers to its instance are kept. An instance
+that a caller stopped stays stopped, and so do other settings of a caller.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,49 +16,50 @@ from comfysup.supervision.admission import name_taken, port_taken
 from comfysup.supervision.protocols import RefusedError
 
 Applied: TypeAlias = Mapping[int, InstanceSpec]
-"""The entries of the file that were taken on, as they stood there, by id."""
+"""The applied entries of the file, by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An instance of the table; `kept` when it is meant to run and was not given up."""
+    """An instance of the table; `kept` if it is meant to run and has not failed."""
 
     spec: InstanceSpec
     kept: bool
 
 
 class PlanStep(Enum):
-    """What is done about one instance."""
+    """The step for one instance."""
 
     START = auto()
-    """It gets the spec, and a process."""
+    """The instance gets the spec and a process."""
     RESTART = auto()
-    """It gets the spec, and a new process for the one that it has."""
+    """The instance gets the spec and a new process."""
     UPDATE = auto()
-    """It gets the spec, which its process need not know of."""
+    """The instance gets the spec without a new process."""
     STOP = auto()
-    """It is stopped and forgotten."""
+    """The instance is stopped and removed."""
     LEAVE = auto()
-    """Nothing."""
+    """Nothing is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done with whom, by id; `applied` is what holds when all of it went well."""
+    """The step for each instance, by id; `applied` holds the entries once all steps succeeded."""
 
     steps: Mapping[int, tuple[PlanStep, InstanceSpec]]
     applied: Applied
 
     def of(self, *steps: PlanStep) -> tuple[InstanceSpec, ...]:
-        """Return the instances that one of these steps is planned for, with the specs they get."""
+        """Return the specs of the instances for which one of these steps is planned."""
         return tuple(spec for step, spec in self.steps.values() if step in steps)
 
 
 def make_plan(table: Mapping[int, Seen], applied: Applied, file: InstancesFile) -> Plan:
-    """Decide what a legible file asks for.
+    """Return the plan for a legible file.
 
-    What the file had and no longer has, or now disables, is stopped, unless a mistake in the file
-    may be the reason. What callers started and the file does not name is left alone.
+    An applied entry that the file no longer has, or now disables, is stopped, unless an error in
+    the file may be the reason. Instances that callers started and the file does not name are left
+    alone.
     """
     wanted = {spec.id: spec for spec in file.specs}
     unsure = _doubt(file)
@@ -74,7 +75,7 @@ def make_plan(table: Mapping[int, Seen], applied: Applied, file: InstancesFile) 
 
 
 def _doubt(file: InstancesFile) -> Callable[[int], bool]:
-    """Return whether the file might still ask for an instance, were it not for its mistakes."""
+    """Return a predicate: whether an invalid entry of the file may be that of an instance."""
     named = {entry.spec.id for entry in file.entries}
     return lambda number: number not in named and not file.mistaken.isdisjoint((number, None))
 
@@ -82,7 +83,7 @@ def _doubt(file: InstancesFile) -> Callable[[int], bool]:
 def _follow(
     wanted: InstanceSpec, before: InstanceSpec | None, seen: Seen | None
 ) -> tuple[PlanStep, InstanceSpec]:
-    """Decide about an enabled entry."""
+    """Return the step for an enabled entry, and the spec for it."""
     asks_anew = before is None or before.essence != wanted.essence
     if seen is None:
         return (PlanStep.START if asks_anew else PlanStep.LEAVE), wanted
@@ -99,15 +100,15 @@ def _follow(
 
 
 def _let_go(seen: Seen, before: InstanceSpec | None, *, in_doubt: bool) -> PlanStep:
-    """Decide about an instance that no good and enabled entry names."""
+    """Return the step for an instance without a valid and enabled entry."""
     from_the_file = before is not None and before.essence == seen.spec.essence
     return PlanStep.STOP if from_the_file and not in_doubt else PlanStep.LEAVE
 
 
 def notes(plan: Plan, file: InstancesFile, first: InstancesFile) -> Iterator[str]:
-    """Say what waits for mistakes to be mended, or for a restart of the daemon.
+    """Yield notes on instances that wait for corrections, and settings that need a restart.
 
-    `first` is the file as it was when the daemon began.
+    `first` is the file as it was when the daemon started.
     """
     named = {entry.spec.id for entry in file.entries}
     for spec in plan.of(PlanStep.LEAVE):
@@ -122,7 +123,7 @@ def notes(plan: Plan, file: InstancesFile, first: InstancesFile) -> Iterator[str
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What an instance of the table has: its spec, and the ports that nobody else may have."""
+    """The spec of an instance in the table, and the ports reserved for it."""
 
     spec: InstanceSpec
     ports: frozenset[int]
@@ -131,10 +132,11 @@ class Held:
 def clashes(
     plan: Plan, table: Mapping[int, Held], refused: Collection[int] = ()
 ) -> dict[int, RefusedError]:
-    """Return which specs of a plan cannot be had, by id, before anything of it is carried out.
+    """Return the specs of a plan that must be refused, by id, before any step runs.
 
-    Instances that swap names or ports do not clash. `refused` are those that keep what they have
-    for another reason; whoever is refused here keeps it too, which can be what the next one wants.
+    Instances that swap names or ports do not clash. `refused` holds the ids that keep their spec
+    for another reason. An instance refused here keeps its name and port, which may cause further
+    refusals.
     """
     found: dict[int, RefusedError] = {}
     while more := dict(_clashes(plan, table, {*refused, *found})):

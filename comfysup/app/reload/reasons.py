@@ -1,4 +1,4 @@
-"""Why a reload does what it does about an instance, for people."""
+"""The reasons for the steps of a reload, as text for people."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ ACTIONS: Final = {
     PlanStep.STOP: "stop",
     PlanStep.LEAVE: "leave_alone",
 }
-"""The word of each step for programs."""
+"""The published name of each step."""
 
 
 def explained(
     plan: Plan, table: Mapping[int, Seen], applied: Applied, file: InstancesFile
 ) -> tuple[Planned, ...]:
-    """Return the steps of a plan with their reasons, by id; the rest is what it was made from."""
+    """Return the steps of a plan with their reasons, by id."""
     wanted = {spec.id: spec for spec in file.specs}
     named = {entry.spec.id for entry in file.entries}
     return tuple(
@@ -44,10 +44,10 @@ def explained(
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One instance: in the table, in the file as it was taken on, and in the file as it is.
+    """One instance: in the table, in the applied entries, and in the file as it is.
 
-    `named` says that the file has a good entry for it, enabled or not, and `kept` that the file is
-    still taken to name it.
+    `named` means that the file has a valid entry for it, enabled or not. `kept` means that its
+    applied entry is kept.
     """
 
     seen: Seen | None
@@ -79,13 +79,13 @@ class _Case:
         return f"its entry has changed: {differences(old, new)}"
 
     def _update(self, new: InstanceSpec) -> str:
-        """Say what an instance gets: its entry has changed, or it was started with less."""
+        """Return the reason for an update: the entry differs from the present spec."""
         if self.before is None or self.seen is None:
             return "new in instances.json"
         return f"its entry differs: {differences(self.seen.spec, new)}"
 
     def _rest(self) -> str:
-        """Say why what no good and enabled entry names is left alone."""
+        """Return why an instance without a valid and enabled entry is left alone."""
         if self.before is not None and self.kept:
             return "its entry may be one of the invalid ones"
         if self.before is not None:
@@ -95,7 +95,7 @@ class _Case:
         return "a caller started it; instances.json does not name it"
 
     def _unchanged(self, wanted: InstanceSpec) -> str:
-        """Say why nothing is done about an enabled entry."""
+        """Return why nothing is done for an enabled entry."""
         if self.seen is None:
             return "a caller removed it; its entry asks for no new start"
         if self.before is None:
@@ -108,7 +108,7 @@ class _Case:
 
 
 def differences(old: InstanceSpec, new: InstanceSpec) -> str:
-    """Return what differs between two specs; of variables the names, since values are secret."""
+    """Return the differences between two specs; variables are named without their values."""
     return ", ".join(_differences(old, new)) or "nothing"
 
 

@@ -1,4 +1,4 @@
-"""Making the table follow instances.json: at the beginning one by one, later by reloads."""
+"""Applies instances.json to the table: entry by entry at the start, later by reloads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -26,20 +26,20 @@ from comfysup.supervision.uniqueness import ports_of
 log = structlog.get_logger()
 
 SPAWN_PATIENCE = 60.0
-"""Seconds after which one that has no process yet counts as started all the same."""
+"""Seconds after which an instance without a process counts as started."""
 
 
 class Checks(Protocol):
-    """What can be known of a start before it is tried; it raises `RefusedError`."""
+    """Checks a start before it is attempted; raises `RefusedError`."""
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None: ...
 
 
 class Reloader:
-    """Knows what was taken on from the file, and takes on what it says anew.
+    """Keeps the applied entries of the file, and applies changed ones.
 
-    `first` is the file as it was when the daemon began. `applied` is all that this must know to go
-    on after a death of the daemon: entries of the file by id, plain values.
+    `first` is the file as it was when the daemon started. `applied` is the only state that must
+    survive the daemon: the entries of the file by id, as plain values.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Reloader:
         read: Callable[[], Awaitable[InstancesFile]],
         keep: Callable[[], None],
     ) -> None:
-        """Begin with nothing taken on; `announce` hears of every reload that was carried out.
+        """Start without applied entries; `announce` receives the outcome of every reload.
 
-        `read` reads the file, in seconds at most, also where its disk does not answer. `keep`
-        writes `applied` down.
+        `read` reads the file within seconds, even if its disk does not answer. `keep` persists
+        `applied`.
         """
         self.applied: dict[int, InstanceSpec] = {}
         self._fleet = fleet
@@ -72,9 +72,10 @@ class Reloader:
         self._overtaken = False
 
     async def start(self, spec: InstanceSpec) -> Failure | None:
-        """Take on one entry of the first file; nothing is done once a reload has been.
+        """Apply one entry of the first file; does nothing after a reload.
 
-        What a caller has stopped by then, alone or with all others, is not started.
+        An entry that a caller has stopped by then, alone or with all others, is not started.
+        Returns the failure, or None.
         """
         async with self._turn:
             if self._overtaken:
@@ -89,16 +90,16 @@ class Reloader:
             return failure
 
     def take_on(self, spec: InstanceSpec) -> None:
-        """Count an entry as taken on, and write that down."""
+        """Mark an entry as applied, and persist that."""
         self.applied[spec.id] = spec
         self._keep()
 
     def admitted(self, spec: InstanceSpec) -> None:
-        """Note a start. A caller who starts just what the file asks for has taken the entry on.
+        """Record a start. An entry is applied if a caller starts exactly what the file requests.
 
-        What counts is the file as it is now, so that it is read at once, but not waited for. What
-        this starts itself is taken on here and not at its end: who dies in between must not leave
-        an instance that seems to be a caller's.
+        The present file decides, so it is read at once, without waiting for it. Starts of this
+        reloader are applied here rather than at their end. If the daemon died in between, the
+        instance would otherwise appear to be a caller's.
         """
         if self._starting.get(spec.id) == spec:
             self.applied[spec.id] = spec
@@ -109,13 +110,13 @@ class Reloader:
             self._reading = asyncio.create_task(self._take_on(), name="instances.json")
 
     async def close(self) -> None:
-        """Read the file no more."""
+        """Stop reading the file."""
         if self._reading:
             await end_tasks([self._reading])
 
     async def _take_on(self) -> None:
-        """Count the entries that callers have started; a reload that is under way comes first."""
-        async with self._turn:  # to the end: a reload that was asked for later must know them all
+        """Apply the entries that callers have started; a running reload comes first."""
+        async with self._turn:  # to the end: a later reload must know all of them
             while self._admitted:
                 started = [spec for spec in self._admitted.values() if not self._is_applied(spec)]
                 self._admitted.clear()
@@ -132,10 +133,10 @@ class Reloader:
         return before is not None and before.essence == spec.essence
 
     async def reload(self) -> ReloadOutcome:
-        """Read the file and follow it, after whatever reload is under way.
+        """Read the file and apply it, after any running reload.
 
-        A file that is not legible changes nothing. It returns when what was stopped has ended and
-        what was started has a process.
+        A file that is not legible changes nothing. Returns once the stopped processes have exited
+        and the started instances have a process.
         """
         async with self._turn:
             file = await self._read()
@@ -151,9 +152,9 @@ class Reloader:
         return outcome
 
     async def plan(self) -> ReloadOutcome:
-        """Return what a reload would do, after whatever reload is under way; nothing is changed.
+        """Return what a reload would do, after any running reload; changes nothing.
 
-        What could not be started, as far as that can be known before it is tried, is `failed`.
+        `failed` holds the starts that would be refused, as far as checks can tell.
         """
         async with self._turn:
             file = await self._read()
@@ -204,7 +205,7 @@ class Reloader:
         )
 
     async def _carry_out(self, plan: Plan) -> dict[int, Failure]:
-        """Stop all that must go before anything new takes its port or name; return what failed."""
+        """Stop instances before others take their ports or names; return the failures by id."""
         earlier = {number: self._fleet.stops(number) for number in plan.steps}
         failed = await self._unable(plan, PlanStep.RESTART)
 
@@ -213,7 +214,7 @@ class Reloader:
 
         stopped = [spec for spec in still(PlanStep.RESTART) if spec.id in self._table()]
         for spec in stopped:
-            earlier[spec.id] += 1  # by this reload itself
+            earlier[spec.id] += 1  # counts the stop by this reload
         failed |= await self._end(still(PlanStep.STOP), stopped)
         failed |= self._amend(still(PlanStep.UPDATE, PlanStep.RESTART, PlanStep.START))
         wanted = still(PlanStep.RESTART, PlanStep.START)
@@ -223,9 +224,9 @@ class Reloader:
         return failed
 
     async def _unable(self, plan: Plan, *steps: PlanStep) -> dict[int, Failure]:
-        """Find who could not have what the file says, before anything is stopped for it.
+        """Return the failures that are known before any instance is stopped.
 
-        Those of these `steps` are looked at too as a start would look at them.
+        The instances with these `steps` are also checked as a start would check them.
         """
         ours = {instance.spec.port for instance in self._fleet}
 
@@ -238,7 +239,7 @@ class Reloader:
 
         found = await asyncio.gather(*map(check, plan.of(*steps)))
         failed = {failure.spec.id: failure for failure in found if failure}
-        # Last, and without giving way: callers start and stop instances during the looks.
+        # Last, and without an await: callers start and stop instances during the checks.
         held = {each.spec.id: Held(each.spec, ports_of(each)) for each in self._fleet}
         clashing = clashes(plan, held, failed.keys())
         return failed | {
@@ -248,7 +249,7 @@ class Reloader:
     async def _end(
         self, removed: Iterable[InstanceSpec], stopped: Iterable[InstanceSpec]
     ) -> dict[int, Failure]:
-        """End all of them at once."""
+        """Stop or remove all of them at once; return the failures by id."""
         table = self._table()
         ends = [(spec, self._remove) for spec in removed if spec.id in table]
         ends += [(spec, self._stop) for spec in stopped if spec.id in table]
@@ -263,9 +264,10 @@ class Reloader:
         return await self._fleet.stop(instance, returning=True)
 
     async def _remove(self, instance: Instance) -> Result:
-        """Remove it, so that a daemon that dies now leaves no entry that seems removed by hand.
+        """Remove an instance, and its applied entry first.
 
-        The next daemon goes on with the removal, so its entry must be gone before that is noted.
+        If the daemon dies now, the next daemon completes the removal. A remaining entry would then
+        appear to have been removed by a caller.
         """
         number = instance.spec.id
         entry = self.applied.pop(number, None)
@@ -275,13 +277,13 @@ class Reloader:
         return result
 
     def _amend(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
-        """Give those of the table their specs; the others get theirs when they are started."""
+        """Replace the specs of instances in the table; the others get theirs when they start."""
         present = {spec.id: spec for spec in specs if spec.id in self._table()}
         refused = self._fleet.amend(present.values())
         return {number: _refusal(present[number], error) for number, error in refused.items()}
 
     async def _start(self, specs: Iterable[InstanceSpec]) -> dict[int, Failure]:
-        """Start all of them at once; one that still waits for its process counts as started."""
+        """Start all of them at once; an instance still without a process counts as started."""
         asked = list(specs)
         self._starting = {spec.id: spec for spec in asked}
         try:
@@ -309,14 +311,14 @@ class Reloader:
 
 
 def _is_kept(instance: Instance) -> bool:
-    """Whether it is meant to run, by the last that was asked of it, and was not given up."""
+    """Return whether the last request wants the instance to run, and it has not failed."""
     if instance.asked:
         return not isinstance(instance.asked, StopAsked)
     return instance.life.wanted and instance.life.phase is not Phase.FAILED
 
 
 def _called_off(spec: InstanceSpec) -> Failure:
-    """Return why a start comes to nothing: a stop overrides all that was asked before it."""
+    """Return the failure of a start that a later stop has overridden."""
     return Failure(spec, "start_failed", STOPPED_WHILE_STARTING, refused=False)
 
 
