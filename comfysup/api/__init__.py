@@ -1,5 +1,5 @@
-"""HTTP: the routes of port 8001 and of the unix socket, who may call them, and what they answer.
+"""The HTTP API on port 8001 and on the unix socket: routes, access control and responses.
 
-`routes.table` is the table that everything else follows. What this package needs of ComfyUI and of
-Linux stands in `services` and is given to it.
+`routes.table` defines every route. `services` holds the interfaces to ComfyUI and Linux that this
+package receives.
 """

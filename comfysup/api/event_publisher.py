@@ -1,4 +1,4 @@
-"""Writing into the journal what happens, each event once, as every reader will get it."""
+"""Writes events into the journal, each one encoded once for all readers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from comfysup.supervision.protocols import Clock
 from comfysup.supervision.transitions import cannot_kill
 
 ENDINGS = (LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED)
-"""What is told of an instance because its process ended."""
+"""The events that report the end of an instance's process."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPublisher:
-    """Tells all readers of the journal; `show` gives an instance as it is at that moment."""
+    """Publishes events to the journal. `show` returns the current view of an instance."""
 
     journal: Journal
     clock: Clock
@@ -51,7 +51,7 @@ class EventPublisher:
         self._announce(f"daemon.{name}", DaemonEventView(self._at(), facts.version, facts.pid))
 
     def troubles(self, facts: DaemonFacts, sentences: Sequence[str]) -> None:
-        """Tell what the daemon cannot write at present; nothing is the end of it."""
+        """Publish the daemon's current troubles; an empty list reports that they are over."""
         name = "daemon.impaired" if sentences else "daemon.recovered"
         view = DaemonEventView(self._at(), facts.version, facts.pid, sentences)
         self._announce(name, view)
@@ -68,17 +68,17 @@ class EventPublisher:
 
 
 def frame(name: str, number: int, data: bytes) -> bytes:
-    """Return an event as it stands in a stream; JSON has no line end of its own."""
+    """Return an event in the format of the stream; JSON contains no newline."""
     return b"event: %s\nid: %d\ndata: %s\n\n" % (name.encode(), number, data)
 
 
 def missed(number: int | None, position: int) -> bytes:
-    """Return the event that a reader gets in the place of those that are gone."""
+    """Return the event that replaces those that are no longer in the journal."""
     return frame("events.missed", position, encode(MissedView(number)))
 
 
 def _why(life: Life, notice: LifecycleEvent) -> tuple[str | None, str | None]:
-    """Return the reason of what is told, with its sentence, where it has one."""
+    """Return the reason of an event and its sentence, each None if it has none."""
     match life.state:
         case Stopping(then=Recover(verdict=(reason, message))):
             return reason, message

@@ -1,4 +1,4 @@
-"""What callers may write, in the query and in the body."""
+"""Query parameters and request bodies."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ from comfysup.supervision.events import WaitFor
 
 
 class Wait(StrEnum):
-    """What a start waits for: that the instance answers, or that its process exists."""
+    """The end of the wait for a start: the instance is ready, or its process exists."""
 
     READY = "ready"
     SPAWN = "spawn"
@@ -28,7 +28,7 @@ SECONDS_TO_WAIT = "seconds to wait; the operation continues afterwards"
 
 
 class NoQuery(BaseModel):
-    """A route that takes nothing in its query."""
+    """A route without query parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -51,11 +51,11 @@ class RescueQuery(NoQuery):
 
 
 class StartAgainQuery(StartQuery, RescueQuery):
-    """How the start of an instance of the table waits, and which prompts it is given."""
+    """How to wait for the start of a known instance, and which prompts it receives."""
 
 
 class StartSingleQuery(NoQuery):
-    """How the start of a single instance waits, and where it is started from."""
+    """How to wait for the start of a single instance, and the source of its settings."""
 
     environment: EnvironmentName = Field(default=None, description="if the body names none")
     wait: Wait = Wait.READY
@@ -63,7 +63,7 @@ class StartSingleQuery(NoQuery):
 
 
 class DrainQuery(RescueQuery):
-    """How long what runs may finish its work before it is ended."""
+    """How long running work may take to finish before it is ended."""
 
     drain: Seconds = Field(
         default=0.0, description="seconds to wait for the running prompt; waiting prompts are kept"
@@ -93,7 +93,7 @@ class RestartQuery(DrainQuery):
 
 
 class ReloadQuery(NoQuery):
-    """Whether a reload is carried out."""
+    """Whether a reload is carried out or only planned."""
 
     dry_run: bool = Field(default=False, description="only return what would be done, and why")
 
@@ -103,7 +103,7 @@ EVENT_ID_DIGITS = 18
 
 
 class EventsQuery(NoQuery):
-    """Where a stream of events is taken up; the header `Last-Event-ID` goes before it."""
+    """The position at which a stream of events resumes; `Last-Event-ID` takes precedence."""
 
     last_event_id: int | None = Field(
         default=None, ge=0, lt=10**EVENT_ID_DIGITS, description="the last event received"

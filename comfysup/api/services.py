@@ -1,7 +1,4 @@
-"""What the routes are given: everything that they do not know themselves.
-
-The facts in it are those of `comfysup.model`.
-"""
+"""The interfaces that the routes receive. Their data types are those of `comfysup.model`."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,11 +21,11 @@ from comfysup.supervision.protocols import Clock
 from comfysup.supervision.tasks import Owner
 
 MAX_AGE = 0.25
-"""Seconds after which what grows by itself (uptime, usage, health) is shown anew."""
+"""Seconds for which a response with changing values (uptime, usage, health) is reused."""
 
 
 class StatusBoard:
-    """Keeps the last answer until something is touched, or it is too old."""
+    """Caches the last response until something changes or it is too old."""
 
     def __init__(self, max_age: float = MAX_AGE) -> None:
         """Keep nothing yet."""
@@ -41,7 +38,7 @@ class StatusBoard:
         self._body = None
 
     def body(self, draw: Callable[[], bytes]) -> bytes:
-        """Return the answer, drawn anew where that is needed."""
+        """Return the response, rendered again if needed."""
         now = time.monotonic()
         if self._body is None or now - self._drawn_at > self._max_age:
             self._body = draw()
@@ -63,15 +60,12 @@ class Logs(Protocol):
     def news(
         self, log_file: Path, lines: int, after: str
     ) -> AbstractAsyncContextManager[AsyncIterator[LineBatch]]:
-        """The same as whole lines; those after the place `after`, where it is one."""
+        """Return the same as whole lines, starting after the position `after` if it is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonFacts:
-    """What the daemon says of itself; `settings` is JSON and holds no secret.
-
-    `process_handles` is `pidfd`, or `polling` where the kernel refuses pidfds.
-    """
+    """Facts about the daemon. `settings` is JSON without secrets."""
 
     version: str
     pid: int

@@ -1,4 +1,4 @@
-"""Who reads a stream: how many may, since each keeps a connection, and how patiently."""
+"""Limits on stream readers: their number, since each holds a connection, and their delay."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,19 +36,18 @@ class StreamSlot:
 
     @property
     def blocked_seconds(self) -> float:
-        """How long the write under way has waited for the reader; 0 where there is none."""
+        """Return how long the current write has waited for the reader, in seconds; 0 if none."""
         if self._blocked_since is None:
             return 0.0
         return asyncio.get_running_loop().time() - self._blocked_since
 
 
 class StreamLimit:
-    """A number of slots at each of the two doors, the port and the socket.
+    """Slots for stream readers, separate for the port and for the socket.
 
-    Each is taken for as long as its reader likes. Strangers at the port take none of the socket.
-    `patience` is the seconds after which a reader that takes nothing must go. When all slots of a
-    door are taken, a newcomer gets that of the reader that has taken nothing for longest, if that
-    is longer than `crowded_patience`.
+    A reader may keep its slot indefinitely. A reader that reads nothing for `patience` seconds is
+    disconnected. If all slots are taken, a new reader gets the slot of the one that has read
+    nothing for longest, if that is more than `crowded_patience` seconds.
     """
 
     def __init__(
@@ -67,12 +66,12 @@ class StreamLimit:
 
     @property
     def taken(self) -> int:
-        """How many slots have a reader."""
+        """Return the number of taken slots."""
         return sum(map(len, self._doors.values()))
 
     @contextmanager
     def slot(self, call: Call[Any, Any]) -> Iterator[StreamSlot]:
-        """Take a slot meanwhile; refuse by an `ApiError` where none can be had."""
+        """Hold a slot in the context. Raises `ApiError` if none is available."""
         slots = self._doors[call.caller.local]
         if len(slots) >= self._number:
             self._make_room(slots)
@@ -93,6 +92,6 @@ class StreamLimit:
 
 
 def drop(request: web.Request) -> None:
-    """Let go of a reader at once, whatever is still to be sent."""
+    """Disconnect a reader at once and discard unsent data."""
     if request.transport is not None:
         request.transport.abort()

@@ -1,1 +1,1 @@
-"""What each route does: a module for each kind of resource, and the table that names them all."""
+"""The route handlers, one module per kind of resource, and the route table."""

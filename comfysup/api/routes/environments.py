@@ -46,7 +46,7 @@ async def link_models(services: Services, call: Call[NoQuery, None]) -> web.Resp
 
 
 def _uses(instance: Instance, environment: str) -> bool:
-    """Say whether a process of it runs from that environment, or may by itself begin to."""
+    """Return whether the instance runs from the environment, or may start by itself."""
     if environment not in (instance.spec.environment, instance.record.launched.environment):
         return False
     if instance.life.phase in (Phase.STOPPED, Phase.FAILED):
@@ -70,7 +70,7 @@ def _environment_view(facts: Survey) -> EnvironmentView:
 
 
 async def restart_one_by_one(services: Services, call: Call[RestartQuery, None]) -> web.Response:
-    """Restart what is wanted, each when the one before is back; stop at the first that is not."""
+    """Restart instances one after another. Stop at the first that does not become ready."""
     await _check_environment(call.ref, services)
     waiting = [each for each in services.fleet if _takes_part(each, call.ref)]
     restarted: list[NamedView] = []
@@ -78,7 +78,7 @@ async def restart_one_by_one(services: Services, call: Call[RestartQuery, None])
     while waiting and not failed:
         instance = waiting.pop(0)
         if not _takes_part(instance, call.ref):
-            continue  # somebody stopped it meanwhile
+            continue  # stopped by another caller
         if failure := await _restart_instance(instance, services, call.query):
             failed.append(failure)
         else:

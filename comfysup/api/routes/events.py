@@ -1,7 +1,7 @@
-"""What happens, as it happens: a stream of server-sent events that can be taken up again.
+"""Events as a stream of server-sent events that a reader can resume.
 
-`aiohttp-sse` sends the headers and the pings, and lets the kernel end a connection whose other end
-is gone. Its `send` would write every event anew for every reader; ours are bytes already.
+`aiohttp-sse` sends headers and pings, and has the kernel end dead connections. Its `send` would
+encode every event for every reader; here events are already bytes.
 """
 
 from socket import SO_SNDBUF, SOL_SOCKET
@@ -25,24 +25,25 @@ PING_SECONDS = 15.0
 """Between two comments that keep proxies from ending a quiet stream."""
 
 SEND_BUFFER = 64 << 10
-"""Bytes of one stream that the kernel keeps (it doubles them); left alone it takes megabytes."""
+"""Send buffer of one stream in bytes; the kernel doubles it. Its default takes megabytes."""
 
 GREETING = b": comfysup events\n\n"
 """Sent at once: without it the headers would wait for the first event."""
 
 RETRY = b"retry: 2000\n"
-"""Milliseconds after which a browser comes back. It stands in the first event that a reader gets;
-by itself some libraries take it for an event without data."""
+"""Milliseconds before a browser reconnects.
+
+Sent with the reader's first event, because some libraries take it alone for an event without data.
+"""
 
 LAST_EVENT_ID = "Last-Event-ID"
 
 
 async def follow_events(services: Services, call: Call[EventsQuery, None]) -> web.StreamResponse:
-    """Send every event from now on, or all after the one that the reader says it had last.
+    """Send every event from now on, or all events after the last one that the reader has.
 
-    The header `Last-Event-ID` of the answer says where the stream begins, for readers that lose the
-    connection before the first event. A reader that takes nothing, although there is something, is
-    let go after a while.
+    The response header `Last-Event-ID` gives the start of the stream, for readers that lose the
+    connection before the first event. A reader that does not read pending data is disconnected.
     """
     position = _position(call, services.journal)
     patience = services.stream_limit.patience
@@ -55,7 +56,7 @@ async def follow_events(services: Services, call: Call[EventsQuery, None]) -> we
             async with stream:
                 await _copy(services.journal, position, stream, slot)
         except ConnectionError:
-            pass  # gone: there is nobody to tell
+            pass  # the reader has disconnected
         except TimeoutError:
             log.info("events.reader_dropped", patience=patience)
             drop(call.request)
@@ -78,9 +79,10 @@ async def _copy(
 
 
 def _position(call: Call[EventsQuery, None], journal: Journal) -> int:
-    """Return the id of the last event that the reader has; the header is newer than the query.
+    """Return the id of the reader's last event; the header takes precedence over the query.
 
-    0 in the query is before the first event of this life: such a reader has none, and misses none.
+    0 in the query precedes the first event of this daemon: that reader has no events and misses
+    none.
     """
     header = call.request.headers.get(LAST_EVENT_ID, "").strip()
     if not header:
@@ -93,7 +95,7 @@ def _position(call: Call[EventsQuery, None], journal: Journal) -> int:
 
 
 def bound_send_buffer(request: web.Request) -> None:
-    """Bound what the kernel keeps for a reader that takes nothing."""
+    """Limit the kernel's send buffer for a reader that does not read."""
     socket = request.get_extra_info("socket")
     if socket is not None:
         socket.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)

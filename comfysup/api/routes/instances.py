@@ -19,9 +19,9 @@ from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 
 STOP_ALL_WITHIN = 24.0
-"""Seconds in which `stop_all` has ended each instance, or knows that it is stuck."""
+"""Seconds within which `stop_all` has stopped each instance or reports it as stuck."""
 
-_GIVE_UP = STOP_ALL_WITHIN - KILL_PATIENCE  # so that what a process leaves can still be swept
+_GIVE_UP = STOP_ALL_WITHIN - KILL_PATIENCE  # leaves time for the sweep of descendants
 
 STOP_ALL_ESCALATION = StopEscalation(
     terminate=10.0, kill=_GIVE_UP - KILL_PATIENCE, give_up=_GIVE_UP
@@ -76,9 +76,9 @@ async def remove_instance(services: Services, call: Call[NoQuery, None]) -> web.
 
 
 def _find_or_pass_over(services: Services, ref: str) -> Instance:
-    """Return the instance to stop, also one that autolaunch has still to start.
+    """Return the instance to stop, including one that autolaunch has yet to start.
 
-    Raises `RefusedError` where there is none.
+    Raises `RefusedError` if it does not exist.
     """
     try:
         return services.fleet.find(ref)

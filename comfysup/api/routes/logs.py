@@ -1,9 +1,9 @@
-"""The log of an instance: its last lines, and what comes then, as text or as server-sent events.
+"""The log of an instance: its last lines and new ones, as text or as server-sent events.
 
-As events, `message` brings one or more whole lines (`data` has a line for each), with an id to go
-on from; `progress` brings what stands so far of a line that is not finished, each replacing the
-one before; `removed` says that the instance was removed, and is the last. Whoever listens to
-messages alone gets every line once.
+`message` carries one or more whole lines (one `data` field each) and an id to resume from.
+`progress` carries the current text of an unfinished line and replaces the previous one. `removed`
+is the last event and reports that the instance was removed. A reader of `message` alone gets every
+line once.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -28,14 +28,17 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 LONGEST_PROGRESS = 4_096
-"""Characters of an unfinished line that are shown; what is longer is no progress bar."""
+"""Maximum number of characters shown of an unfinished line. Longer ones are not progress bars."""
 
 EVENTS = "text/event-stream"
 TEXT = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", "X-Accel-Buffering": "no"}
 
 
 async def get_logs(services: Services, call: Call[LogsQuery, None]) -> web.StreamResponse:
-    """Answer the last lines; follow where that is asked for, and as events unless it is not."""
+    """Return the last lines.
+
+    With `follow`, stream new lines, as events unless text is requested.
+    """
     instance = services.fleet.find(call.ref)
     log_file = services.log_file(instance.spec.id)
     as_events = EVENTS in call.request.headers.get(hdrs.ACCEPT, "")
@@ -82,7 +85,7 @@ async def _send_text(
     slot: StreamSlot,
     farewell: Callable[[], str] = lambda: "",
 ) -> web.StreamResponse:
-    """Send all pieces, and then a line of our own where the `farewell` has words."""
+    """Send all pieces, then `farewell` on a line of its own unless it is empty."""
     response = web.StreamResponse(headers=TEXT)
     try:
         await response.prepare(request)
@@ -93,7 +96,7 @@ async def _send_text(
         async with slot.writing():
             await response.write_eof(f"[comfysup: {words}]\n".encode() if words else b"")
     except ConnectionError:
-        pass  # gone: there is nobody to tell
+        pass  # the reader has disconnected
     except OSError as error:
         _drop(request, error)
     return response
@@ -119,13 +122,13 @@ async def _send_news(
                 async with slot.writing():
                     await stream.send(words, event="removed")
     except ConnectionError:
-        pass  # gone: there is nobody to tell
+        pass  # the reader has disconnected
     except OSError as error:
         _drop(request, error)
     return stream
 
 
 def _drop(request: web.Request, error: OSError) -> None:
-    """Let go of a reader that takes nothing, or whose log cannot be read on."""
+    """Disconnect a reader that does not read, or whose log is unreadable."""
     log.info("logs.follower_dropped", path=request.path, error=repr(error))
     drop(request)

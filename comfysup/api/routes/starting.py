@@ -33,14 +33,14 @@ PROOF = (
     "Such an argument is accepted from a caller with COMFYSUP_TOKEN, over the unix socket "
     "(`comfysup start`), from instances.json and from EXTRA_ARGS"
 )
-"""What to do about a refused argument."""
+"""The remedy for a refused argument."""
 
 Loc = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One instance of a request, and where in the body it stands."""
+    """One instance of a request, and its location in the body."""
 
     loc: Loc
     fields: InstanceFields
@@ -91,7 +91,7 @@ async def start_instances(
 async def start_single(
     services: Services, call: Call[StartSingleQuery, InstanceFields]
 ) -> web.Response:
-    """Start one; whether it says to be enabled is not looked at."""
+    """Start one instance. Its `enabled` field is ignored."""
     query = call.query
     defaults = services.defaults()
     wanted = Wanted(("body",), call.body)
@@ -151,7 +151,7 @@ def _reason(result: Result) -> tuple[Literal["failed", "timeout", "error"], str,
 
 
 def _state_of(spec: InstanceSpec, services: Services) -> tuple[str | None, int | None]:
-    """Return state and pid of what the table has under that id, asked for or not."""
+    """Return state and pid of the instance in the table with that id, or None for each."""
     try:
         life = services.fleet.find(str(spec.id)).life
     except RefusedError:
@@ -160,7 +160,7 @@ def _state_of(spec: InstanceSpec, services: Services) -> tuple[str | None, int |
 
 
 def _refuse_repetitions(wanted: Sequence[Wanted], specs: Sequence[InstanceSpec]) -> None:
-    """Refuse an id, a name or a port that two instances of one request are to have."""
+    """Refuse an id, name or port that two instances of one request share."""
     mistakes = []
     for field in ("id", "name", "port"):
         first: dict[object, InstanceSpec] = {}
@@ -176,7 +176,7 @@ def _refuse_repetitions(wanted: Sequence[Wanted], specs: Sequence[InstanceSpec])
 async def _refuse_foreign_code(
     services: Services, wanted: Iterable[tuple[Wanted, InstanceSpec]], caller: Caller
 ) -> None:
-    """Refuse from a stranger what can load code: variables, and arguments that name files."""
+    """Refuse fields that can load code (variables, file arguments) from unproven callers."""
     if caller.proven:
         return
     for each, spec in wanted:

@@ -1,6 +1,6 @@
-"""The route table: what each route does, who may call it, and what goes in and comes out.
+"""The route table: handler, access, parameters and responses of each route.
 
-Admission and the reading of queries and bodies follow from it.
+Admission and the parsing of queries and bodies follow from the table.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +42,7 @@ Handler: TypeAlias = Callable[[Services, Call[Q, B]], Awaitable[web.StreamRespon
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[Q, B]):
-    """One route. `body` is None where none is read; `answers` are views by HTTP status."""
+    """One route. `body` is None if it accepts no body. `answers` maps HTTP statuses to views."""
 
     method: str
     path: str

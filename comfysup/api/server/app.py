@@ -1,4 +1,4 @@
-"""The application: the route table, behind what holds for every answer."""
+"""The application: the route table behind the middlewares of every response."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def endpoint(
 
 
 async def answer_expectation(request: web.Request) -> web.Response | None:
-    """Tell a caller that asks first to go on; any other expectation is a 417."""
+    """Send 100 Continue to a caller that expects it; any other expectation gives 417."""
     expected = request.headers.get(hdrs.EXPECT, "")
     if request.version != HttpVersion11:
         return None
@@ -54,7 +54,7 @@ async def answer_expectation(request: web.Request) -> web.Response | None:
 def make_app(
     services: Services, admission: Admission, limits: Limits | None = None
 ) -> web.Application:
-    """Return the application; it holds nothing but what it is given."""
+    """Return the application. All its state is in the arguments."""
     app = web.Application(middlewares=[answer_errors])
     for route in ROUTES:
         handler = endpoint(route, services, admission, limits or Limits())

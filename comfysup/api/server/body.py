@@ -1,7 +1,7 @@
-"""Reading a JSON body from anybody: bounded in size, time and depth, and strict.
+"""Strict parsing of JSON bodies, with limits on size, time and depth.
 
-Python's own parser takes NaN, numbers beyond all floats and keys that stand twice, and goes as
-deep as its stack; none of these is meant by anybody who means well.
+Python's own parser accepts NaN, numbers beyond all floats and duplicate keys, and recurses to the
+limit of its stack.
 """
 
 import asyncio
@@ -26,7 +26,10 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if not _LEVELS[byte])
 
 
 class _StrictError(ValueError):
-    """JSON that is refused although Python's parser takes it; `type` is a word for programs."""
+    """JSON that is refused although Python's parser accepts it.
+
+    `type` is the machine-readable code.
+    """
 
     def __init__(self, type_: str, text: str) -> None:
         super().__init__(text)
@@ -45,7 +48,7 @@ async def read_object(request: web.Request, limits: Limits) -> dict[str, object]
 
 
 def check_announced(request: web.Request, limits: Limits) -> None:
-    """Refuse a body by what the headers say of it, before a byte of it is read."""
+    """Refuse a body by its headers before any of it is read."""
     if not request.can_read_body:
         return
     if request.content_type != "application/json":
@@ -82,7 +85,7 @@ def parse(body: bytes, max_depth: int) -> object:
     except json.JSONDecodeError as error:
         text = f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         raise _invalid(text, "json_invalid") from None
-    except ValueError:  # more digits than Python takes
+    except ValueError:  # more digits than Python parses
         raise _invalid("contains a number with too many digits", "json_number") from None
 
 
@@ -103,8 +106,8 @@ async def _read(request: web.Request, limits: Limits) -> bytes:
 
 
 def _check_depth(body: bytes, limit: int) -> None:
-    # Texts are cut out first: what stands between quotes nests nothing. All of this is linear
-    # and runs in C, since a stranger chooses what it is run on.
+    # Strings are removed first, because brackets in them do not nest. All of this is linear and
+    # runs in C, since the input is untrusted.
     bare = b"".join(body.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2])
     steps = memoryview(bare.translate(_LEVELS, _NOT_BRACKETS)).cast("b")
     if max(accumulate(steps), default=0) > limit:

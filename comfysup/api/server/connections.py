@@ -1,8 +1,8 @@
-"""Connections: how many there may be, and who has to go when there are more.
+"""Connections: their maximum number, and which one is closed for a new one.
 
-A caller that only keeps a connection open, dawdles over a request or does not read its answer
-must not keep others out. So the one whose caller has done nothing for longest makes room for a new
-one; only those are safe whose request is being carried out and whose answer is read.
+A caller that keeps a connection idle, sends slowly or does not read must not lock others out. So a
+new connection replaces the one whose caller has been inactive for longest. A connection is exempt
+while its request is being carried out and its response is being read.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from comfysup.api.server.responses import HEADERS, encode, json_answer
 from comfysup.model.printable import shortened
 
 TUNNEL = b"CONNECT "
-"""How a request begins that aiohttp takes for a tunnel: malformed, it is never answered."""
+"""The start of a request that aiohttp takes for a tunnel and never answers if it is malformed."""
 
 LONGEST_REASON = 100
-"""Characters of what aiohttp says of a request that it cannot read."""
+"""Maximum number of characters of aiohttp's reason for an unreadable request."""
 
 READING = {"GET", "HEAD", "OPTIONS"}
 """Methods by which nothing is changed."""
@@ -77,14 +77,14 @@ class Connection(web.RequestHandler):
     def __init__(
         self, server: web.Server, gate: "Gate", limits: Limits, begun: bytes = b""
     ) -> None:
-        """Be bounded in everything that a stranger decides on.
+        """Set limits on everything that the caller controls.
 
-        `begun` is what another program has received of the next request.
+        `begun` holds the bytes of the next request that the previous program received.
         """
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to have none
+            access_log=None,  # type: ignore[arg-type]  # aiohttp: None disables it
             auto_decompress=False,
             keepalive_timeout=limits.idle_seconds,
             lingering_time=LINGERING,
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
         self._begun = begun
         self._received = Received()
         self._newest: tuple[object, StreamReader] | None = None
-        self._known_requests = 0  # of those that came before what `_received` holds
+        self._known_requests = 0  # requests before the bytes in `_received`
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -128,14 +128,14 @@ class Connection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done()
 
     def _rest(self) -> bytes | None:
-        """Return what has come of the next request; None where that cannot be told."""
+        """Return the bytes received of the next request, or None if they are unknown."""
         return self._received.rest(self._request_count - self._known_requests)
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the socket for True
-        """Hear that the caller sends no more; one who asked for a change still gets the answer.
+        """Handle EOF. A caller that requested a change still receives its response.
 
-        A caller who only reads, or has not sent a request whole, counts as gone.
+        A caller that only reads, or whose request is incomplete, counts as disconnected.
         """
         if not self._carries_out_a_change():
             return False
@@ -143,7 +143,7 @@ class Connection(web.RequestHandler):
         return True
 
     def _carries_out_a_change(self) -> bool:
-        """Whether the newest request is here whole, may change something and has no answer yet."""
+        """Return whether the newest request is complete, may change state and is unanswered."""
         if self._newest is None or self._waits_for_head():
             return False
         message, body = self._newest
@@ -156,7 +156,7 @@ class Connection(web.RequestHandler):
 
     @override
     def pause_writing(self) -> None:
-        """Hear that the caller does not take what is sent."""
+        """Record that the caller does not read."""
         super().pause_writing()
         self._gate.place(self)
 
@@ -173,7 +173,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what could not even be read as a request; anybody can send that, so no log."""
+        """Respond to an unparsable request without logging it, because any client can send one."""
         if status != web.HTTPBadRequest.status_code:
             return super().handle_error(request, status, exc, message)
         what = (message or "bad request").partition("\n")[0].rstrip(":").lower()
@@ -184,20 +184,19 @@ class Connection(web.RequestHandler):
         return answer
 
     def abort(self) -> None:
-        """Let go of it now, whatever is still to be sent."""
+        """Close the connection now and discard unsent data."""
         if self.transport is not None:
             self.transport.abort()
 
     @property
     def leaving(self) -> bool:
-        """Whether the next answer is the last one of this connection."""
+        """Return whether the connection closes after the next response."""
         return self._gate.closing
 
     def pass_on(self) -> "Caller | None":
-        """End it here, and return what another program needs to go on with it.
+        """Close the connection here and return what another program needs to continue it.
 
-        None where it cannot be passed on, as long as a request is carried out or an answer has not
-        gone out whole.
+        Returns None while a request is being carried out or a response is being sent.
         """
         if self.transport is None or self.transport.is_closing() or not self._waits_for_head():
             return None
@@ -222,7 +221,7 @@ class Connection(web.RequestHandler):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A connection on its way to another program: its descriptor, and what it has begun to ask."""
+    """A connection for another program: its descriptor, and the bytes of its next request."""
 
     descriptor: int
     begun: bytes = b""
@@ -240,7 +239,7 @@ class Gate:
         self._server = server
         self._limits = limits
         self.closing = False
-        self._resting: dict[Connection, None] = {}  # who has rested longest comes first
+        self._resting: dict[Connection, None] = {}  # the longest idle first
         self._working: set[Connection] = set()
 
     def __call__(self, begun: bytes = b"") -> Connection:
@@ -252,7 +251,7 @@ class Gate:
         return len(self._resting) + len(self._working)
 
     def enter(self, connection: Connection) -> bool:
-        """Take a connection in, for another where it is full; False when all are working."""
+        """Add a connection, replacing an idle one if full. Return False if none is idle."""
         if len(self) >= self._limits.connections:
             if not self._resting:
                 return False
@@ -263,7 +262,7 @@ class Gate:
         return True
 
     def pass_on(self) -> list[Caller]:
-        """Let all go that can be passed on now, and return them."""
+        """Detach and return all connections that can be passed on now."""
         passed_on = []
         for connection in (*self._resting, *self._working):
             if caller := connection.pass_on():
@@ -277,7 +276,7 @@ class Gate:
 
     @contextmanager
     def at_work(self, connection: Connection) -> Iterator[None]:
-        """Keep it meanwhile, if it is still here and as long as its caller takes the answer."""
+        """Exempt a connection in the context, if it is open and while its caller reads."""
         connection.working = True
         self.place(connection)
         try:
@@ -287,7 +286,7 @@ class Gate:
             self.place(connection)
 
     def place(self, connection: Connection) -> None:
-        """Decide anew whether a connection that is still here works or rests."""
+        """Reclassify an open connection as working or idle."""
         if connection not in self._working and connection not in self._resting:
             return
         self.leave(connection)
@@ -304,6 +303,6 @@ def at_work(request: web.Request) -> AbstractContextManager[None]:
 
 
 def is_leaving(request: web.Request) -> bool:
-    """Whether the connection of a request ends with the answer."""
+    """Return whether the request's connection closes with the response."""
     connection = request.protocol
     return isinstance(connection, Connection) and connection.leaving

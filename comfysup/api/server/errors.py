@@ -29,7 +29,7 @@ REFUSALS: Mapping[str, HTTPStatus] = {
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
     "restart_refused": HTTPStatus.CONFLICT,
 }
-"""The status that goes with the code of a `RefusedError`; any other is a conflict."""
+"""HTTP status of a `RefusedError` by its code; any other code is a conflict."""
 
 LONGEST_PATH = 200
 """Characters of a path or a key that an answer repeats."""
@@ -45,7 +45,7 @@ SIGNPOST = (
     "; this is the API of comfysup: see GET /api/comfyui/status, /api/comfyui/instances, "
     "/api/comfyui/environments, /api/comfyui/events, /api/comfyui/daemon, /livez and /readyz"
 )
-"""Where somebody who opens the address in a browser can go on."""
+"""Where a person who opens the address in a browser can continue."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ApiError(Exception):
     def __init__(
         self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Keep what the answer is made of."""
+        """Set the parts of the response."""
         super().__init__(detail)
         self.status = status
         self.headers = headers
@@ -79,7 +79,7 @@ class ApiError(Exception):
 
 
 class InvalidRequestError(ApiError):
-    """A request that says something wrong in its body or its query; nothing was started."""
+    """A request with an invalid body or query. Nothing was started."""
 
     def __init__(self, mistakes: Sequence[FieldError]) -> None:
         """Name the mistakes, but not endlessly many."""
@@ -91,18 +91,18 @@ class InvalidRequestError(ApiError):
 
 
 def _bounded(loc: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Return a place whose keys, which the caller may have chosen, are cut."""
+    """Return a location with its keys shortened, because the caller may have chosen them."""
     return tuple(shortened(part, LONGEST_PATH) if isinstance(part, str) else part for part in loc)
 
 
 def refusal(code: str, message: str) -> ApiError:
-    """Return the error for what supervision refused."""
+    """Return the error for a refusal by supervision."""
     return ApiError(REFUSALS.get(code, HTTPStatus.CONFLICT), code, message)
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer whatever went wrong as JSON; what nobody foresaw is logged, here alone."""
+    """Convert errors to JSON responses. Only unexpected exceptions are logged."""
     try:
         return await handler(request)
     except ApiError as error:
@@ -112,7 +112,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         return _answer(_from_server(request, error))
     except ConnectionError:
-        raise  # the caller is gone: there is nobody to answer
+        raise  # the caller has disconnected
     except Exception:
         log.exception("request.broke", method=request.method, path=request.path)
         return _answer(ApiError(500, "internal_error", "internal error; see the daemon's log"))
@@ -123,7 +123,7 @@ def _answer(error: ApiError) -> web.Response:
 
 
 def _from_server(request: web.Request, error: web.HTTPException) -> ApiError:
-    """Translate an error of aiohttp itself, most often that there is no such route."""
+    """Convert an error of aiohttp itself, most often an unknown route."""
     status = HTTPStatus(error.status)
     code = _SERVER_ERRORS.get(status, status.phrase.lower().replace(" ", "_"))
     allow = error.headers.get(hdrs.ALLOW)

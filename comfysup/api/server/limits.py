@@ -1,4 +1,4 @@
-"""What a caller may make grow, and how far."""
+"""Limits on everything that a caller controls."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ MAX_MISTAKES = 100
 """Mistakes that one answer names."""
 
 MAX_HEADERS = 64
-"""Headers of one request; each may have 8,190 bytes."""
+"""Maximum number of headers of one request; each may have 8,190 bytes."""
 
 MAX_HEAD_BYTES = 1 << 16
-"""The head of one request, as far as it has come without being complete."""
+"""Maximum bytes received of an incomplete request head."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where the application is served: on the TCP port, and on the socket of the run directory."""
+"""Serves the application on the TCP port and on the socket of the run directory."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ CLEANUP_PATIENCE = 5.0
 """Seconds for the end of all connections, the last answers included."""
 
 TURNS = 20
-"""Turns of the loop in which a connection that was just accepted has become one of ours."""
+"""Event loop turns within which an accepted connection reaches `Connection`."""
 
 PAUSE = 0.002
-"""Seconds between two looks for connections whose requests have been answered meanwhile."""
+"""Seconds between checks for connections whose requests have been answered."""
 
 AT_ONCE = 50
 """Connections that are accepted before anything else gets its turn."""
@@ -39,7 +39,7 @@ DEFAULTS = Limits()
 
 
 class ListenError(Exception):
-    """A port or socket that cannot be had; the text says why."""
+    """A port or socket is unavailable. The text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,12 @@ class Inherited:
 
 
 class Listening:
-    """What is served, while it is."""
+    """The listeners and connections while the API is served."""
 
     def __init__(
         self, tcp: Sequence[asyncio.Server], own: asyncio.Server, gates: Sequence[Gate]
     ) -> None:
-        """`tcp` are one or more, since a name may have several addresses."""
+        """`tcp` holds one or more listeners, because a host can have several addresses."""
         self._tcp = tcp
         self._own = own
         self._gates = gates
@@ -71,7 +71,7 @@ class Listening:
         return int(self._tcp[0].sockets[0].getsockname()[1])
 
     async def listen_anew(self, path: Path) -> None:
-        """Listen at `path`, where somebody has removed the socket; raises OSError."""
+        """Listen at `path` again after the socket file was removed. Raises OSError."""
         before = self._own
         self._own = await _serve_at(self._gates[1], _private_socket(path))
         before.close()
@@ -82,17 +82,16 @@ class Listening:
             server.close()
 
     async def pass_on(self, see_off: Callable[[], None]) -> Inherited:
-        """Return what another program needs to go on, so that nobody there notices.
+        """Return what another program needs to continue all connections without interruption.
 
-        No new connection is taken here any more. Each is passed on as soon as it waits for a
-        request; one with a request that has been read gets its answer first. `see_off` is called
-        again and again, to let those go whose answer would take long.
+        Stops accepting. Each connection is passed on when it is idle; a request that has been read
+        is answered first. `see_off` is called repeatedly to end long responses.
         """
         tcp = [each.fileno() for server in self._tcp for each in server.sockets]
         own = [each.fileno() for each in self._own.sockets]
         loop = asyncio.get_running_loop()
         for each in (*tcp, *own):
-            # A server that is closed drops what it has accepted and not yet made a connection of.
+            # A closed server drops connections that it has accepted but not yet set up.
             loop.remove_reader(each)
         kept_tcp, kept_own = (
             [*map(os.dup, tcp)],
@@ -108,7 +107,7 @@ class Listening:
             await asyncio.sleep(0 if turns < TURNS else PAUSE)
             turns += 1
         for gate in self._gates:
-            gate.closing = True  # who is still waited for is told with the answer
+            gate.closing = True  # the remaining callers learn it from their response
         return Inherited(kept_tcp, kept_own, *callers)
 
 
@@ -121,9 +120,9 @@ async def listen(
     limits: Limits = DEFAULTS,
     inherited: Inherited | None = None,
 ) -> Listening:
-    """Serve `app` on both until `resources` is closed; raises `ListenError`.
+    """Serve `app` on both until `resources` is closed. Raises `ListenError`.
 
-    Each has a gate of its own: what strangers do on the port leaves the socket at `path` free.
+    Port and socket have separate limits, so clients of the port cannot occupy the socket at `path`.
     """
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_ANSWERS)
     await runner.setup()
@@ -174,7 +173,7 @@ async def _serve_at(gate: Gate, bound: socket.socket) -> asyncio.Server:
 
 
 def _addresses(host: str, port: int, inherited: Inherited | None) -> list[dict[str, Any]]:
-    """Return what asyncio is to listen on: sockets that are there, or an address."""
+    """Return asyncio's arguments for the listeners: inherited sockets, or an address."""
     if inherited:
         return [{"sock": socket.socket(fileno=each)} for each in inherited.tcp]
     return [{"host": host, "port": port}]
@@ -201,10 +200,10 @@ def _reason(error: OSError) -> str:
 
 
 def _let_wait(listener: asyncio.Server) -> None:
-    """Let more connections wait than asyncio accepts at once, which it takes for one number.
+    """Raise the listen backlog, for which asyncio uses its number of accepts per turn.
 
-    A unix socket whose queue is full refuses with EAGAIN. asyncio takes that for a connection that
-    is under way, and lets its caller write to a socket that is connected to nothing.
+    A unix socket with a full backlog refuses with EAGAIN. asyncio takes that for a connection in
+    progress and lets the caller write to an unconnected socket.
     """
     for each in listener.sockets:
         with each.dup() as listening:

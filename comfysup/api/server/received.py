@@ -1,7 +1,6 @@
-"""What of a connection's bytes belongs to a request that has only begun.
+"""Tracks the bytes of a request whose head is incomplete.
 
-The parser keeps these bytes to itself, but a connection that another program goes on with must take
-them along.
+The parser does not expose these bytes, but another program needs them to continue the connection.
 """
 
 import re
@@ -14,7 +13,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n")
 
 
 class Received:
-    """The bytes of a connection since it was last known to stand between two requests."""
+    """The bytes of a connection since it was last known to be between two requests."""
 
     __slots__ = ("_begin", "_count", "_end")
 
@@ -25,7 +24,7 @@ class Received:
         self._end = b""
 
     def add(self, data: bytes) -> None:
-        """Note what has come; no more of it is kept than the head of a request may have."""
+        """Append received bytes, up to the maximum size of a request head."""
         self._begin += data[: MAX_HEAD_BYTES - len(self._begin)]
         self._count += len(data)
         self._end = (self._end + data[-len(END_OF_HEAD) :])[-len(END_OF_HEAD) :]
@@ -34,12 +33,12 @@ class Received:
         return self._begin.startswith(text)
 
     def rest(self, requests: int) -> bytes | None:
-        """Return what belongs to the next request, given how many have been read completely.
+        """Return the bytes of the next request after `requests` complete ones.
 
-        None where that cannot be told: behind a request with a body of unknown length.
+        Returns None if they are unknown: after a request with a body of unknown length.
         """
         if requests and self._end == END_OF_HEAD:
-            return b""  # what had come of a head would have become a request by that
+            return b""  # a complete head would count as a request by now
         used = 0
         for _ in range(requests):
             end = self._begin.find(END_OF_HEAD, used)

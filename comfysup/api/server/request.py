@@ -20,10 +20,10 @@ MAX_UNKNOWN = 20
 def unknown_in(
     written: Iterable[Mapping[str, object]], model: type[BaseModel], what: str = "field"
 ) -> list[str]:
-    """Return a sentence for each key that `model` does not have, the first `MAX_UNKNOWN` of them.
+    """Return a sentence for each unknown key, for the first `MAX_UNKNOWN` of them.
 
-    Each reads `unknown field 'gpus': did you mean 'gpu'?`, without the hint where nothing is near.
-    They are bounded: the comparison is slow, and a stranger may send thousands of names.
+    Each reads `unknown field 'gpus': did you mean 'gpu'?`, without the hint if no name is similar.
+    The number is limited because the comparison is slow and a caller may send thousands of names.
     """
     known = model.model_fields
     foreign = (key for mapping in written for key in mapping if key not in known)
@@ -39,7 +39,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Q, B]):
-    """What a handler is given. `written` is the body before it was understood."""
+    """The arguments of a handler. `written` is the body before validation."""
 
     request: web.Request
     caller: Caller

@@ -14,7 +14,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""On every answer that does not say otherwise."""
+"""Default headers of every response."""
 
 
 def encode(view: object) -> bytes:
@@ -35,5 +35,5 @@ def json_answer(
 def json_bytes_answer(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Answer what is JSON already."""
+    """Return a response with a body that is already JSON."""
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")

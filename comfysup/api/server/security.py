@@ -1,9 +1,9 @@
-"""Who may come in: one place, which the route table names by `Access`.
+"""Access control: admission of callers by the `Access` of each route.
 
-A caller over the unix socket is told by the kernel, one over TCP by a bearer token. Where no token
-is set, everybody on the network may do everything but set variables (`Caller.proven`), which load
-code into any process. A browser brings strangers along: what changes something must come from a
-page of our own.
+The kernel identifies callers over the unix socket; a bearer token identifies callers over TCP. If
+no token is set, every caller on the network may do everything except set variables, which can load
+code into a process (`Caller.proven`). Browsers can send requests for other sites, so a change must
+come from a page of the same origin.
 """
 
 from asyncio.trsock import TransportSocket
@@ -21,30 +21,30 @@ from comfysup.api.server.errors import ApiError
 from comfysup.config.variables import Token
 
 IsOwner: TypeAlias = Callable[[TransportSocket], bool]
-"""Whether, by the kernel's word, root or the daemon's own user is at the other end of a socket."""
+"""Returns whether the kernel reports root or the daemon's user as the peer of a socket."""
 
 SEC_FETCH_SITE = "Sec-Fetch-Site"
 CHALLENGE = 'Bearer realm="comfysup"'
 
 
 class Access(Enum):
-    """What a route asks of its callers."""
+    """What a route requires of its callers."""
 
     OPEN = auto()
-    """Nothing: whoever asks whether the daemon lives has no token."""
+    """Nothing: liveness checks have no token."""
     READ = auto()
-    """The read token, where one is set; the write token will do."""
+    """The read token or the write token, if one is set."""
     FOLLOW = auto()
     """As `READ`, for a stream; and no page of another origin."""
     WRITE = auto()
-    """The write token, where one is set; and no page of another origin."""
+    """The write token, if one is set, and no cross-origin page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls; `proven` by the write token or by the kernel, so that it may load code.
+    """The caller. `proven` by the write token or by the kernel, so it may load code.
 
-    `local` says that the call came over the unix socket.
+    `local` means that the call came over the unix socket.
     """
 
     proven: bool
@@ -53,7 +53,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What is checked. `allowed_hosts` are names in lower case; none of them: any name will do."""
+    """The admission rules. `allowed_hosts` are lower-case names; if empty, any name is allowed."""
 
     is_owner: IsOwner
     token: Token | None = None
@@ -62,7 +62,7 @@ class Admission:
 
 
 def admit(request: web.Request, access: Access, admission: Admission) -> Caller:
-    """Return who calls, or refuse by an `ApiError`; the texts never show what was sent."""
+    """Return the caller. Raises `ApiError` if refused; its text never repeats the request."""
     socket = request.get_extra_info("socket")
     if socket is not None and socket.family == AddressFamily.AF_UNIX:
         return _admit_local(socket, admission)
@@ -81,7 +81,7 @@ def _admit_local(socket: TransportSocket, admission: Admission) -> Caller:
 
 
 def _check_host(request: web.Request, admission: Admission) -> None:
-    """Refuse a name that is not ours: one that a stranger lets point to us (DNS rebinding)."""
+    """Refuse an unknown host name, which may have been pointed here (DNS rebinding)."""
     if not admission.allowed_hosts:
         return
     host = _hostname(request.headers.get(hdrs.HOST, ""))
@@ -138,7 +138,7 @@ def _hostname(address: str) -> str:
 
 
 def _cannot_be_rebound(host: str) -> bool:
-    """Whether no stranger can make this host point elsewhere: an address, or a local name."""
+    """Return whether DNS cannot redirect this host: an address, or a local name."""
     try:
         ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The shapes of events, and of what reloads and rolling restarts did."""
+"""The views of events, reloads and rolling restarts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What a table of instances shows: one row of facts for each, and the sentences below that row.
+"""The rows of an instance table and the sentences below each row.
 
-Pure text, from `InstanceView` or anything with its attributes, so that the API's `output` and the
-command line show the same. It imports nothing heavy: `comfysup status` needs it.
+Pure text from `InstanceView`, or any object with its attributes, so that the API's `output` and the
+command line are the same. Its imports are light, because `comfysup status` uses it.
 """
 
 import unicodedata
@@ -19,7 +19,7 @@ LONG_PROMPT = 60.0
 
 
 def facts(view: InstanceView) -> dict[str, str]:
-    """Return the cells of an instance's row by heading; `-` where nothing can be said."""
+    """Return the cells of an instance's row by heading, `-` for an unknown value."""
     return {
         "ID": str(view.id),
         "NAME": printable_line(view.name),
@@ -36,13 +36,13 @@ def facts(view: InstanceView) -> dict[str, str]:
 
 
 NUMBERS = frozenset({"ID", "PORT", "PID", "UPTIME", "RESTARTS", "QUEUE", "MEMORY"})
-"""Headings of the columns whose cells stand to the right."""
+"""Headings of right-aligned columns."""
 
 
 def sentences(view: InstanceView, now: float) -> Iterator[tuple[str, str]]:
-    """Yield what must be said of an instance beside its facts: a label, and one line of text.
+    """Yield the remarks on an instance beside its facts: a label and one line of text.
 
-    `now` is wall-clock seconds. A hint follows the reason or the problems that it belongs to.
+    `now` is wall-clock seconds. A hint follows its reason or problem.
     """
     yield from _ending(view, now)
     if view.ready and view.health.failures > 1:
@@ -64,7 +64,7 @@ def sentences(view: InstanceView, now: float) -> Iterator[tuple[str, str]]:
 
 
 def _ending(view: InstanceView, now: float) -> Iterator[tuple[str, str]]:
-    """Say why the last process ended, where nobody asked for that."""
+    """Yield why the last process ended, if its end was not requested."""
     end = view.last_exit
     if end is None or end.expected or view.state == "stopped":
         return
@@ -89,14 +89,14 @@ def _queue(view: InstanceView) -> str:
 
 
 def _gpus(view: InstanceView) -> str:
-    """Return what is held of each GPU, else the GPUs that were asked for."""
+    """Return the memory held on each GPU, or else the requested GPUs."""
     if view.usage is not None and view.usage.gpus:
         return ", ".join(f"{each.index}: {size(each.memory_bytes)}" for each in view.usage.gpus)
     return "-" if view.gpu is None else printable_line(view.gpu)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it, by its two largest units: `3d 4h`, `2m 5s`, `7s`."""
+    """Return a duration by its two largest units: `3d 4h`, `2m 5s`, `7s`."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -131,6 +131,6 @@ def width(text: str) -> int:
 
 
 def padded(cell: str, columns: int, *, right: bool) -> str:
-    """Return a cell filled up to that many columns, on its left where it stands to the `right`."""
+    """Return a cell padded to that many columns, right-aligned with `right`."""
     blanks = " " * (columns - width(cell))
     return blanks + cell if right else cell + blanks

@@ -1,4 +1,4 @@
-"""From what the domain knows of an instance to what callers are shown."""
+"""Converts domain objects to views."""
 
 from datetime import UTC, datetime
 

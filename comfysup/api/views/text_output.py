@@ -1,4 +1,4 @@
-"""What people read: the table of all instances, and sentences about one."""
+"""Text output: the table of all instances, and sentences about one."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ INDENT = "    "
 
 
 def status_table(instances: Sequence[InstanceView], now: float) -> str:
-    """Return a row for each instance, below headings, with what must be said of it below its row.
+    """Return a row for each instance below headings, with its remarks below the row.
 
     `now` is wall-clock seconds.
     """
@@ -47,7 +47,7 @@ def started(instance: Instance) -> str:
 
 
 def failure(result: Result) -> str:
-    """Return why an instance does not run and what to do, with the last lines of its log."""
+    """Return why an instance does not run, the remedy, and the last lines of its log."""
     end = result.exit
     if end is None:
         return printable(result.message)
@@ -56,7 +56,7 @@ def failure(result: Result) -> str:
 
 
 def stopped(results: Sequence[Result]) -> str:
-    """Return a line for each instance that was told to stop."""
+    """Return a line for each instance that was to stop."""
     lines = [_stop_line(result) for result in results]
     return "".join(f"{line}\n" for line in lines) or NOTHING + "\n"
 
