@@ -1,13 +1,11 @@
-"""The tutorial, command by command, on a daemon with the demo's environments.
+"""The commands of a page, run on a terminal, and what each is said to print.
 
 A block that begins with `console` holds commands behind `$ ` and what each prints. `…` in a line
 stands for any text, a line of `…` alone for any lines; the spaces between columns do not count.
 """
 
-import asyncio
 import os
 import re
-import shutil
 import subprocess
 import sys
 import termios
@@ -16,14 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from comfysup.cli.progress import SPINNER
-from comfysup.demo.workspace import build_environment
 from tests.scenarios.harness import Daemon
-
-PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "three-instances.md"
-ENVIRONMENTS = ("comm", "aua-sp")
 
 
 @dataclass
@@ -99,26 +91,3 @@ def _pieces(screen: int) -> Iterator[bytes]:
     with suppress(OSError):  # EIO: the last one has closed the terminal
         while piece := os.read(screen, 1 << 16):
             yield piece
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the tutorial calls curl")
-async def test_each_command_of_the_tutorial_prints_what_the_page_says() -> None:
-    daemon = Daemon()
-    try:
-        for name in ENVIRONMENTS:
-            build_environment(daemon.workspace, name)
-        await daemon.start(backoff_initial=60, backoff_max=60)
-        text = PAGE.read_text().replace("8001", str(daemon.port))
-        for port in ("3001", "3002", "3003"):
-            text = text.replace(port, str(daemon.ports.reserve()))
-        [file] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-        (daemon.root / "three.json").write_text(file)
-
-        seen = list(commands(text))
-        for command in seen:
-            printed = await asyncio.get_running_loop().run_in_executor(None, run, command, daemon)
-            assert command.pattern.match(printed), f"{command.text}\n{printed}"
-    finally:
-        await daemon.close()
-
-    assert len(seen) > len(ENVIRONMENTS)
