@@ -1,4 +1,4 @@
-"""What people set: environment variables, the file of instances, and the fields of an instance.
+"""The configuration: environment variables, instances.json, and the fields of an instance.
 
-Imports nothing: `comfysup health` begins in `run_location`.
+This module imports nothing, because `comfysup health` starts with `run_location`.
 """

@@ -1,4 +1,4 @@
-"""Extra arguments for ComfyUI: split as a shell splits them, never run by one."""
+"""Extra arguments for ComfyUI: split as a shell splits them, but never run by a shell."""
 
 import shlex
 from collections.abc import Iterable
@@ -9,7 +9,8 @@ from comfysup.config.field_values import is_passable
 
 MAX_ARGUMENTS: Final = 256
 MAX_ARGUMENTS_CHARS: Final = 30_000
-"""Of all together; the kernel takes 131,072 bytes in one argument, four for a character."""
+"""The limit for all arguments together. The kernel takes 131,072 bytes per argument, and a
+character may have four bytes."""
 
 OWN_OPTIONS: Final = ("--port", "--listen")
 GPU_OPTION: Final = "--cuda-device"
@@ -17,7 +18,7 @@ _SHORTEST = len("--x")
 
 
 def split(value: object) -> list[object]:
-    """A string as the words a shell makes of it, a list as it is, null as nothing."""
+    """Return the words of a string as a shell splits it, a list unchanged, and none for null."""
     match value:
         case None:
             words: list[object] = []
@@ -38,7 +39,7 @@ def split(value: object) -> list[object]:
 
 
 def argument(value: object) -> str:
-    """One argument that may be passed on as it is."""
+    """Return one argument that ComfyUI may receive; raises ValueError otherwise."""
     if not isinstance(value, str):
         raise problem("argument", f"must be text, is {shown(value)}")
     if not is_passable(value):
@@ -50,12 +51,12 @@ def argument(value: object) -> str:
 
 
 def parse(value: object) -> tuple[str, ...]:
-    """All arguments, split and checked; ValueError at the first that is refused."""
+    """Return all arguments, split and checked; raises ValueError at the first invalid one."""
     return tuple(argument(word) for word in split(value))
 
 
 def without_own_options(words: Iterable[str]) -> list[str]:
-    """The words less the options that comfysup sets itself, and their values."""
+    """Return the words without the options that comfysup sets, and without their values."""
     kept: list[str] = []
     dropped: str | None = None
     for word in words:
@@ -69,12 +70,12 @@ def without_own_options(words: Iterable[str]) -> list[str]:
 
 
 def gpu_argument(words: Iterable[str]) -> str | None:
-    """The first argument that chooses a GPU by itself."""
+    """Return the first argument that selects a GPU, or None."""
     return next((word for word in words if _means(word, GPU_OPTION)), None)
 
 
 def _words(value: str) -> list[str]:
-    # shlex walks over each character: what is too long is not even begun.
+    # shlex reads every character, so too long a text is refused first.
     if len(value) > 2 * MAX_ARGUMENTS_CHARS:
         raise problem(
             "extra_args",
@@ -88,6 +89,6 @@ def _words(value: str) -> list[str]:
 
 
 def _means(word: str, option: str) -> bool:
-    """Whether argparse may read `word` as `option`: in full, with `=value`, or shortened."""
+    """Return whether argparse may read `word` as `option`: in full, with `=value`, or shortened."""
     written = word.partition("=")[0]
     return len(written) >= _SHORTEST and option.startswith(written)

@@ -1,4 +1,4 @@
-"""What is wrong in a file of instances, each with its place, and the bytes it was read from."""
+"""The errors of a file of instances with their places, and the reading of the file."""
 
 import os
 import stat
@@ -15,19 +15,19 @@ MAX_FILE_BYTES: Final = 8 << 20
 
 
 class UnreadableError(Exception):
-    """A file of which nothing can be used, for this reason."""
+    """The file cannot be used at all, for the given reason."""
 
     def __init__(self, mistake: ConfigError) -> None:
-        """Keep the reason as a mistake."""
+        """Keep the reason as an error of the file."""
         super().__init__(mistake.summary)
         self.mistake = mistake
 
 
 def read_text(path: Path) -> str:
-    """The text of the file as it was at one moment, without a BOM.
+    """Return the text of the file at one moment, without a BOM.
 
-    It is opened once: whoever replaces the file, puts another one there. FileNotFoundError when
-    there is none.
+    The file is opened once, so a concurrent replacement has no effect. Raises FileNotFoundError
+    when the file does not exist, and `UnreadableError` when it cannot be read.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
 
 
 def written(place: Place) -> str:
-    """`instances[0].port`."""
+    """Return a place as text, such as `instances[0].port`."""
     text = ""
     for part in place:
         match part:
@@ -63,7 +63,7 @@ def written(place: Place) -> str:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a FIFO would keep the daemon until somebody writes to it."""
+    """Open without blocking; a FIFO would block the daemon until a writer opens it."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

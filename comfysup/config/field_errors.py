@@ -1,4 +1,4 @@
-"""How a wrong field is told to people: what must be, and what was found; never a secret."""
+"""The error text of an invalid field: the allowed values and the given one, never a secret."""
 
 import difflib
 import json
@@ -15,9 +15,9 @@ _HUGE = 10**30
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: `loc` is its path of keys and indexes below what was checked.
+    """One error: `loc` is the path of keys and indexes below the checked value.
 
-    `type` is a stable word for programs (`missing` where a field was not given).
+    `type` is a stable code for programs (`missing` for a missing field).
     """
 
     loc: tuple[str | int, ...]
@@ -26,12 +26,12 @@ class Problem:
 
 
 def problem(code: str, text: str) -> PydanticCustomError:
-    """An error of one field, with exactly this text, whatever braces stand in it."""
+    """Return the error of one field with exactly this text, even if it contains braces."""
     return PydanticCustomError(code, "{text}", {"text": text})
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """All that a validation found, without the values that were refused."""
+    """Return all errors of a validation, without the refused values."""
     return [
         Problem(
             tuple(part for part in each["loc"] if part != "[key]"),
@@ -43,7 +43,7 @@ def problems(error: ValidationError) -> list[Problem]:
 
 
 def shown(value: object) -> str:
-    """A found value as it reads in JSON, printable and cut to SHOWN_CHARS."""
+    """Return a value as JSON, printable and cut to SHOWN_CHARS."""
     match value:
         case Mapping():
             return "an object"
@@ -58,7 +58,7 @@ def shown(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """What a value is, for texts that must not show the value itself."""
+    """Return the kind of a value, for texts that must not show the value."""
     match value:
         case str():
             return "text"
@@ -71,25 +71,25 @@ def kind(value: object) -> str:
 
 
 def nearest(key: str, known: Collection[str]) -> str | None:
-    """The known key that was probably meant, or None where nothing is near."""
+    """Return the known key that was probably meant, or None if none is similar."""
     near = difflib.get_close_matches(key[:SHOWN_CHARS].lower(), known, n=1)
     return near[0] if near else None
 
 
 def unknown_keys(mapping: Mapping[str, object], known: Collection[str]) -> dict[str, str]:
-    """Each key that is not known, with a hint: `: did you mean 'gpu'?`, or nothing."""
+    """Return each unknown key with a hint: `: did you mean 'gpu'?`, or nothing."""
     hints = {key: nearest(key, known) for key in mapping if key not in known}
     return {key: f": did you mean '{hint}'?" if hint else "" for key, hint in hints.items()}
 
 
 def quoted(key: str) -> str:
-    """A key or an argument in single quotes, printable and cut."""
+    """Return a key or an argument in single quotes, printable and cut."""
     cut = f"{key[:SHOWN_CHARS]}…" if len(key) > SHOWN_CHARS else key
     return f"'{_escaped(cut)}'"
 
 
 def _printable(value: str | float | None) -> str:
-    # What is beyond the cut is not even looked at: a value may be megabytes long.
+    # The text beyond the limit is not read: a value may be megabytes long.
     text = json.dumps(
         value[: SHOWN_CHARS + 1] if isinstance(value, str) else value, ensure_ascii=False
     )

@@ -1,7 +1,7 @@
-"""What each single field may be: a check takes any value and returns the good one or refuses it.
+"""The checks of single fields: each returns the valid value, or raises an error.
 
 A check raises ValueError (a PydanticCustomError) that reads "must be …, is …". With `text`, a
-number or a flag may be written as text, which clients of the old service got away with.
+number or a flag may also be text, as clients of the old service sent it.
 """
 
 import re
@@ -16,12 +16,12 @@ MAX_PORT: Final = 65_535
 MAX_NAME_CHARS: Final = 64
 MAX_DESCRIPTION_CHARS: Final = 1_000
 MAX_SECONDS: Final = 604_800.0
-"""A week: what waits longer was mistyped."""
+"""A week; a longer time is a typing error."""
 MAX_COUNT: Final = 10_000
 MAX_GPU: Final = 255
 MAX_VARIABLE_CHARS: Final = 128
 MAX_VALUE_CHARS: Final = 30_000
-"""The kernel takes 131,072 bytes for one variable, and a character may be four bytes."""
+"""The kernel takes 131,072 bytes per variable, and a character may have four bytes."""
 
 ENVIRONMENT_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN)
@@ -36,7 +36,7 @@ _FLAGS |= {"false": False, "0": False, "no": False, "off": False}
 
 
 def whole(value: object, low: int, high: int, *, text: bool = False) -> int:
-    """A whole number within bounds; `true` and `1.0` are none."""
+    """Return a whole number within the bounds; `true` and `1.0` are refused."""
     number = value
     if text and isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         number = int(value)
@@ -46,13 +46,13 @@ def whole(value: object, low: int, high: int, *, text: bool = False) -> int:
 
 
 def seconds(value: object, *, text: bool = False, zero: bool = False) -> float:
-    """A finite time above 0, or from 0 where `zero` has a meaning."""
+    """Return a finite number of seconds above 0, or from 0 with `zero`."""
     number = value
     if text and isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
         number = float(value)
     if isinstance(number, int | float) and not isinstance(number, bool):
         low = number >= 0 if zero else number > 0
-        if low and number <= MAX_SECONDS:  # NaN is neither, and no int is made a float too early
+        if low and number <= MAX_SECONDS:  # refuses NaN; no int is converted too early
             return float(number)
     allowed = "from 0" if zero else "above 0"
     raise problem(
@@ -62,7 +62,7 @@ def seconds(value: object, *, text: bool = False, zero: bool = False) -> float:
 
 
 def flag(value: object, *, text: bool = False) -> bool:
-    """True or false; as text also 1, 0, yes, no, on and off."""
+    """Return true or false; with `text` also from 1, 0, yes, no, on and off."""
     if isinstance(value, bool):
         return value
     written = str(value).strip().lower() if isinstance(value, str | int) else ""
@@ -84,9 +84,9 @@ def count(value: object, *, text: bool = False) -> int:
 
 
 def name(value: object) -> str:
-    """A name that fits into an address and a table, and is no id.
+    """Return a name that fits into a URL and a table, and is not an id.
 
-    `.` and `..` are refused because no client sends them in an address as they are.
+    `.` and `..` are refused, because clients change them in a URL.
     """
     if (
         isinstance(value, str)
@@ -106,7 +106,7 @@ def name(value: object) -> str:
 
 
 def description(value: object) -> str:
-    """Free text; a control character could steer the terminal that shows it."""
+    """Return free text; control characters are refused, because they can change a terminal."""
     if isinstance(value, str) and len(value) <= MAX_DESCRIPTION_CHARS:
         controls = (char for char in value if unicodedata.category(char) in {"Cc", "Cs"})
         if all(char in "\n\t" for char in controls):
@@ -119,7 +119,7 @@ def description(value: object) -> str:
 
 
 def environment(value: object) -> str:
-    """The name of an environment, which becomes part of a path."""
+    """Return the name of an environment, which becomes part of a path."""
     if isinstance(value, str) and _ENVIRONMENT.fullmatch(value):
         return value
     raise problem(
@@ -130,9 +130,10 @@ def environment(value: object) -> str:
 
 
 def gpu(value: object) -> str:
-    """The GPUs as CUDA_VISIBLE_DEVICES takes them, by number or by uuid, or `auto`.
+    """Return the GPUs as CUDA_VISIBLE_DEVICES takes them, by number or by uuid, or `auto`.
 
-    A uuid is `GPU-…`, `MIG-…` or, of older drivers, `MIG-GPU-…/1/0`; CUDA takes its beginning too.
+    A uuid is `GPU-…`, `MIG-…` or, from older drivers, `MIG-GPU-…/1/0`. CUDA also takes a prefix of
+    a uuid.
     """
     written = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if written == "auto":
@@ -153,7 +154,7 @@ def gpu(value: object) -> str:
 
 
 def variable(value: object) -> str:
-    """The name of an environment variable; those of comfysup itself are its own."""
+    """Return the name of an environment variable; names in COMFYSUP_ are refused."""
     if not (
         isinstance(value, str)
         and len(value) <= MAX_VARIABLE_CHARS
@@ -170,7 +171,7 @@ def variable(value: object) -> str:
 
 
 def variable_value(value: object) -> str:
-    """The value of an environment variable; it may be a secret and is never shown."""
+    """Return the value of an environment variable; it may be a secret and is never shown."""
     if not isinstance(value, str):
         raise problem("variable_value", f"must be text, is {kind(value)}")
     if len(value) > MAX_VALUE_CHARS:
@@ -196,5 +197,5 @@ def rescue(value: object) -> Rescue:
 
 
 def is_passable(value: str) -> bool:
-    """Whether the kernel takes this text: no NUL, and nothing that UTF-8 cannot write."""
+    """Return whether the kernel takes this text: no NUL, and no unpaired surrogate."""
     return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -1,4 +1,4 @@
-"""The instance as people write it, in a body or in instances.json, and the spec it becomes."""
+"""The fields of an instance in a request or in instances.json, and the resulting spec."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,34 +21,34 @@ from comfysup.config.field_errors import kind, problem, quoted, shown, unknown_k
 from comfysup.model.spec import InstanceSpec, Policy, Rescue, Restart
 
 STRICT: Final[Mapping[str, bool]] = MappingProxyType({"strict": True})
-"""The validation context of files: a number written as text is a mistake there."""
+"""The validation context of files, which refuses a number written as text."""
 
 MAX_VARIABLES: Final = 256
 
 
 class SpecError(ValueError):
-    """Fields that are good by themselves and cannot be together with the defaults."""
+    """The fields are valid each, but not together with the defaults."""
 
     def __init__(self, where: str, text: str) -> None:
-        """`where` is the field to blame."""
+        """`where` is the invalid field."""
         super().__init__(text)
         self.where = where
 
 
 class TextCheck(Protocol):
-    """A check of `values` for what clients of the old service could also write as text."""
+    """A check of `values` that can also accept text, for clients of the old service."""
 
     def __call__(self, value: object, *, text: bool) -> object:
-        """Return the good value, or raise ValueError."""
+        """Return the valid value; raises ValueError otherwise."""
 
 
 def _optional(check: Callable[[object], object], default: object = None) -> PlainValidator:
-    """A field for which null says the same as leaving it out."""
+    """Return a validator that treats null as a missing field."""
     return PlainValidator(lambda value: default if value is None else check(value))
 
 
 def _number(check: TextCheck) -> PlainValidator:
-    """A required field that may be written as text, but not in a file."""
+    """Return a validator for a required field that may be text, but not in a file."""
 
     def validate(value: object, info: ValidationInfo) -> object:
         return check(value, text=not (info.context or {}).get("strict"))
@@ -85,7 +85,7 @@ def _gpu(value: object, info: ValidationInfo) -> str | None:
 
 
 GPU_VARIABLES: Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
-"""What `gpu` sets."""
+"""The variables that `gpu` sets."""
 
 
 def _env(value: object, info: ValidationInfo) -> object:
@@ -128,7 +128,7 @@ Env = Annotated[
 
 
 class PolicyFields(BaseModel):
-    """How patiently an instance is kept, as far as it was written; what was not is null."""
+    """The policy of an instance as given; missing fields are null."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -153,14 +153,14 @@ class PolicyFields(BaseModel):
     ] = Field(default=None, description="which prompts of a process that ended are run again")
 
     def over(self, policy: Policy) -> Policy:
-        """`policy`, with what was written here in its place."""
+        """Return `policy` with the given fields replaced."""
         written = {name: getattr(self, name) for name in PolicyFields.model_fields}
         return replace(policy, **{name: v for name, v in written.items() if v is not None})
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an instance gets that does not say it itself; `extra_args` stand before its own."""
+    """The defaults of an instance; `extra_args` precede the instance's own."""
 
     environment: str = "comm"
     base_port: int = 3001
@@ -169,7 +169,7 @@ class Defaults:
 
 
 class InstanceFields(PolicyFields):
-    """One instance as it was written. Its env may hold secrets and is in no repr."""
+    """One instance as given. Its env may hold secrets and is excluded from the repr."""
 
     id: Annotated[
         int,
@@ -202,7 +202,7 @@ class InstanceFields(PolicyFields):
     env: Env = Field(default={}, repr=False, description="extra environment variables")
 
     def to_spec(self, defaults: Defaults) -> InstanceSpec:
-        """The spec of this instance; SpecError when it cannot be with these defaults."""
+        """Return the spec of this instance; raises SpecError when the defaults conflict with it."""
         return InstanceSpec(
             id=self.id,
             name=self.name or default_name(self.id),
@@ -230,7 +230,7 @@ def default_name(instance_id: int) -> str:
 
 
 def default_port(instance_id: int, base_port: int) -> int:
-    """The port of an instance that names none; SpecError when there is none so high."""
+    """Return the default port of an instance; raises SpecError when it exceeds the maximum."""
     port = base_port + instance_id
     if port > values.MAX_PORT:
         raise SpecError(
@@ -244,6 +244,6 @@ def default_port(instance_id: int, base_port: int) -> int:
 def unknown_fields(
     mapping: Mapping[str, object], model: type[BaseModel] = InstanceFields
 ) -> list[str]:
-    """A warning for each field that nobody knows: `unknown field 'gpus': did you mean 'gpu'?`."""
+    """Return a warning per unknown field: `unknown field 'gpus': did you mean 'gpu'?`."""
     unknown = unknown_keys(mapping, model.model_fields)
     return [f"unknown field {quoted(key)}{hint}" for key, hint in unknown.items()]

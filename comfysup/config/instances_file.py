@@ -1,8 +1,8 @@
-"""instances.json: the instances to be started, and all mistakes that the file has, in one go.
+"""Reads instances.json: the instances to start, and all errors of the file at once.
 
-A mistake costs its own instance and no other. One in `environment` or `default_extra_args` costs
-those that would have been started differently without it; one elsewhere in `global_settings` costs
-nothing but that setting.
+An error excludes only its own instance. An error in `environment` or `default_extra_args` excludes
+the instances that depend on that setting. Any other error in `global_settings` excludes only that
+setting.
 """
 
 from collections.abc import Container, Iterator
@@ -33,7 +33,7 @@ TOP_KEYS: Final = ("environment", "instances", "global_settings")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A good instance of the file; `line` is where it begins."""
+    """A valid instance of the file; `line` is the line on which it begins."""
 
     spec: InstanceSpec
     enabled: bool
@@ -42,13 +42,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class InstancesFile:
-    """What instances.json says. `defaults` are the settings' own with the file's over them.
+    """The content of instances.json; `defaults` are the settings overridden by the file.
 
-    `entries` are the good ones, disabled ones too, as they stand in the file. `mistaken` has the
-    ids of the others; None stands there for those that do not tell theirs. `legible` is False where
-    there is no list of instances to look at: no file, one that cannot be read, or no JSON.
-    `unusable` are labels of the others too, without those that are disabled on purpose.
-    `startup_delay` is seconds between two autolaunched starts.
+    `entries` holds the valid entries in the order of the file, including disabled ones. `mistaken`
+    holds the ids of the invalid entries, and None for those without a readable id. `legible` is
+    False if there is no list of instances: no file, an unreadable file, or invalid JSON. `unusable`
+    holds the labels of the invalid entries that are not disabled. `startup_delay` is the seconds
+    between two autolaunched starts.
     """
 
     defaults: Defaults
@@ -63,18 +63,18 @@ class InstancesFile:
 
     @property
     def specs(self) -> tuple[InstanceSpec, ...]:
-        """The instances to be started."""
+        """The specs of the enabled entries."""
         return tuple(entry.spec for entry in self.entries if entry.enabled)
 
     def find(self, ref: str) -> Entry | None:
-        """The entry with this id (all digits) or this name, enabled or not."""
+        """Return the entry with this id (all digits) or name, enabled or not, or None."""
         by_id = int(ref) if ref.isdecimal() and len(ref) <= len(str(values.MAX_ID)) else None
         found = (each for each in self.entries if ref == each.spec.name or by_id == each.spec.id)
         return next(found, None)
 
 
 def read_instances_file(path: Path, settings: Settings) -> InstancesFile:
-    """Read the file once and check all of it; one that does not exist has no instances."""
+    """Read and check the file; a missing file has no instances and is not `legible`."""
     try:
         text = read_text(path)
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def read_instances_file(path: Path, settings: Settings) -> InstancesFile:
 
 
 def parse_instances(text: str, settings: Settings) -> InstancesFile:
-    """Check the text of a file of instances."""
+    """Return the checked content of a file of instances, with its errors."""
     try:
         document = parse(text)
     except JsonSyntaxError as error:
@@ -107,7 +107,7 @@ def _delay(value: object) -> float | None:
 
 
 class GlobalSettings(PolicyFields):
-    """`global_settings`: what holds for every instance of the file."""
+    """`global_settings`: the settings of all instances of the file."""
 
     log_directory: Annotated[Path | None, PlainValidator(_directory)] = None
     pid_directory: Annotated[Path | None, PlainValidator(_directory)] = None
@@ -117,7 +117,7 @@ class GlobalSettings(PolicyFields):
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One file while it is read."""
+    """The state of reading one file."""
 
     checking: Validation
     settings: Settings
@@ -145,7 +145,7 @@ class _Reading:
         )
 
     def _common(self, value: object) -> GlobalSettings:
-        """The global settings, as far as they are good."""
+        """Return the valid global settings; invalid ones get their defaults."""
         place = ("global_settings",)
         if value is None:
             return GlobalSettings()
@@ -167,7 +167,7 @@ class _Reading:
         )
 
     def _entries(self, top: dict[str, object], defaults: Defaults) -> Iterator[tuple[int, Entry]]:
-        """Yield the good entries with their places in the list."""
+        """Yield the valid entries with their indexes in the list."""
         raw = top.get("instances")
         if not isinstance(raw, list):
             found = f"is {shown(raw)}" if "instances" in top else "is missing"
@@ -184,7 +184,7 @@ class _Reading:
                 yield index, Entry(spec, fields.enabled, self.checking.line(place))
 
     def _mistaken(self, raw: object, good: tuple[Entry, ...]) -> frozenset[int | None]:
-        """The ids of what is in the list and not good, each as far as it can be told."""
+        """Return the ids of the invalid entries; None stands for an unreadable id."""
         ids = [
             self._id(index, value)
             for index, value in enumerate(raw if isinstance(raw, list) else ())
@@ -192,7 +192,7 @@ class _Reading:
         return frozenset(ids) - {entry.spec.id for entry in good}
 
     def _unusable(self, raw: object, good: Container[int]) -> Iterator[str]:
-        """Name what is in the list, not good, and not disabled."""
+        """Yield the labels of the invalid entries that are not disabled."""
         for index, value in enumerate(raw if isinstance(raw, list) else ()):
             enabled = not isinstance(value, dict) or value.get("enabled") is not False
             if index not in good and enabled:
@@ -200,7 +200,7 @@ class _Reading:
                 yield f"instances[{index}]" + ("" if number is None else f" (id {number})")
 
     def _id(self, index: int, value: object) -> int | None:
-        """Its id, unless that is wrong itself, as in a copy that was to get one of its own."""
+        """Return the id of an entry; None if that is invalid, such as a repeated id."""
         if not isinstance(value, dict) or not self.checking.is_good(("instances", index, "id")):
             return None
         number = value.get("id")

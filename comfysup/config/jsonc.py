@@ -1,12 +1,12 @@
-"""JSON as people write it: comments, trailing commas, a BOM; with the place of every value.
+"""Parses JSON with comments, trailing commas and a BOM, and records every value's position.
 
-Why not a library: mistakes must be told with their line, so each value's place is needed, and the
-file is read before anything is started. What was tried on 1,000 instances (0.3 MB) and Python 3.11:
-`json5` takes 1.6 s, fails on deep nesting and tells no places, `pyjson5` (2 ms) tells none either,
-`json-source-map` tells them and takes no comments, `jsonc-edit` starts a JavaScript runtime,
-`jsonvet` is a command, and `tree-sitter-json` (25 ms, two compiled packages) takes a trailing comma
-for an error and has no words for errors. So the brackets, commas and comments are ours, and texts,
-numbers and words are read by the standard library's `json`.
+Why not a library: errors must name their line, so each value's position is needed, and the file is
+read before anything is started. Measured with 1,000 instances (0.3 MB) on Python 3.11: `json5`
+takes 1.6 s, fails on deep nesting and reports no positions. `pyjson5` (2 ms) reports none either.
+`json-source-map` reports them and accepts no comments. `jsonc-edit` starts a JavaScript runtime,
+and `jsonvet` is a command. `tree-sitter-json` (25 ms, two compiled packages) reports a trailing
+comma as an error and has no error messages. So this module parses brackets, commas and comments,
+and the standard library's `json` parses texts, numbers and words.
 """
 
 import bisect
@@ -19,19 +19,19 @@ from typing import Final, NoReturn
 from comfysup.config.field_errors import quoted
 
 MAX_DEPTH: Final = 32
-"""Levels of lists and objects; a file of instances has four."""
+"""The maximum depth of lists and objects; a file of instances has four levels."""
 
 Path = tuple[str | int | None, ...]
-"""The keys and indexes that lead to a value. None stands for what is read and not kept."""
+"""The keys and indexes that lead to a value. None marks a repeated value, which is dropped."""
 
 _SPACE = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _LINE_END = re.compile("\n")
-# Never more of a word: a secret whose quote was forgotten would be shown.
+# Never more of a word: the word may be a secret with a missing quote.
 _WORD = re.compile(r"(?:True|False|None|undefined)\b|.", re.DOTALL)
 
 
 class JsonSyntaxError(ValueError):
-    """The text is no JSON; `offset` is the place where that shows."""
+    """The text is not valid JSON; `offset` is the position of the error."""
 
     def __init__(self, text: str, offset: int) -> None:
         """Keep the offset, in characters, beside the text."""
@@ -41,7 +41,7 @@ class JsonSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A key that stands in one object again; the value of the first was kept."""
+    """A repeated key of an object; the first value was kept."""
 
     path: Path
     offset: int
@@ -49,7 +49,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A value, with the offsets in characters of its values and of the keys of its objects."""
+    """A parsed value, with the offsets, in characters, of all its values and keys."""
 
     value: object
     values: Mapping[Path, int]
@@ -57,14 +57,14 @@ class Document:
     repeated: tuple[Repeated, ...]
 
     def nearest(self, path: Path) -> Path:
-        """The path itself or, where nothing stands there, what is nearest above it."""
+        """Return `path`, or its nearest ancestor that exists."""
         while path and path not in self.values:
             path = path[:-1]
         return path
 
 
 class Lines:
-    """Lines and columns of a text, both counted from 1."""
+    """Converts offsets in a text to lines and columns, which count from 1."""
 
     def __init__(self, text: str) -> None:
         """Find the line ends of `text`."""
@@ -76,12 +76,12 @@ class Lines:
 
 
 def parse(text: str) -> Document:
-    """Read one value; JsonSyntaxError at the first place where it is none."""
+    """Return the parsed document; raises JsonSyntaxError at the first syntax error."""
     return _Parser(text).document()
 
 
 class _Parser:
-    """Each method takes the offset where something begins and returns the one after its end."""
+    """A recursive parser; each method takes the offset of an element and returns its end."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -134,7 +134,7 @@ class _Parser:
         return items, at + 1
 
     def _key(self, at: int) -> tuple[str, int]:
-        """A key and its colon; the offset is that of the value."""
+        """Return a key, and the offset of its value after the colon."""
         if self._text[at : at + 1] != '"':
             self._fail("expected a key in double quotes or '}'", at)
         key, end = self._scalar(at)
@@ -144,7 +144,7 @@ class _Parser:
         return str(key), self._skip(end + 1)
 
     def _comma(self, at: int, close: str) -> int:
-        """What comes after a member: the next one, or the closing bracket."""
+        """Return the offset after a comma, or of the closing bracket."""
         at = self._skip(at)
         char = self._text[at : at + 1]
         if char not in {",", close}:
@@ -163,7 +163,7 @@ class _Parser:
             raise JsonSyntaxError(f"cannot read this number: {error}"[:80], at) from None
 
     def _skip(self, at: int) -> int:
-        """Over spaces and comments."""
+        """Return the offset after spaces and comments."""
         space = _SPACE.match(self._text, at)
         end = space.end() if space else at
         if self._text.startswith("/*", end):

@@ -1,4 +1,4 @@
-"""Where the run directory is. Imports next to nothing: `comfysup health` begins here."""
+"""The path of the run directory. Few imports, because `comfysup health` starts here."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ SOCKET_NAME = "api.sock"
 SETTINGS_NAME = "settings.json"
 
 SHARED = stat.S_IWGRP | stat.S_IWOTH
-"""The mode bits that let somebody else make and rename files in a directory."""
+"""The mode bits that let other users create and rename files in a directory."""
 
 
 def run_location(environ: Mapping[str, str], uid: int) -> str:
@@ -17,10 +17,10 @@ def run_location(environ: Mapping[str, str], uid: int) -> str:
 
 
 def own_part(path: str, uid: int) -> str:
-    """Return the directory itself, or a subdirectory of that user where others can write to it.
+    """Return `path`, or a subdirectory of that user if other users can write to `path`.
 
-    A Kubernetes emptyDir belongs to root and is open to all: the daemon and its command line both
-    use `comfysup-<uid>` in it. So they do in a directory that root made for somebody else.
+    A Kubernetes emptyDir belongs to root and is writable for all. The daemon and the command line
+    use `comfysup-<uid>` in it. The same applies to a directory that root made for another user.
     """
     try:
         found = os.lstat(path)
@@ -33,12 +33,12 @@ def own_part(path: str, uid: int) -> str:
 
 
 def chosen(environ: Mapping[str, str], uid: int) -> str:
-    """Return the directory that the variables name for a user, without a look at it."""
+    """Return the directory that the variables name for a user, without accessing it."""
     if chosen := environ.get("COMFYSUP_RUN_DIR", "").strip():
         return chosen
     if uid == 0:
         return "/run/comfysup"
-    # The standard for XDG_RUNTIME_DIR says that a relative path is to be ignored.
+    # The XDG standard says that a relative XDG_RUNTIME_DIR must be ignored.
     if (runtime := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
         return f"{runtime}/comfysup"
     return f"/tmp/comfysup-{uid}"  # noqa: S108 - created 0700, its owner is checked

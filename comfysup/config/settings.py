@@ -17,10 +17,10 @@ MAX_LOG_KEEP = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment says; times are seconds. Built by `from_environ`, or in tests by hand.
+    """The settings from the environment; times are seconds. `from_environ` creates them.
 
-    `warnings` names variables that are ignored, or look like misspelt settings. `mistakes` are what
-    is wrong with the environment, where these are the last settings that were good.
+    `warnings` names ignored variables, and unknown ones that resemble settings. `mistakes` holds
+    the errors of the environment if these are the last valid settings instead.
     """
 
     autolaunch: bool = False
@@ -50,7 +50,7 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], uid: int) -> "Settings":
-        """Read all settings for a daemon of this user id; SettingsError names all mistakes."""
+        """Return the settings of a daemon of this user id; raises SettingsError with all errors."""
         read = Variables(environ)
         elsewhere = {name: environ[name] for name in environ if name != "COMFYSUP_RUN_DIR"}
 
@@ -97,21 +97,21 @@ class Settings:
 
     @property
     def defaults(self) -> Defaults:
-        """What an instance gets that does not say it itself."""
+        """The defaults of instances."""
         return Defaults(self.environment, self.base_port, self.extra_args, self.policy)
 
     @property
     def public(self) -> bool:
-        """Whether other machines reach the address."""
+        """Whether other machines can reach the address."""
         return not variables.is_loopback(self.host)
 
     @property
     def unprotected(self) -> bool:
-        """Whether strangers may start programs: no token, and an address that others reach."""
+        """Whether any caller may start programs: a public address without a token."""
         return self.public and not (self.token or self.read_token)
 
     def shown(self) -> dict[str, object]:
-        """All settings as JSON; of the tokens only whether they are set."""
+        """Return all settings as JSON; for tokens only whether they are set."""
         written = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: _shown(value) for name, value in written.items()} | {
             "token": self.token is not None,
@@ -154,5 +154,5 @@ def _connections(value: str) -> int:
 
 
 def _hosts(value: str) -> frozenset[str]:
-    """Names, by commas or spaces; how they are written makes no difference."""
+    """Return lower-case host names, separated by commas or spaces."""
     return frozenset(variables.host(name).lower() for name in value.replace(",", " ").split())

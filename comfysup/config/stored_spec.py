@@ -1,4 +1,4 @@
-"""Specs from files that a daemon wrote and anybody may have edited: held to what input may be."""
+"""Checks stored specs by the rules of input, because the files may have been edited."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -12,7 +12,7 @@ from comfysup.model.spec import InstanceSpec, Policy
 
 
 def _arguments(words: tuple[str, ...]) -> None:
-    """Check arguments: those of every instance, then its own, by the bounds of both."""
+    """Check the arguments; the limits allow the default and the own arguments together."""
     most, chars = 2 * arguments.MAX_ARGUMENTS, 2 * arguments.MAX_ARGUMENTS_CHARS
     if len(words) > most or sum(map(len, words)) > chars:
         raise ValueError(f"must be at most {most} arguments of {chars} characters together")
@@ -38,7 +38,7 @@ Check: TypeAlias = Callable[[Any], object]
 ESSENTIAL: Final[Mapping[str, Check]] = MappingProxyType(
     {"id": values.instance_id, "environment": values.environment, "port": values.port}
 )
-"""Without one of these there is no instance."""
+"""The checks of the required fields."""
 
 OTHERS: Final[Mapping[str, Check]] = MappingProxyType(
     {
@@ -51,9 +51,9 @@ OTHERS: Final[Mapping[str, Check]] = MappingProxyType(
 
 
 def sound_spec(spec: InstanceSpec) -> tuple[InstanceSpec, list[str]]:
-    """Return the spec with its default for each field that is wrong, and the names of those.
+    """Return the spec with defaults for its invalid fields, and the names of those fields.
 
-    Raises `SpecError` where id, environment or port are wrong.
+    Raises `SpecError` when the id, environment or port is invalid.
     """
     for name, check in ESSENTIAL.items():
         try:

@@ -1,4 +1,4 @@
-"""A parsed file while it is checked: every mistake is kept with the place where it stands."""
+"""The validation of a parsed file: each error is collected with its place."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Validation:
-    """Gathers the mistakes of one document; no method raises for one."""
+    """Collects the errors of one document; no method raises for an error."""
 
     def __init__(self, document: Document, text: str) -> None:
         """Check `document`, which was read from `text`, for repeated keys."""
@@ -34,30 +34,30 @@ class Validation:
 
     @property
     def mistakes(self) -> tuple[ConfigError, ...]:
-        """All that is wrong so far, as it stands in the file."""
+        """All errors so far, in the order of the file."""
         return tuple(mistake for _, mistake in sorted(self._mistakes, key=lambda each: each[0]))
 
     def line(self, place: Place) -> int:
         return self._lines.position(self._document.values[self._document.nearest(place)])[0]
 
     def is_good(self, place: Place) -> bool:
-        """Whether nothing at this place or below it is wrong; nor an object around it."""
+        """Return whether no error is at this place, below it, or in an object around it."""
         return place not in self._wrong
 
     def mistake(self, place: Place, text: str) -> None:
-        """Keep a mistake at a value, or at what is nearest above where none stands."""
+        """Add an error at a value, or at the nearest existing value above it."""
         nearest = self._document.nearest(place)
         self._keep(nearest, self._document.values[nearest], text)
         self._blame(place)
 
     def unknown(self, place: Place, mapping: Mapping[str, object], known: Collection[str]) -> None:
-        """Keep a mistake for each key that is not known, naming what may have been meant."""
+        """Add an error for each unknown key, with a suggestion."""
         for key, hint in unknown_keys(mapping, known).items():
             what = f"unknown key {quoted(key)}{hint or ': must be one of ' + ', '.join(known)}"
             self._keep((*place, key), self._document.keys[*place, key], what)
 
     def value(self, place: Place, value: object, check: Callable[[object], T]) -> T | None:
-        """What `check` makes of one value; None when it refused."""
+        """Return the result of `check` for one value, or None after adding an error."""
         try:
             return check(value)
         except ValueError as error:
@@ -65,14 +65,14 @@ class Validation:
             return None
 
     def members(self, place: Place, value: object) -> dict[str, object] | None:
-        """The value, where it is an object."""
+        """Return the value if it is an object, or None after adding an error."""
         if isinstance(value, dict):
             return value
         self.mistake(place, f"must be an object, is {shown(value)}")
         return None
 
     def model(self, place: Place, value: object, model: type[M]) -> M | None:
-        """The value as `model`, whose fields are all the keys that are allowed."""
+        """Return the value as `model`, or None after adding errors; other keys are errors."""
         mapping = self.members(place, value)
         if mapping is None:
             return None
@@ -97,11 +97,11 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class UniquenessCheck:
-    """Who was the first to claim what.
+    """Records which entry claimed an id, name or port first.
 
-    The raw values are looked at, so that an instance with a mistake elsewhere claims what is good
-    of it, and all that is wrong is told at once. Two entries may have one port as long as one of
-    them is disabled: that is how people keep two variants.
+    The check reads raw values. So an instance with an invalid field still claims its valid fields,
+    and all errors are reported at once. Two entries may share a port if one of them is disabled,
+    which allows two variants of an instance.
     """
 
     checking: Validation
@@ -110,11 +110,11 @@ class UniquenessCheck:
     _first: dict[tuple[str, object], int] = field(default_factory=dict)
 
     def check(self, index: int, raw: dict[str, object]) -> None:
-        """Keep a mistake for everything that an earlier entry has already."""
+        """Add an error for each value that an earlier entry has claimed."""
         number = _good(values.instance_id, raw.get("id"))
         name = _good(values.name, raw.get("name"))
         port = _good(values.port, raw.get("port"))
-        # What follows from an id that is told already would be the same mistake again.
+        # A default derived from a repeated id would repeat the same error.
         if self._claim(index, "id", number) and number is not None:
             name = default_name(number) if raw.get("name") is None else name
             port = self._default_port(number) if raw.get("port") is None else port
@@ -128,7 +128,7 @@ class UniquenessCheck:
             )
 
     def _claim(self, index: int, what: str, value: object) -> bool:
-        """Whether nobody had it; what is not known claims nothing."""
+        """Return whether no earlier entry claimed the value; None claims nothing."""
         first = index if value is None else self._first.setdefault((what, value), index)
         if first != index:
             self.checking.mistake(
@@ -141,7 +141,7 @@ class UniquenessCheck:
     def _default_port(self, number: int) -> int | None:
         try:
             return default_port(number, self.base_port)
-        except ValueError:  # told when the spec is made
+        except ValueError:  # reported when the spec is built
             return None
 
 

@@ -1,4 +1,4 @@
-"""Environment variables, read one by one; what is wrong is gathered and told all at once."""
+"""Reads environment variables, and collects their errors to report them together."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from comfysup.model.spec import Policy
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its SHA-256: nothing that is shown or written down can be used in its place."""
+    """A token, stored as its SHA-256, so that no output reveals a usable token."""
 
     digest: str = field(repr=False)
 
@@ -31,7 +31,7 @@ class Token:
         return cls(_digest(text))
 
     def matches(self, given: str) -> bool:
-        """Compare in constant time; a header may hold bytes that are no UTF-8."""
+        """Compare in constant time; `given` may contain bytes that are not UTF-8."""
         return compare_digest(_digest(given), self.digest)
 
 
@@ -52,14 +52,14 @@ _ELSEWHERE: Final = (
     "COMFYSUP_REHEARSAL",
 )
 _GUARDS: Final = frozenset({"COMFYSUP_TOKEN", "COMFYSUP_READ_TOKEN", "COMFYSUP_ALLOWED_HOSTS"})
-"""What keeps strangers out: ignored, they would let everybody in."""
+"""The access controls, which must never be ignored: that would allow any caller."""
 
 _OF_A_SERVICE = re.compile(
     r"COMFYSUP(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]+_[A-Z]+(_[A-Z]+)?)"
 )
-"""How Kubernetes names the variables of a Service called comfysup, or comfysup-something.
+"""Matches the variables that Kubernetes sets for a Service called comfysup or comfysup-something.
 
-Those that hold an address (`COMFYSUP_PORT=tcp://…`) are known by that.
+Variables with an address (`COMFYSUP_PORT=tcp://…`) are recognised by their value.
 """
 
 T = TypeVar("T")
@@ -69,12 +69,12 @@ P = TypeVar("P")
 class SettingsError(ValueError, Generic[P]):
     """Environment variables that cannot be used; `mistakes` has a line for each.
 
-    `partial` are the settings with the default for each that is wrong: of use only where
-    something else decides.
+    `partial` holds the settings with defaults for the invalid ones. It is only for callers that do
+    not serve with it.
     """
 
     def __init__(self, mistakes: tuple[str, ...], partial: P) -> None:
-        """Make one text of all mistakes."""
+        """Join all errors to one text."""
         what = "1 setting is" if len(mistakes) == 1 else f"{len(mistakes)} settings are"
         super().__init__("\n  ".join((f"cannot use the environment: {what} wrong", *mistakes)))
         self.mistakes = mistakes
@@ -82,10 +82,10 @@ class SettingsError(ValueError, Generic[P]):
 
 
 class Variables:
-    """The environment while it is read. A variable that is empty counts as not set.
+    """The environment during reading. An empty variable counts as not set.
 
-    What is wrong is kept in `mistakes`, and the default read in its place, so that one look
-    finds everything.
+    Errors are added to `mistakes`, and the default is returned for an invalid variable. So one
+    reading finds all errors.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ class Variables:
         self._ignored: list[str] = []
 
     def text(self, name: str) -> str:
-        """The variable without spaces around it; empty where it is not set, or not meant for us."""
+        """Return the variable without surrounding spaces; empty if unset or of Kubernetes."""
         self._known.add(name)
         text = self._environ.get(name, "").strip()
         if "://" in text and name.startswith("COMFYSUP_") and name not in _GUARDS:
@@ -108,11 +108,11 @@ class Variables:
         return text
 
     def ignore(self, warning: str) -> None:
-        """Note something that is set and does not count."""
+        """Add a warning about a variable that is set and ignored."""
         self._ignored.append(warning)
 
     def arguments(self, name: str) -> tuple[str, ...]:
-        """The arguments of the variable `name`, less those that comfysup gives itself."""
+        """Return the arguments in the variable `name`, without those that comfysup sets."""
 
         def without_own(text: str) -> tuple[str, ...]:
             words = arguments.split(text)
@@ -124,7 +124,7 @@ class Variables:
         return self.read(name, without_own, ())
 
     def read(self, name: str, check: Callable[[str], T], default: T) -> T:
-        """What `check` makes of the variable; it raises ValueError with the reason."""
+        """Return the result of `check` for the variable; its ValueError becomes an error."""
         text = self.text(name)
         if not text:
             return default
@@ -135,7 +135,7 @@ class Variables:
             return default
 
     def policy(self) -> Policy:
-        """The policy variables: COMFYSUP_ and the name of the field, but for the words."""
+        """Return the policy from the variables named COMFYSUP_ and the field, except words."""
         names = {f"COMFYSUP_{name.upper()}": name for name in PolicyFields.model_fields}
         del names["COMFYSUP_RESTART"], names["COMFYSUP_RESCUE"]
         default, given = Policy(), dict[str, object]()
@@ -153,7 +153,7 @@ class Variables:
             return default
 
     def token(self, name: str) -> Token | None:
-        """The token of the variable `name`, or of the file that `name`_FILE names."""
+        """Return the token in the variable `name`, or in the file that `name`_FILE names."""
         in_file = self.text(f"{name}_FILE")
         if not in_file:
             return self.read(name, token, None)
@@ -163,7 +163,7 @@ class Variables:
         return self.read(f"{name}_FILE", token_in_file, None)
 
     def warnings(self) -> tuple[str, ...]:
-        """What is ignored, and COMFYSUP_ variables that nothing reads, with what may be meant."""
+        """Return warnings about ignored and unknown COMFYSUP_ variables, with suggestions."""
         unread = sorted(
             name
             for name, text in self._environ.items()
@@ -182,7 +182,7 @@ class Variables:
 
 
 def seconds(value: str) -> float:
-    """A time above 0 as `90`, `90 s`, `1.5m`, `2h` or `1d`, in seconds."""
+    """Return the seconds of a time above 0, such as `90`, `90 s`, `1.5m`, `2h` or `1d`."""
     try:
         return values.seconds(seconds_in(value))
     except ValueError:
@@ -192,7 +192,7 @@ def seconds(value: str) -> float:
 
 
 def size(value: str) -> int:
-    """Bytes, as `52428800`, `50 MB` or `50MiB`; a kB is 1,024 of them."""
+    """Return the bytes of a size such as `52428800`, `50 MB` or `50MiB`; a kB is 1,024 bytes."""
     written = _BYTES.fullmatch(value)
     if written:
         number = int(written[1]) << 10 * _POWERS[written[2].lower()]
@@ -202,8 +202,8 @@ def size(value: str) -> int:
 
 
 def host(value: str) -> str:
-    """An address or a name to listen on."""
-    with suppress(UnicodeError):  # a label that is empty, or longer than 63 characters
+    """Return an address or a name to listen on."""
+    with suppress(UnicodeError):  # a label is empty or longer than 63 characters
         value.encode("idna")
         if _HOST.fullmatch(value):
             return value
@@ -211,7 +211,7 @@ def host(value: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address; of a name other than localhost: no."""
+    """Return whether only this machine can reach the address; False for names but localhost."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -219,14 +219,14 @@ def is_loopback(host: str) -> bool:
 
 
 def path(value: str) -> Path:
-    """An absolute path; the daemon's own directory may change, or be nobody's business."""
+    """Return an absolute path; relative ones are refused, because the directory may change."""
     if value.startswith("/"):
         return Path(value)
     raise problem("path", f"must be an absolute path, is {shown(value)}")
 
 
 def token(value: str) -> Token:
-    """A token that fits into a header; the text of its refusal does not show it."""
+    """Return a token that is valid in a header; the error does not show the token."""
     if _TOKEN.fullmatch(value) and len(value) <= MAX_TOKEN_CHARS:
         return Token.of(value)
     raise problem(
@@ -237,7 +237,7 @@ def token(value: str) -> Token:
 
 
 def token_in_file(value: str) -> Token:
-    """The token that a file holds, without the end of its line."""
+    """Return the token in a file, without the line end."""
     try:
         with path(value).open(encoding="utf-8", errors="replace") as file:
             content = file.read(2 * MAX_TOKEN_CHARS)

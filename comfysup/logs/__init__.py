@@ -1,1 +1,1 @@
-"""The logs of instances: written past the daemon, rotated, and read by callers at their pace."""
+"""The logs of instances: written, rotated and read without blocking the daemon."""

@@ -1,6 +1,6 @@
-"""Going through a log from file to file, while it is written to and rotated.
+"""Reads a log from file to file while the log is written and rotated.
 
-Blocks on the disk: for threads.
+Blocks on the disk, so it runs in threads.
 """
 
 import os
@@ -12,14 +12,14 @@ from comfysup.logs.files import LogFiles
 from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 
 BLOCK = 1 << 16
-"""Bytes that are read at a time, whatever is asked for."""
+"""The maximum number of bytes per read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What was read: bytes, none at the end of the log; or how many are missing here.
+    """The result of a read: bytes, none at the end of the log, or a number of missing bytes.
 
-    `missed` is None where nobody knows the number.
+    `missed` is None if the number is unknown.
     """
 
     data: bytes = b""
@@ -30,10 +30,10 @@ END = Piece()
 
 
 class Cursor:
-    """A place in a log, which moves on as it is read. It keeps the file open that it is in."""
+    """A position in a log, which advances with each read. It keeps its file open."""
 
     def __init__(self, files: LogFiles, offsets: Callable[[], StreamOffsets | None]) -> None:
-        """Stand before the oldest byte, whenever there will be one; opens nothing."""
+        """Start before the oldest byte, also of a log that does not exist yet; opens nothing."""
         self._files = files
         self._offsets = offsets
         self._lock = Lock()
@@ -44,12 +44,12 @@ class Cursor:
         self._missed: int | None = 0
 
     def seek_lines(self, count: int) -> int:
-        """Go to where the last so many lines begin; return the bytes from there to the end.
+        """Move to the start of the last `count` lines; return the bytes from there to the end.
 
-        A last line without line end counts. Reads no more than it needs; raises OSError.
+        An unterminated last line counts. Reads no more than needed. Raises OSError.
         """
         behind = 0
-        wanted = -1  # line ends from the end of the log; the one it ends with parts no two lines
+        wanted = -1  # line ends from the end of the log; a final line end separates no lines
         with self._lock, self._files.opened() as files:
             if self._closed:
                 return 0
@@ -65,7 +65,7 @@ class Cursor:
             return behind
 
     def seek_place(self, place: ResumeToken) -> None:
-        """Go to a place that a reader had come to, or to the oldest byte if it is gone."""
+        """Move to a place of an earlier reader, or to the oldest byte if that is gone."""
         with self._lock, self._files.opened() as files:
             if self._closed:
                 return
@@ -79,11 +79,11 @@ class Cursor:
             self._step_over(place.position if known else None)
 
     def read(self) -> Piece:
-        """Read on, over the ends of files; raises OSError."""
+        """Return the next piece, across the ends of files; raises OSError."""
         with self._lock:
             while not self._closed and self._missed == 0:
                 superseded = self._superseded()
-                # A superseded file gets no byte any more, but may have got some until then.
+                # A superseded file gets no more bytes, but may have got some before this check.
                 if data := self._read_here():
                     return Piece(data)
                 if not superseded:
@@ -95,7 +95,7 @@ class Cursor:
             return Piece(missed=missed)
 
     def place(self, back: int) -> ResumeToken:
-        """Name the place so many bytes before this one, in the same file."""
+        """Return the place `back` bytes before this one, in the same file."""
         with self._lock:
             offsets = self._offsets()
             begin = offsets.begin(self._inode) if offsets else None
@@ -103,15 +103,15 @@ class Cursor:
             return ResumeToken.at(self._file, self._offset - back, life, begin or 0)
 
     def abandon(self) -> bool:
-        """Find nothing any more, without a wait; say whether there is a file left for `close`."""
+        """Stop all reads without waiting; return whether `close` still has a file to close."""
         self._closed = True
         return self._file >= 0 or self._lock.locked()
 
     def close(self) -> None:
-        """Let go of the file, when nobody else is reading.
+        """Close the file, once no thread is reading.
 
-        The methods of a closed cursor find nothing and keep no file open: a thread may have been
-        given one of them before this, and begin it only now.
+        A closed cursor returns nothing and keeps no file open, because a thread may start one of
+        its methods only later.
         """
         with self._lock:
             self._closed = True
@@ -122,23 +122,23 @@ class Cursor:
             return b""
         data = os.pread(self._file, BLOCK, self._offset)
         if not data and os.fstat(self._file).st_size < self._offset:
-            # Somebody has emptied it.
+            # The file has been truncated.
             self._offset = 0
             data = os.pread(self._file, BLOCK, 0)
         self._offset += len(data)
         return data
 
     def _superseded(self) -> bool:
-        """Whether another file has the name that is written to."""
+        """Return whether the log's name now belongs to another file."""
         try:
             return self._files.path.lstat().st_ino != self._inode or self._file < 0
         except FileNotFoundError:
             return False
 
     def _step_over(self, position: int | None) -> None:
-        """Go to the file after this one; to the oldest, if this one is gone.
+        """Move to the file after this one, or to the oldest if this one is gone.
 
-        `position` is where the reader had come to, in the terms of `StreamOffsets`.
+        `position` is the reader's position in the terms of `StreamOffsets`.
         """
         with self._files.opened() as files:
             inodes = [found.inode for found in files]
@@ -149,7 +149,7 @@ class Cursor:
                 self._enter(os.dup(files[here - 1].fd), 0)
 
     def _position(self) -> int | None:
-        """Return where this is by the offsets; None where that is not known."""
+        """Return the position of this cursor by the offsets; None if unknown."""
         offsets = self._offsets()
         begin = offsets.begin(self._inode) if offsets else None
         return None if begin is None else begin + self._offset
@@ -168,7 +168,7 @@ class Cursor:
 
 
 def _find_back(file: int, end: int, count: int) -> tuple[int, int]:
-    """Return the offset behind the `count`th line end before `end`, else 0; and how many it saw."""
+    """Return the offset after the `count`th line end before `end`, else 0; and the number seen."""
     if count <= 0:
         return end, 0
     left = count

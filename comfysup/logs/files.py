@@ -1,7 +1,8 @@
-"""The files of one log: `NAME` is written to, `NAME.1` was before it, `NAME.2` before that.
+"""The files of one log: `NAME` is the newest, `NAME.1` the one before it, then `NAME.2`.
 
-A rotation is a row of renames, begun at the oldest. Killed between two of them it leaves a gap in
-the numbers, and the next rotation shifts only up to that gap: no file is ever lost to a kill.
+A rotation renames the files one by one, from the oldest. A kill between two renames leaves a gap in
+the numbers. The next rotation then shifts only the files up to that gap, so a kill never loses a
+file.
 """
 
 import errno
@@ -15,22 +16,22 @@ from pathlib import Path
 from comfysup.linux.rundir.own_files import ForeignFileError, open_own
 
 LINE_BYTES = 1 << 16
-"""How long a line may be before a rotation cuts it."""
+"""The maximum bytes of a line before a rotation cuts it."""
 
 MOST_KEPT = 128
-"""Numbers that are looked at; a setting allows fewer."""
+"""The limit of the numbers that are searched; a setting allows fewer."""
 
 
 ATTEMPTS = 1_000
-"""How often files are opened anew because they were rotated meanwhile."""
+"""The maximum number of attempts to open the files during rotations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """When a log is rotated, and how many old files it keeps.
+    """The size at which a log is rotated, and the number of old files to keep.
 
-    A file is ended at the first line end after `soft`, and at `hard` where there is none: it is
-    never larger than `max_bytes`, unless a line is too long for the space between.
+    A file ends at the first line end after `soft`, or at `hard` without one. A file never exceeds
+    `max_bytes`, unless a line is too long for the space between the two.
     """
 
     max_bytes: int = 50 << 20
@@ -55,26 +56,27 @@ class LogFiles:
     """The files of one log, by name."""
 
     def __init__(self, path: Path) -> None:
-        """Name them after `path`, which is the newest."""
+        """Derive the names from `path`, which is the newest file."""
         self.path = path
 
     @property
     def draft(self) -> Path:
-        """What the next file is called until it is `path`."""
+        """The name of the next file before it is renamed to `path`."""
         return self.path.with_name(f"{self.path.name}.new")
 
     def numbered(self, number: int) -> Path:
-        """Return the name of the file that was rotated so many times; 0 is the newest."""
+        """Return the name of the file after `number` rotations; 0 is the newest."""
         return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
 
     @contextmanager
     def opened(self) -> Iterator[list[Found]]:
-        """Open all files meanwhile, the newest first; raises OSError.
+        """Open all files for the duration, the newest first; raises OSError.
 
-        Those with a number are left out where they are no files of ours (`own_files`).
+        Numbered files that comfysup did not create are skipped (`own_files`).
 
-        A rotation moves files towards higher numbers; going the same way meets each, but after
-        more than one of them not in their order. So it is done again when one has ended meanwhile.
+        A rotation moves files towards higher numbers, and this method opens them in the same
+        direction. It meets each file, but after more than one rotation not in order. So it repeats
+        after a rotation.
         """
         for _ in range(ATTEMPTS):
             with ExitStack() as files:
@@ -104,14 +106,14 @@ class LogFiles:
                 yield Found(path, fd, found.st_ino, found.st_size)
 
     def _newest(self) -> int | None:
-        """Return the inode of the file that is written to, if there is one now."""
+        """Return the inode of the newest file, or None if there is none."""
         try:
             return self.path.lstat().st_ino
         except FileNotFoundError:
             return None
 
     def rotate(self, keep: int) -> None:
-        """Give every file the next number, and remove what is more than `keep`; raises OSError."""
+        """Rename each file to the next number, and remove those beyond `keep`; raises OSError."""
         if keep == 0:
             self.path.unlink()
         else:
@@ -122,7 +124,7 @@ class LogFiles:
             self.numbered(number).unlink(missing_ok=True)
 
     def _highest(self) -> int:
-        """Return the highest number that a file has now."""
+        """Return the highest number of an existing file."""
         name = re.compile(re.escape(self.path.name) + r"\.([1-9][0-9]{0,2})")
         numbers = [0]
         with suppress(FileNotFoundError), os.scandir(self.path.parent) as entries:

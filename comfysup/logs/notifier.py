@@ -1,4 +1,4 @@
-"""Telling readers of logs that there is more, from the thread that has written it."""
+"""Notifies readers of logs about new output, from the thread that has written it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 class Notifier:
-    """One event for each reader of a log; nothing is done for logs that nobody reads."""
+    """One event per reader of a log; logs without readers cost nothing."""
 
     def __init__(self) -> None:
-        """Begin without a reader, in the loop that the readers will run in."""
+        """Start without readers, in the event loop of the readers."""
         self._loop = asyncio.get_running_loop()
         self._events: dict[Path, set[asyncio.Event]] = {}
         self._rung: set[Path] = set()
 
     @contextmanager
     def listen(self, log_file: Path) -> Iterator[asyncio.Event]:
-        """Give an event meanwhile that is set whenever that log has got more."""
+        """Yield an event that is set whenever the log has grown."""
         event = asyncio.Event()
         self._events.setdefault(log_file, set()).add(event)
         try:
@@ -28,14 +28,14 @@ class Notifier:
                 del self._events[log_file]
 
     def ring(self, log_file: Path) -> None:
-        """Say, in any thread, that it has got more; a call that is under way is enough."""
+        """Notify the readers, from any thread; a pending notification is not repeated."""
         if log_file in self._events and log_file not in self._rung:
             self._rung.add(log_file)
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._set, log_file)
 
     def ring_all(self) -> None:
-        """Wake every reader, in the loop."""
+        """Wake every reader; called in the event loop."""
         for log_file in self._events:
             self._set(log_file)
 

@@ -1,4 +1,4 @@
-"""What the present process of an instance has written, looked up behind a place of its log."""
+"""The output of an instance's present process, searched from a mark in its log."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,23 +16,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LogOutput:
-    """The output of one instance, as its log has it; no method waits longer than `PATIENCE`."""
+    """The output of one instance in its log; no method waits longer than `PATIENCE`."""
 
     pump: LogPump
     log_file: Path
 
     async def mark(self) -> str:
-        """Return where the output ends now, what waits in the FIFO included.
+        """Return the present end of the output, including the bytes in the FIFO.
 
-        Empty where nothing writes to the log, where it takes no bytes, or where it stalls.
+        Empty if no process writes to the log, if the log takes no bytes, or if it stalls.
         """
         place = await self._ask(partial(self.pump.mark, self.log_file, PIPE_BYTES))
         return str(place) if place else ""
 
     async def lines_with(self, text: bytes, since: str) -> list[str]:
-        """Return the lines behind that mark that hold the text, of the last megabyte.
+        """Return the lines after the mark that contain the text, within the last megabyte.
 
-        None of them where the log stalls, or where that is no mark.
+        Empty if the log stalls, or if `since` is not a mark.
         """
         place = ResumeToken.parse(since)
         if place is None:

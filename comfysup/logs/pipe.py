@@ -1,8 +1,8 @@
-"""From an instance's stdout and stderr into its log file, without passing through this process.
+"""Carries an instance's stdout and stderr to its log file without passing through this process.
 
-A FIFO of the run directory takes what the instance writes; the pump moves it into the file. The
-instance opens the FIFO for reading too, so that it never gets SIGPIPE while no daemon runs, and the
-next daemon opens it by its path and goes on.
+The instance writes to a FIFO of the run directory, and the pump moves the bytes to the file. The
+instance also opens the FIFO for reading, so it gets no SIGPIPE while no daemon runs. The next
+daemon opens the FIFO by its path.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ T = TypeVar("T")
 MAYBE_MORE = "[comfysup: the process exited while the daemon was down; output may be missing]"
 
 PIPE_BYTES = 1 << 20
-"""What may wait in a FIFO; the kernel gives an ordinary user this much for 64 of them."""
+"""The capacity of a FIFO in bytes; the kernel grants an ordinary user 64 of that size."""
 
 PATIENCE = 1.0
-"""Seconds that a log which stalls is waited for; what it misses then comes later."""
+"""Seconds to wait for a stalled log; its remaining output is written later."""
 
 
 class LogPipe:
-    """One FIFO, and the log that what comes through it is appended to."""
+    """One FIFO, and the log to which its output is appended."""
 
     def __init__(
         self,
@@ -47,23 +47,24 @@ class LogPipe:
         anew: bool,
         began: ResumeToken | None = None,
     ) -> None:
-        """Take over the reading end of a FIFO, as `open_reader` and `make_fifo` return it."""
+        """Take the reading end of a FIFO, as returned by `open_reader` or `make_fifo`."""
         self.fifo = fifo
         self._log_file = log_file
         self._pump = pump
         self._reader = reader
         self._began = began
-        self._moved: asyncio.Future[None] | None = None  # set when it is let go of
+        self._moved: asyncio.Future[None] | None = None  # set once the pipe is released
         take_in = partial(pump.take_in, self._reader, log_file, anew=anew, began=began)
         self._taken_in = pump.ask(take_in)
 
     @classmethod
     def create(cls, fifo: Path, log_file: Path, pump: LogPump, began: str = "") -> Self:
-        """Make the FIFO anew, for a process that is to begin; raises OSError.
+        """Create the FIFO for a process that is about to start; raises OSError.
 
-        `began` as in `adopt`, for one whose FIFO is gone.
+        `began` as in `adopt`, for a process whose FIFO is gone.
 
-        Nothing waits for the log: where it cannot be written to, the pump says so and goes on.
+        Does not wait for the log. If the log cannot be written, the pump reports that and
+        continues.
         """
         return cls(fifo, log_file, pump, make_fifo(fifo), anew=True, began=ResumeToken.parse(began))
 
@@ -71,15 +72,15 @@ class LogPipe:
     def adopt(
         cls, fifo: Path, log_file: Path, pump: LogPump, began: str = "", source: Path | None = None
     ) -> Self:
-        """Go on with the FIFO of a process that an earlier daemon started; raises OSError.
+        """Open the FIFO of a process that an earlier daemon started; raises OSError.
 
-        `source` is another path to it, for one whose own path somebody has removed.
+        `source` is another path to the FIFO, for a FIFO whose own path has been removed.
 
-        `began` is what `began` was then. Empty where nobody knows: then only what the process
-        writes from now on is taken for its own.
+        `began` is the earlier value of the property. If it is empty, only output from now on counts
+        as the process's own.
 
-        What waits in a FIFO is gone with the last who has it open. Where all have ended while no
-        daemon ran, nobody knows how much that was, and the log says so.
+        Unread output is lost when the last process closes the FIFO. If all have exited while no
+        daemon ran, the amount is unknown, and a line in the log says so.
         """
         reader, held = open_left(source or fifo)
         pipe = cls(fifo, log_file, pump, reader, anew=not held, began=ResumeToken.parse(began))
@@ -89,32 +90,32 @@ class LogPipe:
 
     @property
     def began(self) -> str:
-        """Where the output of the process begins in the log; empty while that is not known."""
-        # Until the pump has taken this pipe in, what it knows is of the process before.
+        """The start of the process's output in the log; empty while unknown."""
+        # Until the pump has added this pipe, its value is that of the previous process.
         place = self._pump.began(self._log_file) if self._taken_in.done() else self._began
         return str(place) if place else ""
 
     async def begun(self) -> None:
-        """Wait until `began` is known, but not for long: a log that stalls does not tell."""
+        """Wait until `began` is known, at most `PATIENCE` seconds."""
         await self._wait(self._taken_in)
 
     @property
     def dropped_bytes(self) -> int:
-        """How many bytes the log did not take since this daemon began."""
+        """The number of bytes that the log has not taken since this daemon started."""
         return self._pump.dropped_bytes(self._log_file)
 
     def open_for_instance(self, first_line: str) -> int:
-        """Do as the function of that name does."""
+        """Call the module's `open_for_instance` for this FIFO."""
         return open_for_instance(self.fifo, first_line)
 
     async def drain(self) -> None:
-        """Wait until all that waits now is in the log, but not for long."""
+        """Wait until all present output is in the log, at most `PATIENCE` seconds."""
         await self._wait(self._pump.ask(self._drain))
 
     async def last_lines(self, count: int) -> list[str] | None:
-        """Drain it, and return the last lines of the process; None where the log stalls.
+        """Drain the pipe, and return the last lines of the process; None if the log stalls.
 
-        Lines that the log refused are among them, lines of an earlier process are not.
+        Includes lines that the log refused, and excludes lines of an earlier process.
         """
 
         def drain_and_read() -> list[str]:
@@ -124,7 +125,7 @@ class LogPipe:
         return await self._in_time(self._pump.ask(drain_and_read))
 
     async def first_lines(self) -> list[str]:
-        """Drain it, and return the first lines of the process; none where the log stalls."""
+        """Drain the pipe, and return the first lines of the process; empty if the log stalls."""
 
         def drain_and_read() -> list[str]:
             self._drain()
@@ -133,11 +134,11 @@ class LogPipe:
         return await self._in_time(self._pump.ask(drain_and_read)) or []
 
     def abandon(self) -> None:
-        """Have what is left moved, and the FIFO removed."""
+        """Move the remaining output and remove the FIFO, without waiting."""
         _ = self._let_go()
 
     async def close(self) -> None:
-        """Do so, and wait until what is left is in the log, but not for long; may be repeated."""
+        """Do the same, and wait at most `PATIENCE` seconds for the output; may be repeated."""
         left = self._waiting_bytes() if self._moved is None else 0
         moved = self._let_go()
         if left:
@@ -151,28 +152,28 @@ class LogPipe:
         return self._moved
 
     def _move_the_rest(self) -> None:
-        """Remove the FIFO last: by its name the next daemon knows that something may be missing."""
+        """Remove the FIFO last: its name tells the next daemon that output may be missing."""
         self._pump.drain(self._reader, PIPE_BYTES)
         self._remove()
         self._pump.let_go(self._reader, PIPE_BYTES)
 
     def _remove(self) -> None:
-        """Remove the FIFO, unless another one has its name by now."""
+        """Remove the FIFO, unless its path belongs to another FIFO now."""
         try:
             if os.path.samestat(os.fstat(self._reader), self.fifo.lstat()):
                 self.fifo.unlink()
         except FileNotFoundError:
             pass
-        except OSError as error:  # one that is left over hinders nobody
+        except OSError as error:  # a remaining FIFO is harmless
             log.warning("fifo.not_removed", fifo=str(self.fifo), error=str(error))
 
     def _waiting_bytes(self) -> int:
-        """Return how much waits; what splice is moving into the log at this moment still does."""
+        """Return the number of unread bytes, including those that splice is moving now."""
         count = fcntl.ioctl(self._reader, termios.FIONREAD, bytes(4))
         return int.from_bytes(count, sys.byteorder)
 
     def _drain(self) -> None:
-        if self._moved is None:  # else another pipe may have the number of the reader
+        if self._moved is None:  # else another pipe may have the same descriptor
             self._pump.drain(self._reader, PIPE_BYTES)
 
     async def _wait(self, done: asyncio.Future[T]) -> None:
@@ -184,24 +185,24 @@ class LogPipe:
 
 
 def make_fifo(fifo: Path) -> int:
-    """Make a FIFO anew, and return its reading end; raises OSError."""
+    """Replace the FIFO by a new one, and return its reading end; raises OSError."""
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
     return open_reader(fifo)
 
 
 def open_reader(fifo: Path) -> int:
-    """Open the reading end of a FIFO that is there; raises OSError."""
+    """Open the reading end of an existing FIFO; raises OSError."""
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with suppress(OSError):  # past the user's limit the kernel's own size must do
+    with suppress(OSError):  # beyond the user's limit the kernel's default size applies
         fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return reader
 
 
 def open_for_instance(fifo: Path, first_line: str) -> int:
-    """Open the end that an instance gets as its stdout; whoever asked closes it.
+    """Open the end that an instance gets as its stdout; the caller closes it.
 
-    `first_line` goes before everything, and the same way.
+    `first_line` is written to it first.
     """
     end = os.open(fifo, os.O_RDWR | os.O_CLOEXEC)
     os.write(end, f"{first_line}\n".encode())
@@ -211,8 +212,8 @@ def open_for_instance(fifo: Path, first_line: str) -> int:
 def open_left(fifo: Path) -> tuple[int, bool]:
     """Open the reading end of a FIFO that an earlier daemon left; raises OSError.
 
-    Returns also whether anybody had it open, as every instance has its own: else what waited in it
-    is gone.
+    Also returns whether a process had the FIFO open, as every instance does. If not, its unread
+    output is lost.
     """
     held = hold(fifo)
     if held is not None:
@@ -221,9 +222,9 @@ def open_left(fifo: Path) -> tuple[int, bool]:
 
 
 def hold(fifo: Path) -> int | None:
-    """Open the reading end of a FIFO that somebody has open; None where nobody has.
+    """Open the reading end of a FIFO that a process has open; None if no process has.
 
-    What waits in it stays there from the moment in which that was found. Raises OSError.
+    The unread output is preserved from that moment on. Raises OSError.
     """
     try:
         keeping = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""The thread that moves what instances write into their logs.
+"""The thread that moves the output of instances to their logs.
 
-A thread of its own, since logs may lie on a volume that stalls for seconds: it waits there, the
-pipes hold a megabyte each meanwhile, and everything else goes on.
+Logs may be on a volume that stalls for seconds, so a separate thread writes them. The thread waits
+for the volume, while each pipe buffers a megabyte and the daemon continues.
 """
 
 import asyncio
@@ -37,20 +37,20 @@ T = TypeVar("T")
 
 SMALL: Final = 1 << 16
 PAUSE: Final = 0.0005
-"""A turn that moved less than `SMALL` bytes is followed by so many seconds of rest. Nothing waits
-for that: it lets small writes gather, each of which would otherwise be fought for with its writer
-(200 MB in writes of 100 bytes took twice as long, and ten times the CPU)."""
+"""Seconds to sleep after a turn that moved less than `SMALL` bytes. No reader waits for that. The
+pause lets small writes accumulate, because each would otherwise compete with its writer for the
+pipe (200 MB in writes of 100 bytes took twice as long, and ten times the CPU)."""
 
 AGAIN: Final = 1.0
-"""Seconds of quiet after which it is tried again to write to a log that took no bytes."""
+"""Seconds without output before a refused write is retried."""
 
 LAST_TURN: Final = 1.0
-"""Seconds that a thread in the middle of a stalled write is waited for when the daemon ends."""
+"""Seconds to wait at exit for a thread in the middle of a stalled write."""
 
 
 @dataclass(slots=True)
 class Intake:
-    """The reading end of a pipe, and where what comes through it goes."""
+    """The reading end of a pipe, and the log of its output."""
 
     reader: int
     log_file: Path
@@ -59,7 +59,7 @@ class Intake:
 
 
 class LogPump:
-    """Moves bytes from any number of pipes into their logs, in one thread; begins in a loop."""
+    """Moves bytes from any number of pipes to their logs in one thread; needs an event loop."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LogPump:
         report: Report = to_nobody,
         losses: UnsaidLosses | None = None,
     ) -> None:
-        """Make the thread; `start` lets it run. `report` is called in it, `losses` used there."""
+        """Create the pump; `start` starts its thread, which calls `report` and uses `losses`."""
         self.bells = Notifier()
         self._rotation = rotation
         self._report = report
@@ -86,13 +86,13 @@ class LogPump:
 
     def start(self) -> None:
         self._epoll.register(self._alarm, select.EPOLLIN)
-        # A thread that hangs in a volume does not keep the process from ending.
+        # A thread that hangs in a volume does not prevent the process from exiting.
         self._thread = start_thread(self._run, "log-pump")
 
     async def close(self) -> None:
-        """End the thread; what waits in the pipes stays there, for the next daemon.
+        """Stop the thread; unread output stays in the pipes for the next daemon.
 
-        Does nothing when it has been done.
+        Does nothing on a second call.
         """
         if self._closed:
             return
@@ -103,13 +103,12 @@ class LogPump:
             self._thread.join()
             os.close(self._alarm)
 
-    # ---- what others ask for
+    # ---- requests of other threads
 
     def ask(self, work: Callable[[], T], file: Path | None = None) -> asyncio.Future[T]:
-        """Have something done in the thread, after all that was asked before; it is done anyway.
+        """Run `work` in the thread after all earlier requests, even if the future is cancelled.
 
-        `file` is what `stalled` names while the work on that file lasts. Raises OSError after
-        `close`.
+        `stalled` names `file` while the work on it lasts. Raises OSError after `close`.
         """
         if self._closed:
             raise OSError(errno.EBADF, "the log pump is closed")
@@ -119,27 +118,27 @@ class LogPump:
         return errand.result
 
     def dropped_bytes(self, log_file: Path) -> int:
-        """Return how many bytes that log did not take since this daemon began."""
+        """Return the number of bytes that the log has not taken since this daemon started."""
         writer = self._writers.get(log_file)
         return writer.dropped_bytes if writer else 0
 
     def offsets(self, log_file: Path) -> StreamOffsets | None:
-        """Return where the files of that log begin; None before this daemon has written to it."""
+        """Return the offsets of the log's files; None before this daemon has written to the log."""
         writer = self._writers.get(log_file)
         return writer.offsets if writer else None
 
     def began(self, log_file: Path) -> ResumeToken | None:
-        """Return where in that log the output of the present process begins, where known."""
+        """Return the start of the present process's output in the log, or None."""
         writer = self._writers.get(log_file)
         return writer.began if writer else None
 
     def stalled(self) -> tuple[Path, float] | None:
-        """Return the file that the thread waits for, and for how many seconds it has."""
+        """Return the file that the thread waits for, and the seconds so far; None otherwise."""
         step = self._step
         return (step[0], time.monotonic() - step[1]) if step else None
 
     def unkillable(self) -> Iterator[str]:
-        """Yield the directory of the log for which the thread waits so that no SIGKILL ends it."""
+        """Yield the log directory that the thread waits for in a way that SIGKILL cannot end."""
         stalled, thread = self.stalled(), self._thread and self._thread.native_id
         if stalled and stalled[1] > STALLED_AFTER and thread and is_unkillable(thread):
             yield f"the log directory {stalled[0].parent}"
@@ -147,7 +146,7 @@ class LogPump:
     # ---- in the thread
 
     def read_tail(self, log_file: Path, lines: int) -> list[str]:
-        """Return the last lines of the present process, those included that the file refused."""
+        """Return the last lines of the present process, including those that the file refused."""
         writer = self._writers[log_file]
         with self._at(log_file):
             return read_tail(
@@ -155,13 +154,13 @@ class LogPump:
             )
 
     def read_head(self, log_file: Path) -> list[str]:
-        """Return the first lines of the present process, as far as the file has taken them."""
+        """Return the first lines of the present process that the file has taken."""
         writer = self._writers[log_file]
         with self._at(log_file):
             return read_head(log_file, since=writer.began, offsets=writer.offsets)
 
     def mark(self, log_file: Path, most: int) -> ResumeToken | None:
-        """Move all that waits for a log, and return its end; None where no process writes there."""
+        """Move the unread output of a log, and return its end; None if no process writes there."""
         with self._at(log_file):
             for reader in [fd for fd, each in self._intakes.items() if each.log_file == log_file]:
                 self.drain(reader, most)
@@ -169,7 +168,7 @@ class LogPump:
             return writer.end() if writer else None
 
     def lines_with(self, log_file: Path, text: bytes, since: ResumeToken) -> list[str]:
-        """Return the lines behind a place that hold the text, as `log_tail.lines_with` does."""
+        """Return the lines after a place that contain the text, as `tail.lines_with` does."""
         writer = self._writers.get(log_file)
         if writer is None:
             return []
@@ -179,10 +178,10 @@ class LogPump:
     def take_in(
         self, reader: int, log_file: Path, *, anew: bool, began: ResumeToken | None
     ) -> None:
-        """Move what comes out of `reader`, which is closed in the end by `let_go`.
+        """Start to move the output of `reader`, which `let_go` finally closes.
 
-        `anew`: nothing of what comes belongs to an older line. `began` is where in the log the
-        output of the process began; None: it begins now, or nobody knows.
+        `anew` means that the output does not continue an existing line. `began` is the start of the
+        process's output in the log; None means here, or unknown.
         """
         writer = self._writers.get(log_file)
         if writer is None:
@@ -196,13 +195,13 @@ class LogPump:
         self._epoll.register(reader, select.EPOLLIN)
 
     def drain(self, reader: int, most: int) -> None:
-        """Move all that waits, but not what somebody goes on to write meanwhile."""
+        """Move the present output, but not output that is written meanwhile."""
         intake = self._intakes.get(reader)
         while most > 0 and intake and (moved := self._move(intake)):
             most -= moved
 
     def let_go(self, reader: int, most: int) -> None:
-        """Move what is left and close it; the log is closed when nothing else goes there."""
+        """Move the rest and close the reader; close the log once no other pipe uses it."""
         self.drain(reader, most)
         self._forget(reader)
         intake = self._intakes.pop(reader, None)
@@ -212,7 +211,7 @@ class LogPump:
                 intake.writer.close()
 
     def forget(self, log_file: Path) -> None:
-        """Know nothing more of a log to which nobody writes; it is in no trouble then."""
+        """Forget a log that no process writes to, and clear its report."""
         if all(each.log_file != log_file for each in self._intakes.values()):
             self._writers.pop(log_file, None)
             self._report(log_file, None)
@@ -223,7 +222,7 @@ class LogPump:
                 self._turn()
             except Exception:
                 log.exception("log_pump.broke")
-                time.sleep(AGAIN)  # what broke it may do so in each turn
+                time.sleep(AGAIN)  # the failure may repeat in every turn
         for intake in self._intakes.values():
             intake.writer.close()
             os.close(intake.reader)
@@ -259,7 +258,7 @@ class LogPump:
         self._ended = True
 
     def _move(self, intake: Intake) -> int:
-        """Move some of what waits in one pipe; 0 when nothing does."""
+        """Move some of the output of one pipe; return 0 if there is none."""
         try:
             with self._at(intake.log_file):
                 moved = self._take_from(intake)
@@ -267,12 +266,12 @@ class LogPump:
             return 0
         except Exception:
             log.exception("log_pump.broke", file=str(intake.log_file))
-            intake.broken = True  # a log less, but its instance goes on
+            intake.broken = True  # this log is lost, but its instance keeps running
             return 0
         if moved:
             self.bells.ring(intake.log_file)
         else:
-            # The last writer is gone; the reader would be ready for ever.
+            # The last writer has closed the pipe; epoll would report the reader for ever.
             self._forget(intake.reader)
         return moved
 
@@ -283,9 +282,10 @@ class LogPump:
 
     @contextmanager
     def _at(self, log_file: Path) -> Iterator[None]:
-        """Have known meanwhile which log the thread is busy with: its volume may stall.
+        """Record the log that the thread is working on, because its volume may stall.
 
-        Such a step may be part of another one, whose time begins anew when the part is done.
+        Such a step may be part of another one. The time of the outer step restarts after the inner
+        one.
         """
         whole = self._step
         self._step = (log_file, time.monotonic())

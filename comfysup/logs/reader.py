@@ -1,9 +1,9 @@
-"""Reading logs for callers: their last lines, and what comes then, for as long as they like.
+"""Reads logs for callers: their last lines, and new output without an end.
 
-Readers read the files, not the pipes: one that is slow or stops holds up nobody, and takes no more
-memory than what it read at once. It wakes when the pump says that there is more, and keeps the file
-that it reads until its end, also when that is rotated or removed. Only if the next ones were
-removed meanwhile something is missing, and the reader is told.
+Readers read the files rather than the pipes. So a slow or stalled reader delays no other, and uses
+only the memory of one read. A reader wakes when the pump reports new output. It reads its file to
+the end, even if the file is rotated or removed meanwhile. Output is missing only if later files
+were removed meanwhile, and the reader receives a line about that.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -25,33 +25,33 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 PATIENCE = 10.0
-"""Seconds for one look at a log."""
+"""Seconds for one read of a log."""
 
 
 class LogReader:
-    """Reads any log; what it gives is text, as `log_text` says."""
+    """Reads any log as text, in the form that `text` describes."""
 
     def __init__(self, pump: LogPump, disk: Executor) -> None:
-        """Wake readers when the pump has moved something."""
+        """Wake readers when the pump has moved output."""
         self._pump = pump
         self._disk = disk
         self._ended = False
         self._readings: dict[Path, set[_Reading]] = {}
 
     def close(self) -> None:
-        """Let every reader go as soon as it has got what is there."""
+        """End every reader once it has received the existing output."""
         self._ended = True
         self._pump.bells.ring_all()
 
     def finish(self, log_file: Path) -> None:
-        """Let those who follow that log now go as soon as they have got what is there."""
+        """End the followers of that log once they have received the existing output."""
         for reading in self._readings.get(log_file, ()):
             reading.finished = True
         self._pump.bells.ring(log_file)
 
     @asynccontextmanager
     async def history(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:
-        """Give the last lines of what is there now, each as it was drawn last; raises OSError."""
+        """Yield the last lines of the present log in their final form; raises OSError."""
         async with self._cursor(log_file) as cursor:
             count = await self._look(partial(cursor.seek_lines, lines), log_file)
             async with aclosing(self._all_of(TailView(cursor, count), log_file)) as pieces:
@@ -59,7 +59,7 @@ class LogReader:
 
     @asynccontextmanager
     async def follow(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:
-        """Give the last lines and all that comes, as a terminal would show it; raises OSError."""
+        """Yield the last lines and all new output, as a terminal shows it; raises OSError."""
         with self._reading(log_file) as reading:
             async with self._cursor(log_file) as cursor:
                 await self._look(partial(cursor.seek_lines, lines), log_file)
@@ -72,7 +72,7 @@ class LogReader:
     async def news(
         self, log_file: Path, lines: int, after: str
     ) -> AsyncIterator[AsyncIterator[LineBatch]]:
-        """Give whole lines and all that comes; those behind the place `after`, where it is one."""
+        """Yield whole lines and new output, from the place `after` if that is valid."""
         with self._reading(log_file) as reading:
             async with self._cursor(log_file) as cursor:
                 if place := ResumeToken.parse(after):
@@ -84,7 +84,7 @@ class LogReader:
 
     @contextmanager
     def _reading(self, log_file: Path) -> Iterator["_Reading"]:
-        """Follow a log meanwhile; `finish` counts from the very beginning."""
+        """Register a follower for the duration, so that `finish` reaches it from the start."""
         reading = _Reading()
         readings = self._readings.setdefault(log_file, set())
         readings.add(reading)
@@ -96,7 +96,7 @@ class LogReader:
                 del self._readings[log_file]
 
     async def _look(self, look: Callable[[], R], log_file: Path) -> R:
-        """Look at a log in a thread; raises OSError, also where its volume does not answer."""
+        """Read a log in a thread; raises OSError, also when its volume does not answer."""
         return await self._disk.ask(look, _volume(log_file), PATIENCE)
 
     @asynccontextmanager
@@ -105,8 +105,8 @@ class LogReader:
         try:
             yield cursor
         finally:
-            # Before or after what a thread may still do with it; nobody need wait for that. Where
-            # the volume does not answer nothing was opened, and nothing is left to wait for it.
+            # A thread may still use the cursor before or after this; no caller need wait. If the
+            # volume does not answer, no file was opened, and nothing needs closing.
             if cursor.abandon():
                 self._disk.do(cursor.close, _volume(log_file))
 
@@ -132,11 +132,11 @@ class LogReader:
 
 @dataclass(slots=True, eq=False)
 class _Reading:
-    """One who follows a log; `finished` once nothing more is to come."""
+    """A follower of a log; `finished` once no more output is expected."""
 
     finished: bool = False
 
 
 def _volume(log_file: Path) -> str:
-    """Name what must answer: the logs of one directory lie on one volume."""
+    """Return the name of the resource: the logs of one directory are on one volume."""
     return f"the log directory {log_file.parent}"

@@ -1,4 +1,4 @@
-"""Places in a log: from where a reader resumes, and what each file of it begins with."""
+"""Positions in a log: where a reader resumes, and the start of each file."""
 
 import os
 import re
@@ -12,16 +12,16 @@ from typing_extensions import override
 from comfysup.logs.files import LogFiles
 
 CHECKED_BYTES = 64
-"""How much of what stands before a place tells it from the same number in another file."""
+"""The number of bytes before a place that distinguish it from the same offset in another file."""
 
 _TEXT = re.compile("-".join(["([0-9a-f]{1,16})"] * 5))
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeToken:
-    """An offset in the file of that inode. Inodes are used again, so what stands before counts.
+    """An offset in the file of an inode. Inodes are reused, so the preceding bytes are checked.
 
-    `position` is where it is in the whole log, by the offsets of that `life`.
+    `position` is the offset in the whole log, by the offsets of that `life`.
     """
 
     inode: int
@@ -32,18 +32,18 @@ class ResumeToken:
 
     @classmethod
     def at(cls, file: int, offset: int, life: int, begin: int) -> Self:
-        """Name a place in an open file, which begins at `begin` by the offsets of that life."""
+        """Return the place in an open file, which begins at `begin` by the offsets of that life."""
         inode = os.fstat(file).st_ino
         return cls(inode, offset, _check(file, offset), life, begin + offset)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read what `str` wrote; None when it is something else."""
+        """Return the place that `str` wrote; None if the text is invalid."""
         match = _TEXT.fullmatch(text)
         return cls(*(int(part, 16) for part in match.groups())) if match else None
 
     def is_in(self, file: int) -> bool:
-        """Whether it is in that open file."""
+        """Return whether the place is in that open file."""
         found = os.fstat(file)
         if found.st_ino != self.inode or found.st_size < self.offset:
             return False
@@ -60,23 +60,23 @@ def _check(file: int, offset: int) -> int:
 
 
 REMEMBERED = 1_000
-"""Files that are known, the newest."""
+"""The number of files to remember, newest first."""
 
 
 class StreamOffsets:
-    """Keeps the beginnings by inode; written by one thread, read by any.
+    """Stores the start of each file by inode; written by one thread, read by any.
 
-    The file that was the oldest when this was made begins at 0. `life` tells its numbers
-    from those of another daemon.
+    The file that was the oldest at creation starts at 0. `life` distinguishes these offsets from
+    those of another daemon.
     """
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Start without files."""
         self.life = secrets.randbits(32)
         self._begins: dict[int, int] = {}
 
     def survey(self, files: LogFiles) -> int:
-        """Take in the files that are there now, and return where one that is new would begin."""
+        """Add the existing files, and return the start of a new one."""
         with files.opened() as all_of_them:
             found = [(each.inode, each.size) for each in all_of_them]
         end = 0
@@ -86,12 +86,12 @@ class StreamOffsets:
         return end
 
     def add(self, inode: int, begin: int) -> None:
-        """Note a file that begins now; an inode may have had another life."""
+        """Add a file that starts now; its inode may have belonged to another file."""
         self._begins.pop(inode, None)
         self._begins[inode] = begin
         if len(self._begins) > REMEMBERED:
             del self._begins[next(iter(self._begins))]
 
     def begin(self, inode: int) -> int | None:
-        """Return where that file, which is still there, begins; None where that is not known."""
+        """Return the start of an existing file; None if unknown."""
         return self._begins.get(inode)

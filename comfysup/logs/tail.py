@@ -1,7 +1,7 @@
-"""The first and the last lines that one process wrote into a log file.
+"""The first and the last lines that one process wrote to a log.
 
-What an earlier process wrote there is left out by the place where the output of this one begins:
-an old reason must not explain a new death.
+Output of earlier processes is excluded by the start of this process's output, because an old error
+must not explain a new exit.
 """
 
 import os
@@ -16,10 +16,10 @@ from comfysup.logs.text import clean
 
 TAIL_BYTES = 32_768
 HEAD_BYTES = 1 << 19
-"""What is read at most; ComfyUI with two hundred custom nodes writes some 100 kB while it loads."""
+"""The maximum bytes to read; ComfyUI with two hundred custom nodes writes about 100 kB at start."""
 
 SOUGHT_BYTES = 1 << 20
-"""What is looked through at most for a text."""
+"""The maximum bytes to search for a text."""
 
 _HEADING = re.compile(r"=== \S+ comfysup: ")
 
@@ -27,10 +27,10 @@ _HEADING = re.compile(r"=== \S+ comfysup: ")
 def read_tail(
     path: Path, lines: int, *, since: ResumeToken | None, offsets: StreamOffsets, lost: bytes = b""
 ) -> list[str]:
-    """Return up to that many last lines, as text, of a log that may have been rotated meanwhile.
+    """Return up to `lines` last lines, as text, of a log that may have been rotated meanwhile.
 
-    Only what stands behind `since`, nothing where that is None; `lost` is what the file refused
-    after that. Reads at most 32 kB. A log that cannot be read has no lines.
+    Returns only lines after `since`, and none if that is None. `lost` is output that the file
+    refused after that. Reads at most 32 kB. An unreadable log has no lines.
     """
     try:
         data, whole = _read_end(path, since, offsets)
@@ -38,14 +38,15 @@ def read_tail(
         data, whole = b"", False
     found = [clean(line) for line in _split(data + lost)]
     if not whole and len(found) > 1 and data:
-        del found[0]  # its beginning is not here
+        del found[0]  # its beginning was not read
     return _without_heading(found)[-lines:]
 
 
 def read_head(path: Path, *, since: ResumeToken | None, offsets: StreamOffsets) -> list[str]:
-    """Return the lines behind `since`, with all that they hold; reads at most 512 kB.
+    """Return the lines after `since`, not cleaned; reads at most 512 kB.
 
-    None where it cannot. Cleaning them all would take a tenth of a second of the pump's thread.
+    Empty if the log cannot be read. Cleaning all lines would take the pump's thread a tenth of a
+    second.
     """
     data = b""
     try:
@@ -60,9 +61,9 @@ def read_head(path: Path, *, since: ResumeToken | None, offsets: StreamOffsets) 
 def lines_with(
     path: Path, text: bytes, *, since: ResumeToken, offsets: StreamOffsets, lost: bytes = b""
 ) -> list[str]:
-    """Return the lines behind `since` that hold the text; `lost` as in `read_tail`.
+    """Return the lines after `since` that contain the text; `lost` as in `read_tail`.
 
-    Looks through the last megabyte at most. A log that cannot be read has no lines.
+    Searches the last megabyte at most. An unreadable log has no lines.
     """
     data = b""
     with suppress(OSError):
@@ -75,7 +76,7 @@ def lines_with(
 def _read_end(
     path: Path, since: ResumeToken | None, offsets: StreamOffsets, most: int = TAIL_BYTES
 ) -> tuple[bytes, bool]:
-    """Return the last bytes, and whether the first of them begins a line for sure."""
+    """Return the last bytes, and whether they certainly start at the beginning of a line."""
     data = b""
     with _files_since(path, since, offsets) as files:
         for found, first in files:
@@ -90,10 +91,10 @@ def _read_end(
 def _files_since(
     path: Path, since: ResumeToken | None, offsets: StreamOffsets
 ) -> Iterator[Sequence[tuple[Found, int]]]:
-    """Give the files that may be read, open, the newest first, each with its first offset.
+    """Yield the files that may be read, open, the newest first, each with its first offset.
 
-    Where the file of `since` is gone, those that began after it; where `offsets` does not know
-    that, because another daemon made the place, the newest alone.
+    If the file of `since` is gone, these are the files that began after it. If `offsets` cannot
+    tell that, because another daemon made the place, only the newest file is yielded.
     """
     if since is None:
         yield []
@@ -118,5 +119,5 @@ def _split(data: bytes) -> list[str]:
 
 
 def _without_heading(lines: list[str]) -> list[str]:
-    """Leave out the line with which comfysup begins the output of a process."""
+    """Remove the line with which comfysup starts the output of a process."""
     return lines[1:] if lines and _HEADING.match(lines[0]) else lines

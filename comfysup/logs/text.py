@@ -1,22 +1,22 @@
-"""The bytes of a log as text that is harmless on a terminal, in a browser and in a program.
+"""Converts the bytes of a log to text that is safe in a terminal, a browser and a program.
 
-The file keeps the bytes; of them, readers get:
+The file keeps the bytes. Readers get:
 
-- UTF-8, with U+FFFD for what is none;
-- no colours nor other escape sequences, no control characters but line end and tab, and none that
-  turn the direction of writing or end a line in Unicode's own way;
-- lines that end in a line feed, also where a carriage return stood before it.
+- UTF-8, with U+FFFD for invalid bytes;
+- no colours or other escape sequences, no control characters except line end and tab, and no
+  bidirectional formatting characters or Unicode line separators;
+- lines that end in a line feed, without a carriage return before it.
 
-A carriage return within a line draws it again, as progress bars do. Who watches (`Cleaner`) gets it
-as it is, and a terminal shows the bar move, as `tail -f` does. Who reads whole lines (`Lines`) gets
-of each only its last drawing: what a terminal shows in the end.
+A carriage return within a line draws the line again, as progress bars do. `Cleaner` keeps it, so a
+terminal shows the bar move, as with `tail -f`. `Lines` returns only the last drawing of each line,
+which is the final form on a terminal.
 """
 
 import codecs
 import re
 
 LONG_LINE = 1 << 16
-"""Characters after which an unfinished line is given in parts, so that none is kept in memory."""
+"""Characters after which an unfinished line is returned in parts, to bound the memory."""
 
 _ESCAPE = re.compile(
     r"\x1b(?:"
@@ -36,16 +36,16 @@ _RETURNS = re.compile(r"\r+(\n?)")
 
 
 class Cleaner:
-    """Makes text of bytes that come in pieces, wherever they are cut."""
+    """Converts bytes to text; the bytes may be split anywhere."""
 
     def __init__(self) -> None:
-        """Begin at the beginning of a line."""
+        """Start at the beginning of a line."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._escape = ""
         self._return = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        """Return the text of what has come, but for an end that may mean something else later."""
+        """Return the text of the bytes, except for an end whose meaning depends on later bytes."""
         text = self._escape + self._decoder.decode(data, final)
         self._escape = ""
         if not final and (unfinished := _UNFINISHED_ESCAPE.search(text)):
@@ -61,16 +61,16 @@ class Cleaner:
 
 
 class Lines:
-    """Makes whole lines of cleaned text, each as it was drawn last."""
+    """Converts cleaned text to whole lines in their final form."""
 
     def __init__(self) -> None:
-        """Begin at the beginning of a line."""
+        """Start at the beginning of a line."""
         self.unfinished = ""
 
     def feed(self, text: str) -> str:
-        """Return what is finished: lines with their line ends, or a part of one that is too long.
+        """Return the finished text: lines with line ends, or a part of a line that is too long.
 
-        What is not is kept in `unfinished`.
+        The rest is kept in `unfinished`.
         """
         *lines, self.unfinished = (self.unfinished + text).split("\n")
         finished = "".join(f"{last_drawing(line)}\n" for line in lines)
@@ -82,15 +82,15 @@ class Lines:
 
 
 def last_drawing(line: str) -> str:
-    """Return what stands behind the last carriage return of a line that goes on after it."""
+    """Return the text after the last carriage return of a line that continues after it."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 def clean(line: str) -> str:
-    """Return what a terminal would show of a line in the end, without colours."""
+    """Return the final form of a line on a terminal, without colours."""
     return last_drawing(Cleaner().feed(line.encode(errors="replace"), final=True))
 
 
 def _as_one(returns: re.Match[str]) -> str:
-    """Make a line end, or one carriage return, of several carriage returns."""
+    """Replace several carriage returns by one, or by the line end that follows them."""
     return returns[1] or "\r"

@@ -1,7 +1,7 @@
-"""Which logs lack bytes, and do not say so yet: the daemon that dropped them may die before.
+"""The logs with dropped bytes that no line of the log reports yet.
 
-A log that takes no bytes takes no note of that either. The next daemon, or a later writer of the
-same log, writes it.
+A log that takes no bytes cannot take that line either, and the daemon may die first. The next
+daemon, or a later writer of the same log, writes it.
 """
 
 import json
@@ -11,10 +11,10 @@ from comfysup.linux.rundir.state_file import StateFile
 
 
 class UnsaidLosses:
-    """The paths of such logs, kept in a file of the run directory; used by one thread."""
+    """The paths of such logs, stored in a file of the run directory; used by one thread."""
 
     def __init__(self, file: StateFile | None = None) -> None:
-        """Begin with what the file names; None keeps nothing longer than this object lasts."""
+        """Start with the paths in the file; without a file nothing is persisted."""
         self._file = file
         self._logs = _read(file) if file else set()
 
@@ -22,13 +22,13 @@ class UnsaidLosses:
         return str(log_file) in self._logs
 
     def note(self, log_file: Path) -> None:
-        """Note that bytes were dropped that this log does not tell of."""
+        """Record that bytes of this log were dropped and not reported in it."""
         if log_file not in self:
             self._logs.add(str(log_file))
             self._write()
 
     def settle(self, log_file: Path) -> None:
-        """Forget it: the log says so now."""
+        """Remove a log that now reports its loss."""
         if log_file in self:
             self._logs.remove(str(log_file))
             self._write()
@@ -43,7 +43,7 @@ class UnsaidLosses:
 
 
 def _read(file: StateFile) -> set[str]:
-    """Return what the file names; nothing of one that is damaged."""
+    """Return the paths in the file; empty if it is damaged."""
     try:
         names = json.loads(file.read() or b"[]")
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What readers of a log are shown of what a cursor reads. Blocks on the disk: for threads."""
+"""Views of a log for readers, based on a cursor. They block on the disk, so they run in threads."""
 
 from typing import Protocol, TypeVar
 
@@ -10,14 +10,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class View(Protocol[T_co]):
-    """Looks at what has come since it looked last."""
+    """Returns the output since the last call."""
 
     def look(self) -> T_co | None:
-        """Return it, or None when there is nothing; raises OSError."""
+        """Return the new output, or None if there is none; raises OSError."""
 
 
 class TailView:
-    """A given number of bytes, as lines; each as it was drawn last."""
+    """A given number of bytes, as lines in their final form."""
 
     def __init__(self, cursor: Cursor, count: int) -> None:
         """Show the next `count` bytes."""
@@ -30,7 +30,7 @@ class TailView:
         while self._left > 0:
             piece = self._cursor.read()
             data = piece.data[: self._left]
-            # What was removed under our eyes will not come any more, nor will it if the log ended.
+            # Output that was removed meanwhile, or that the log lacks, will not come any more.
             self._left -= len(data) or piece.missed or self._left
             text = self._lines.feed(self._cleaner.feed(data, final=self._left <= 0))
             if piece.missed != 0:
@@ -43,10 +43,10 @@ class TailView:
 
 
 class TerminalView:
-    """Everything, as a terminal would show it while it comes."""
+    """All output, as a terminal shows it."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Show what follows the cursor."""
+        """Show the output after the cursor."""
         self._cursor = cursor
         self._cleaner = Cleaner()
         self._in_line = False
@@ -64,10 +64,10 @@ class TerminalView:
 
 
 class LineView:
-    """Everything, as whole lines, with a place to come back to."""
+    """All output as whole lines, with a place from which to resume."""
 
     def __init__(self, cursor: Cursor) -> None:
-        """Show what follows the cursor."""
+        """Show the output after the cursor."""
         self._cursor = cursor
         self._cleaner = Cleaner()
         self._lines = Lines()
@@ -90,5 +90,5 @@ class LineView:
 
 
 def missed(count: int | None) -> str:
-    """Return the line that stands for bytes that a reader does not get."""
+    """Return the line that replaces missing bytes."""
     return f"[comfysup: {'some' if count is None else count} bytes missed]\n"

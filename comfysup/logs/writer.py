@@ -1,10 +1,10 @@
-"""Writing one log: from a pipe into its newest file, rotated, and never in the way of the writer.
+"""Writes one log: from a pipe to its newest file, with rotation, without blocking the instance.
 
-`splice(2)` moves the bytes inside the kernel, which counts them as taken out of the pipe and put
-into the file in one go: a SIGKILL at any instruction neither loses nor doubles one, and the size of
-the file is the truth about the position. Near the end of a file `tee(2)` looks for the next line
-end without taking anything out (`os` does not have tee(2)). Only where a file system refuses to
-splice do bytes pass through this process, in which a kill may lose some.
+`splice(2)` moves the bytes inside the kernel, which removes them from the pipe and adds them to the
+file in one step. So a SIGKILL at any instruction neither loses nor repeats a byte, and the size of
+the file is the exact position. Near the end of a file `tee(2)` finds the next line end without
+removing bytes (`os` does not have tee(2)). Only if a file system refuses splice do bytes pass
+through this process, where a kill may lose some.
 """
 
 import ctypes
@@ -34,15 +34,15 @@ _libc.tee.restype = ctypes.c_ssize_t
 
 
 class PipePeeker:
-    """A pipe into which what waits in another is duplicated; it is empty between two looks."""
+    """A pipe that receives copies of another pipe's bytes; empty between two calls."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def peek(self, pipe: int, count: int) -> bytes:
-        """Return up to `count` of the bytes that wait in a pipe, which keeps them.
+        """Return up to `count` of the unread bytes of a pipe, without removing them.
 
-        Empty when no writer is left; raises BlockingIOError when nothing waits.
+        Empty if no writer is left; raises BlockingIOError when nothing is unread.
         """
         copied = _libc.tee(pipe, self._writer, count, SPLICE_F_NONBLOCK)
         if copied < 0:
@@ -57,25 +57,25 @@ class PipePeeker:
 
 AT_ONCE: Final = 1 << 20
 COPIED_AT_ONCE: Final = 1 << 16
-"""Bytes that are moved in one step: what a pipe holds, and what may be in this process."""
+"""The maximum bytes per step: by splice, and through this process."""
 
 NO_SPLICE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 
 LOST_BYTES: Final = 1 << 15
-"""How much is kept of what a file refuses: the last words of a process whose disk is full."""
+"""The maximum bytes kept of refused output: the last lines of a process whose disk is full."""
 
 LOOK_EVERY: Final = 1.0
-"""Seconds between two looks whether somebody has taken the file away."""
+"""Seconds between two checks whether the file has been removed."""
 
 
 class LogWriter:
     """One log, written to by one thread.
 
-    A file that takes no more bytes never stops the instance: they are dropped and counted, and the
-    count is written as soon as it takes bytes again. `dropped_bytes` are all since it was made.
+    A file that refuses bytes never blocks the instance: the bytes are dropped and counted, and the
+    count is written once the file takes bytes again. `dropped_bytes` counts since creation.
 
-    `began` is where the output of the present process begins, None before the file has taken any;
-    `lost` is the end of what the file has refused since it last took bytes.
+    `began` is the start of the present process's output, or None before the file has taken any.
+    `lost` is the end of the output refused since the file last took bytes.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class LogWriter:
         report: Report = to_nobody,
         losses: UnsaidLosses | None = None,
     ) -> None:
-        """Open nothing yet; `report` hears when the file takes no more bytes, and when it does.
+        """Open nothing yet; `report` is called when the file refuses bytes, and when it recovers.
 
-        `losses` tells whether an earlier writer has dropped bytes, and the next one of those here.
+        `losses` states whether an earlier writer dropped bytes, and stores the losses of this one.
         """
         self.dropped_bytes = 0
         self.began: ResumeToken | None = None
@@ -109,9 +109,9 @@ class LogWriter:
         self._looked_at = 0.0
 
     def begin(self, began: ResumeToken | None, *, end_line: bool) -> None:
-        """Take the output of another process, which began at that place; None: it begins here.
+        """Start the output of another process, at the place `began`; None means here.
 
-        `end_line` ends the half of a line that an earlier process may have left.
+        `end_line` terminates an unfinished line of an earlier process.
         """
         self.began, self.lost = began, b""
         try:
@@ -123,9 +123,9 @@ class LogWriter:
             self._refuse(error)
 
     def move(self, pipe: int) -> int:
-        """Move some of what waits in a pipe, and return how much; 0 when no writer is left.
+        """Move some output of a pipe, and return the number of bytes; 0 if no writer is left.
 
-        Raises BlockingIOError when nothing waits.
+        Raises BlockingIOError when nothing is unread.
         """
         try:
             return self._take(pipe, self._ready())
@@ -137,23 +137,23 @@ class LogWriter:
 
     @property
     def path(self) -> Path:
-        """The log."""
+        """The path of the log."""
         return self._files.path
 
     @property
     def refuses(self) -> bool:
-        """Whether the file did not take bytes when that was tried last."""
+        """Whether the file refused bytes at the last attempt."""
         return self._refuses
 
     def try_again(self) -> None:
-        """See whether the file takes bytes now, also while none come."""
+        """Check whether the file takes bytes again, even without new output."""
         try:
             self._ready()
         except OSError as error:
             self._refuse(error)
 
     def end(self) -> ResumeToken | None:
-        """Return the place behind the last byte; None where the file cannot be had."""
+        """Return the place after the last byte; None if the file cannot be opened."""
         try:
             self._ready()
             return self._end()
@@ -164,8 +164,8 @@ class LogWriter:
     def close(self) -> None:
         """Close the file; the next byte opens it again.
 
-        close(2) may tell of bytes that did not reach a remote disk: they were taken, and it is
-        closed all the same.
+        Errors of close(2) are ignored. They may report bytes that did not reach a remote disk, but
+        the file is closed in any case.
         """
         log_file, self._log = self._log, -1
         if log_file >= 0:
@@ -175,7 +175,7 @@ class LogWriter:
     # ---- the file
 
     def _ready(self) -> int:
-        """Have the file open and everything said that is to be said; return its size."""
+        """Open the file, write pending reports, and return its size."""
         if self._log >= 0 and self._taken_away():
             self._leave_file()
         if self._log < 0:
@@ -191,7 +191,7 @@ class LogWriter:
         return os.lseek(self._log, 0, os.SEEK_END)
 
     def _end(self) -> ResumeToken:
-        """Name the place behind the last byte."""
+        """Return the place after the last byte."""
         size = os.lseek(self._log, 0, os.SEEK_END)
         begin = self.offsets.begin(self._inode) or 0
         return ResumeToken.at(self._log, size, self.offsets.life, begin)
@@ -208,14 +208,14 @@ class LogWriter:
         self._looked_at = time.monotonic()
 
     def _look_at_owner(self) -> None:
-        """Say once who else decides what stands in the directory."""
+        """Log once if another user owns the directory."""
         directory = self._files.path.parent
         with suppress(OSError):
             if (owner := foreign_owner(directory)) is not None:
                 log.warning("log.directory_of_another_user", directory=str(directory), user=owner)
 
     def _create(self, begin: int) -> int:
-        """Make the newest file. The offsets know it before any reader can see it."""
+        """Create the newest file. Its offset is stored before readers can open it."""
         path, draft = self._files.path, self._files.draft
         new = create_own(draft, os.O_RDWR, 0o640)
         try:
@@ -227,13 +227,13 @@ class LogWriter:
         return new
 
     def _leave_file(self) -> None:
-        """Close a file that gets no byte any more."""
+        """Close a file that gets no more bytes."""
         size = os.lseek(self._log, 0, os.SEEK_END)
         self._next_begin = (self.offsets.begin(self._inode) or 0) + size
         self.close()
 
     def _taken_away(self) -> bool:
-        """Whether somebody has removed or replaced the file, looked at now and then."""
+        """Return whether the file was removed or replaced; checks every `LOOK_EVERY` seconds."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY:
             return False
@@ -244,7 +244,7 @@ class LogWriter:
             return True
 
     def _rotate(self) -> None:
-        """Begin a new file; where that is refused the present one grows on."""
+        """Start a new file; if the rotation fails, the present file grows further."""
         try:
             self._files.rotate(self._rotation.keep)
         except OSError as error:
@@ -253,7 +253,7 @@ class LogWriter:
             return
         self._soft = self._rotation.soft
         self._leave_file()
-        with suppress(OSError):  # the next byte meets the same error, and tells it
+        with suppress(OSError):  # the next byte causes and reports the same error
             self._open()
 
     # ---- bytes
@@ -283,7 +283,7 @@ class LogWriter:
         return self._copy(pipe, count)
 
     def _copy(self, pipe: int, count: int) -> int:
-        """Move bytes through this process: a kill may lose some of them."""
+        """Move bytes through this process; a kill may lose some of them."""
         chunk = os.read(pipe, min(count, COPIED_AT_ONCE))
         rest = memoryview(chunk)
         try:
@@ -294,7 +294,7 @@ class LogWriter:
             self._count_dropped(bytes(rest))
         return len(chunk)
 
-    # ---- a file that takes none
+    # ---- a file that refuses bytes
 
     def _refuse(self, error: OSError) -> None:
         if not self._refuses:
@@ -315,7 +315,7 @@ class LogWriter:
         self.lost = (self.lost + dropped)[-LOST_BYTES:]
 
     def _own_up(self) -> None:
-        """Write how much is missing here; raises OSError, and then has written nothing."""
+        """Write the number of missing bytes; raises OSError, and then has written nothing."""
         size = os.lseek(self._log, 0, os.SEEK_END)
         self._end_line(size)
         many = f"{self._unsaid_bytes} bytes" if self._unsaid_bytes else "an unknown number of bytes"
