@@ -65,7 +65,7 @@ def test_a_crash_is_a_warning_and_a_final_failure_an_error(
     }
 
 
-def test_what_was_asked_for_is_no_warning() -> None:
+def test_a_requested_exit_is_not_logged_as_a_warning() -> None:
     line = logged(LifecycleEvent.EXITED, Sweeping(RUN, 0, StayStopped()), STOP)
 
     assert line["log_level"] == "info"

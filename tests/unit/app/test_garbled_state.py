@@ -198,7 +198,7 @@ def test_a_file_that_does_not_tell_its_life_is_broken(file: StateFile) -> None:
         read_state(file, LIFE)
 
 
-def test_what_was_written_well_is_read_without_loss(file: StateFile) -> None:
+def test_a_valid_file_is_read_without_loss(file: StateFile) -> None:
     read = read_state(changed(file, lambda record: record), LIFE)
 
     assert read.instances == (running(SPEC), running(OTHER))

@@ -57,7 +57,7 @@ def output(run: RunDirectory, generation: int = 3) -> int:
         return os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
 
 
-async def test_what_a_process_wrote_that_ended_in_its_launch_is_in_the_log(
+async def test_the_output_of_a_process_that_ended_in_its_launch_is_in_the_log(
     launcher: InstanceLauncher, run: RunDirectory, log: Path
 ) -> None:
     """The descriptors that were handed over are closed once all searches have begun."""
@@ -90,7 +90,7 @@ async def test_a_launch_that_had_not_come_to_a_process_leaves_no_word(
 
 
 @pytest.mark.parametrize("held", [True, False])
-async def test_outputs_that_nobody_goes_on_with_end_in_the_log(
+async def test_the_rest_of_abandoned_outputs_is_in_the_log(
     launcher: InstanceLauncher,
     run: RunDirectory,
     log: Path,

@@ -105,7 +105,7 @@ def broken(tmp_path: Path) -> StateFile:
 OPTIONS = ("--listen", "0.0.0.0", "--port", "3007")  # noqa: S104 - what an instance is given
 
 
-async def test_what_lives_is_recalled_when_the_file_is_broken(
+async def test_live_instances_are_recovered_when_the_file_is_broken(
     launch: Launch, word: str, broken: StateFile
 ) -> None:
     process = launch("7:12", *OPTIONS, "--lowvram", "a b")
@@ -140,7 +140,7 @@ async def test_a_marker_of_another_form_is_said_and_left_alone(
     assert alive(process.pid)
 
 
-async def test_what_is_no_comfyui_is_said_and_left_alone(
+async def test_a_process_that_is_not_comfyui_is_reported_and_left_alone(
     launch: Launch, word: str, broken: StateFile, tmp_path: Path
 ) -> None:
     process = launch("7:1", *OPTIONS, cwd=tmp_path)
@@ -200,7 +200,7 @@ def record_of(spec: InstanceSpec, generation: int, pid: int = 1) -> InstanceReco
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["not known", "known by an older generation"])
-async def test_what_a_file_that_is_behind_lacks_is_recognised(
+async def test_an_instance_missing_from_an_outdated_file_is_recognised(
     launch: Launch,
     word: str,
     tmp_path: Path,
@@ -277,7 +277,7 @@ def naming(
     return replace(record, process=ProcessRecord(process.pid, started))
 
 
-async def test_a_stranger_whose_start_time_fits_is_nobody(
+async def test_a_stranger_with_a_matching_start_time_is_not_adopted(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
     """Somebody has edited the file."""

@@ -150,7 +150,7 @@ def test_an_enabled_entry(
         pytest.param(file_of(disabled=(OTHER_PORT,)), id="disabled and changed"),
     ],
 )
-def test_what_the_file_had_and_has_no_longer_is_stopped(file: InstancesFile, seen: Seen) -> None:
+def test_an_instance_whose_entry_was_removed_is_stopped(file: InstancesFile, seen: Seen) -> None:
     plan = plan_of(file, seen, before=MAIN)
 
     assert plan.steps == {0: (PlanStep.STOP, MAIN)}
@@ -158,21 +158,21 @@ def test_what_the_file_had_and_has_no_longer_is_stopped(file: InstancesFile, see
 
 
 @pytest.mark.parametrize("file", [file_of(), file_of(disabled=(MAIN,))])
-def test_what_a_caller_started_is_left_alone(file: InstancesFile) -> None:
+def test_an_instance_that_a_caller_started_is_left_alone(file: InstancesFile) -> None:
     plan = plan_of(file, RUNS)
 
     assert plan.steps == {0: (PlanStep.LEAVE, MAIN)}
     assert plan.applied == {}
 
 
-def test_what_a_caller_has_made_its_own_is_left_alone_when_the_file_lets_it_go() -> None:
+def test_an_instance_that_a_caller_changed_is_left_alone_when_its_entry_is_removed() -> None:
     plan = plan_of(file_of(), Seen(BY_CALLER, kept=True), before=MAIN)
 
     assert plan.steps == {0: (PlanStep.LEAVE, BY_CALLER)}
     assert plan.applied == {}
 
 
-def test_what_is_gone_from_the_file_and_from_the_table_is_forgotten() -> None:
+def test_an_entry_gone_from_the_file_and_the_table_is_forgotten() -> None:
     plan = plan_of(file_of(), None, before=MAIN)
 
     assert plan.steps == {}
@@ -183,7 +183,7 @@ def test_what_is_gone_from_the_file_and_from_the_table_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("mistaken", [0, None])
-def test_what_the_file_may_still_ask_for_is_left_alone(mistaken: int | None) -> None:
+def test_an_instance_whose_entry_may_be_an_invalid_one_is_left_alone(mistaken: int | None) -> None:
     file = file_of(mistaken=frozenset({mistaken}))
 
     plan = plan_of(file, RUNS, before=MAIN)

@@ -214,7 +214,7 @@ async def test_a_name_of_an_instance_that_a_caller_started_is_not_taken_away(
         assert here.specs() == {0: ("instance_0", 3001), 1: ("x", 3002), 7: ("mine", 3008)}
 
 
-async def test_what_failed_before_it_was_tried_is_tried_again(tmp_path: Path) -> None:
+async def test_a_refused_start_is_retried(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.launcher.strangers[3001] = "python (pid 17)"
         assert await here.reload(entry(0)) == {"failed": [0]}
@@ -249,7 +249,7 @@ async def test_a_restart_that_could_not_succeed_leaves_the_instance_running(
     ],
     ids=["port", "name"],
 )
-async def test_a_restart_onto_what_another_instance_keeps_stops_nobody(
+async def test_a_restart_onto_the_port_of_another_instance_stops_no_instance(
     tmp_path: Path, changed: dict[str, object], code: str
 ) -> None:
     async with scene(tmp_path) as here:
@@ -268,7 +268,7 @@ async def test_a_restart_onto_what_another_instance_keeps_stops_nobody(
         assert here.specs()[0] == ("instance_0", 3001)
 
 
-async def test_who_is_refused_a_port_keeps_its_own_from_others(tmp_path: Path) -> None:
+async def test_an_instance_that_is_refused_a_port_keeps_its_own(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.start(spec_of(7))
         await here.reload(entry(0), entry(1))
@@ -280,7 +280,9 @@ async def test_who_is_refused_a_port_keeps_its_own_from_others(tmp_path: Path) -
         assert len(here.launcher.launches) == launches
 
 
-async def test_what_a_caller_stopped_stays_stopped_until_its_entry_changes(tmp_path: Path) -> None:
+async def test_an_instance_that_a_caller_stopped_stays_stopped_until_its_entry_changes(
+    tmp_path: Path,
+) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0))
         await here.fleet.stop(here.instance(0), escalation=QUICK)
@@ -291,7 +293,7 @@ async def test_what_a_caller_stopped_stays_stopped_until_its_entry_changes(tmp_p
         assert await here.reload(entry(0, port=3005)) == {"started": [0]}
 
 
-async def test_a_start_of_what_the_file_has_takes_its_entry_on(tmp_path: Path) -> None:
+async def test_a_start_with_the_settings_of_the_file_applies_its_entry(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1), entry(2, enabled=False))
         for number in (0, 1, 2):
@@ -354,7 +356,7 @@ async def test_an_entry_that_was_written_after_the_start_is_new(tmp_path: Path) 
         assert await here.reload(entry(0)) == {"started": [0]}
 
 
-async def test_what_a_start_left_out_comes_with_the_next_reload(tmp_path: Path) -> None:
+async def test_the_next_reload_applies_the_settings_that_a_start_left_out(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0, name="main", stop_grace=5))
         await here.start(spec_of(0))
@@ -395,7 +397,7 @@ async def test_a_restart_counts_the_generations_on(tmp_path: Path) -> None:
         assert here.instance(0).life.generation == 2
 
 
-async def test_what_cannot_be_ended_is_told_and_keeps_its_spec(
+async def test_an_instance_that_cannot_be_stopped_is_reported_and_keeps_its_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.supervision.life.KILL_PATIENCE", 0.01)
@@ -443,7 +445,7 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ]
 
 
-async def test_a_mistake_costs_its_own_entry_and_stops_nobody(tmp_path: Path) -> None:
+async def test_a_mistake_costs_its_own_entry_and_stops_no_instance(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0), entry(1), entry(2))
 
@@ -505,7 +507,7 @@ async def test_reloads_take_turns(tmp_path: Path) -> None:
         assert here.announced == [first.result(), second.result()]
 
 
-async def test_what_was_autolaunched_came_from_the_file(tmp_path: Path) -> None:
+async def test_an_autolaunched_entry_counts_as_applied(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1))
         await here.autolaunch()
@@ -513,7 +515,9 @@ async def test_what_was_autolaunched_came_from_the_file(tmp_path: Path) -> None:
         assert await here.reload(entry(0)) == {"left_alone": [0], "stopped": [1]}
 
 
-async def test_a_reload_takes_over_what_autolaunch_has_not_started_yet(tmp_path: Path) -> None:
+async def test_a_reload_starts_the_entries_that_autolaunch_has_not_started_yet(
+    tmp_path: Path,
+) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1), global_settings={"startup_delay": 0.2})
         launching = asyncio.create_task(here.autolaunch())
@@ -538,7 +542,7 @@ async def test_a_file_that_is_not_legible_does_not_end_the_autolaunch(tmp_path: 
         assert here.specs().keys() == {0, 1}
 
 
-async def test_what_autolaunch_could_not_start_is_started_by_the_next_reload(
+async def test_the_next_reload_starts_an_entry_that_autolaunch_could_not_start(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path) as here:
@@ -551,7 +555,7 @@ async def test_what_autolaunch_could_not_start_is_started_by_the_next_reload(
         assert await here.reload(entry(0)) == {"started": [0]}
 
 
-async def test_what_the_table_lacks_is_waited_for_and_told(tmp_path: Path) -> None:
+async def test_an_entry_missing_from_the_table_is_awaited_and_reported(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.launcher.strangers[3002] = "python (pid 17)"
         here.write(entry(0), entry(1), entry(2, prot=1), entry(3, port="x", enabled=False), 7)
@@ -577,7 +581,7 @@ async def test_what_the_table_lacks_is_waited_for_and_told(tmp_path: Path) -> No
     assert "instances[2] (id 2); instances[4]" in said
 
 
-async def test_a_reload_decides_what_is_waited_for(tmp_path: Path) -> None:
+async def test_a_reload_replaces_the_awaited_entries(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.launcher.strangers[3001] = "python (pid 17)"
         here.write(entry(0), entry(1, port="x"))
@@ -698,7 +702,7 @@ async def test_a_stop_in_the_middle_of_a_reload_outlives_a_death_too(
         assert [each.returning for each in records] == [False]
 
 
-async def test_what_a_reload_had_stopped_when_the_daemon_died_is_started_as_the_file_says(
+async def test_an_instance_that_an_interrupted_reload_stopped_is_started_as_the_file_says(
     tmp_path: Path,
 ) -> None:
     """With autolaunch off, so that nothing else of the file is expected."""
@@ -740,7 +744,7 @@ async def test_an_entry_that_autolaunch_has_not_come_to_can_be_stopped(
         assert await here.reload(entry(0), entry(1, name="later")) == {"left_alone": [0, 1]}
 
 
-async def test_what_autolaunch_does_not_expect_is_not_entered(tmp_path: Path) -> None:
+async def test_an_entry_that_autolaunch_does_not_expect_is_not_entered(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0))
         await here.autolaunch()
@@ -749,7 +753,7 @@ async def test_what_autolaunch_does_not_expect_is_not_entered(tmp_path: Path) ->
         assert pass_over("7", here.shortfall, here.reloader, here.fleet) is None
 
 
-async def test_what_was_stopped_before_autolaunch_comes_to_it_is_not_started(
+async def test_autolaunch_skips_an_entry_that_was_stopped_before(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path) as here:

@@ -50,7 +50,7 @@ CHILDREN = {
 
 
 @pytest.mark.parametrize(("code", "expected"), CHILDREN.items())
-async def test_what_the_child_says_counts(
+async def test_the_findings_of_the_child_are_returned(
     monkeypatch: pytest.MonkeyPatch, code: str, expected: list[str]
 ) -> None:
     monkeypatch.setattr("comfysup.app.restart_check.command", lambda: [sys.executable, "-c", code])

@@ -38,7 +38,7 @@ def instance(record: InstanceRecord = RECORD) -> Instance:
     return Instance(record.spec, Stage().context, record)
 
 
-async def test_what_is_kept_is_read_by_the_next_daemon(file: StateFile) -> None:
+async def test_a_kept_instance_is_read_by_the_next_daemon(file: StateFile) -> None:
     other = replace(SPEC, id=4, name="other", port=3006)
     keeping = store(file, other)
     keeping.keep(instance())
@@ -70,7 +70,7 @@ async def test_a_daemon_that_dies_while_it_takes_over_has_lost_none(file: StateF
     assert [each.spec.id for each in read_state(file, LIFE).instances] == [3, 4, 5]
 
 
-async def test_what_is_forgotten_is_not_there_any_more(file: StateFile) -> None:
+async def test_a_forgotten_instance_is_not_read(file: StateFile) -> None:
     keeping = store(file)
     one = instance()
     keeping.keep(one)
@@ -89,7 +89,7 @@ def hinder(file: StateFile) -> Path:
     return draft
 
 
-async def test_what_could_not_be_written_is_written_with_the_next_change(file: StateFile) -> None:
+async def test_a_failed_write_is_repeated_with_the_next_change(file: StateFile) -> None:
     keeping = store(file)
     hindrance = hinder(file)
     keeping.keep(instance())
@@ -104,7 +104,7 @@ async def test_what_could_not_be_written_is_written_with_the_next_change(file: S
     assert len(read_state(file, LIFE).instances) == 1
 
 
-async def test_what_could_not_be_written_is_tried_again_without_a_change(
+async def test_a_failed_write_is_retried_without_a_change(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.app.state_store.AGAIN", 0.01)
@@ -154,14 +154,14 @@ BROKEN = [b"", b"null", b"[]", b"7", b'"x"', b"{", b"\xff\xfe", b"\0" * 100, b"[
 
 
 @pytest.mark.parametrize("content", BROKEN, ids=lambda content: repr(content[:8]))
-def test_what_is_no_state_is_refused(file: StateFile, content: bytes) -> None:
+def test_a_file_without_a_state_is_refused(file: StateFile, content: bytes) -> None:
     file.write(content)
 
     with pytest.raises(StateError, match=r"state\.json"):
         read_state(file, LIFE)
 
 
-def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="directory"):
         read_state(StateFile(tmp_path), LIFE)
 

@@ -160,7 +160,7 @@ def test_port_and_listen_are_refused_however_they_are_written(word: str) -> None
 @pytest.mark.parametrize(
     "word", ["--lowvram", "--preview-method", "--portal", "port", "-port", "--"]
 )
-def test_what_only_looks_like_port_or_listen_is_passed(word: str) -> None:
+def test_an_argument_that_resembles_port_or_listen_is_passed(word: str) -> None:
     assert read(extra_args=[word]).extra_args == (word,)
 
 
@@ -240,7 +240,7 @@ def test_a_name_that_is_accepted_is_one_part_of_an_address_and_no_id(name: str) 
 
 
 @given(st.dictionaries(st.sampled_from(sorted(InstanceFields.model_fields)), json_values))
-def test_whatever_json_says_the_answer_is_fields_or_a_validation_error(
+def test_any_json_value_gives_fields_or_a_validation_error(
     given: dict[str, object],
 ) -> None:
     try:
@@ -264,7 +264,7 @@ def test_whatever_json_says_the_answer_is_fields_or_a_validation_error(
         ("max_failures", "3", 3),
     ],
 )
-def test_what_the_old_service_took_for_a_number_counts_over_http_and_not_in_a_file(
+def test_a_number_as_text_is_accepted_over_http_and_not_in_a_file(
     field: str, text: object, value: object
 ) -> None:
     assert getattr(read(**{field: text}), field) == value

@@ -85,7 +85,7 @@ def test_a_file_that_does_not_exist_has_no_instances_and_no_mistake(tmp_path: Pa
     assert file == InstancesFile(Settings().defaults, legible=False)
 
 
-def test_what_the_file_says_stands_over_the_settings() -> None:
+def test_the_file_overrides_the_settings() -> None:
     settings = Settings.from_environ(
         {"EXTRA_ARGS": "--a", "COMFYUI_ENVIRONMENT": "x", "COMFYSUP_STOP_GRACE": "1"}, uid=0
     )
@@ -185,7 +185,7 @@ def test_a_mistake_outside_the_instances_is_told_too(text: str, expected: str) -
         ('{"a":' * 10_000, "line 1, column 166: nested deeper than 32 levels"),
     ],
 )
-def test_what_is_no_json_is_one_mistake_with_line_and_column(text: str, expected: str) -> None:
+def test_invalid_json_is_one_mistake_with_line_and_column(text: str, expected: str) -> None:
     file = read(text)
 
     assert told(file) == [expected]
@@ -216,7 +216,7 @@ def test_all_mistakes_are_told_in_the_order_of_the_file() -> None:
     assert ids(file) == [2]
 
 
-def test_what_follows_from_an_id_that_is_there_twice_is_not_told_again() -> None:
+def test_a_repeated_id_is_reported_once() -> None:
     file = instances('{"id": 0}', '{"id": 0}')
 
     assert told(file) == [

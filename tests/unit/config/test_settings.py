@@ -242,7 +242,7 @@ def test_a_token_is_nowhere_to_be_seen(token: str) -> None:
     assert "hunter2" not in seen
 
 
-def test_what_is_shown_is_json_and_says_whether_a_token_is_set() -> None:
+def test_shown_settings_are_json_and_state_whether_a_token_is_set() -> None:
     shown = json.loads(json.dumps(read(COMFYSUP_TOKEN="hunter2").shown()))
 
     assert (shown["token"], shown["read_token"]) == (True, False)
@@ -290,7 +290,7 @@ def test_what_is_read_or_is_no_setting_is_not_named(name: str) -> None:
         st.text(st.characters(exclude_characters="\0")),
     )
 )
-def test_whatever_is_set_the_answer_is_settings_or_a_settings_error(
+def test_any_environment_gives_settings_or_a_settings_error(
     environ: dict[str, str],
 ) -> None:
     try:
@@ -347,7 +347,7 @@ def test_so_is_any_other_setting_that_is_an_address(name: str) -> None:
     assert name in settings.warnings[0]
 
 
-def test_what_keeps_strangers_out_is_never_ignored() -> None:
+def test_an_access_control_is_never_ignored() -> None:
     assert read(COMFYSUP_TOKEN="a://b").token == Token.of("a://b")
     assert mistakes(COMFYSUP_ALLOWED_HOSTS="http://a.example")
 
@@ -423,7 +423,7 @@ def test_in_a_directory_that_is_open_to_others_there_are_none(kept: Path) -> Non
     assert last_good(kept, LIFE) is None
 
 
-def test_what_keeps_strangers_out_is_as_strict_as_it_was_and_as_it_is_meant_now(
+def test_access_controls_are_as_strict_as_before_and_as_configured_now(
     kept: Path,
 ) -> None:
     last = last_good(kept, LIFE)

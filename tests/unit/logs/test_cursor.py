@@ -147,7 +147,7 @@ def test_a_file_that_is_being_read_is_read_to_its_end_though_it_is_removed(
     assert rest(cursor) == b"one\ntwo\n"
 
 
-def test_what_was_removed_unread_is_counted(
+def test_bytes_removed_unread_are_counted(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
@@ -170,7 +170,7 @@ def test_what_was_removed_unread_is_counted(
     ] == pieces
 
 
-def test_what_was_removed_by_a_stranger_is_told_without_a_number(
+def test_bytes_removed_by_a_stranger_are_reported_without_a_number(
     files: LogFiles, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
@@ -271,7 +271,7 @@ def test_an_inode_that_is_used_again_is_no_place_to_come_back_to(
 @pytest.mark.parametrize(
     "text", ["", "7", "x-1-00000000", "1-2", "1-2-3", "-1-2-00000000", "1" * 99]
 )
-def test_what_is_no_place_is_none(text: str) -> None:
+def test_an_invalid_place_is_none(text: str) -> None:
     assert ResumeToken.parse(text) is None
 
 
@@ -331,7 +331,7 @@ def write_each(log: Log, lines: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3, 120])
-def test_what_is_read_while_another_thread_writes_and_rotates_is_all_or_counted(
+def test_a_reader_beside_writes_and_rotations_gets_or_counts_every_byte(
     tmp_path: Path, keep: int
 ) -> None:
     log = Log(tmp_path / "log", max_bytes=2_000, keep=keep)

@@ -74,7 +74,7 @@ async def test_a_mark_outlives_a_rotation_and_the_daemon(writer: Writer, tmp_pat
     assert found == ["ended 2", "ended 3"]
 
 
-async def test_what_is_no_mark_and_a_log_without_a_writer_tell_nothing(
+async def test_an_invalid_mark_and_a_log_without_a_writer_give_no_lines(
     writer: Writer, pump: LogPump, tmp_path: Path
 ) -> None:
     writer.write("ended 1")

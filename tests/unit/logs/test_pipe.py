@@ -140,7 +140,7 @@ async def test_a_file_system_that_cannot_splice_gets_copies(
     assert [each["event"] for each in logged] == ["log.copied"]
 
 
-async def test_what_a_full_disk_does_not_take_is_dropped_and_told_when_it_does(
+async def test_bytes_that_a_full_disk_refuses_are_dropped_and_reported_later(
     make: MakePipe, file: Path, file_limit: Callable[[int], None]
 ) -> None:
     pipe = make()
@@ -165,7 +165,7 @@ async def test_what_a_full_disk_does_not_take_is_dropped_and_told_when_it_does(
     assert content(file) == FIRST + b"first\n" + note + FIRST + b"last\n"
 
 
-async def test_the_next_daemon_tells_what_the_last_one_dropped_and_could_not_tell(
+async def test_the_next_daemon_reports_a_loss_that_the_last_one_could_not_report(
     tmp_path: Path, file: Path
 ) -> None:
     async def write_once(text: str) -> None:
@@ -226,7 +226,7 @@ async def test_a_note_that_does_not_fit_is_not_begun(
     assert left == FIRST + b"first\n"
 
 
-async def test_what_the_file_took_of_a_write_is_not_counted_as_dropped(
+async def test_the_written_part_of_a_write_is_not_counted_as_dropped(
     make: MakePipe, file: Path, file_limit: Callable[[int], None]
 ) -> None:
     pipe = make()
@@ -239,7 +239,7 @@ async def test_what_the_file_took_of_a_write_is_not_counted_as_dropped(
     assert (file.stat().st_size, pipe.dropped_bytes) == (100_000, 200_000)  # noqa: ASYNC240
 
 
-async def test_a_log_that_cannot_be_opened_stops_nobody(
+async def test_a_log_that_cannot_be_opened_blocks_no_instance(
     make: MakePipe, file: Path, tmp_path: Path
 ) -> None:
     file.parent.symlink_to(tmp_path / "no" / "volume")
@@ -253,7 +253,7 @@ async def test_a_log_that_cannot_be_opened_stops_nobody(
     assert [each["event"] for each in logged] == ["log.refused"]
 
 
-async def test_what_waits_is_there_after_a_drain(make: MakePipe, file: Path) -> None:
+async def test_waiting_bytes_are_in_the_log_after_a_drain(make: MakePipe, file: Path) -> None:
     pipe = make()
     end = pipe.open_for_instance(HEADING)
     os.set_blocking(end, False)
@@ -266,7 +266,7 @@ async def test_what_waits_is_there_after_a_drain(make: MakePipe, file: Path) -> 
     await pipe.close()
 
 
-async def test_a_drain_ends_although_somebody_writes_on(
+async def test_a_drain_ends_although_a_process_keeps_writing(
     make: MakePipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A child that outlived its leader must not hold up its end, nor the logs of others."""
@@ -453,7 +453,7 @@ async def test_of_a_process_whose_beginning_nobody_knows_only_what_comes_counts(
     await pipe.close()
 
 
-async def test_a_fifo_that_nobody_holds_any_more_may_have_lost_something(
+async def test_a_fifo_without_a_holder_may_have_lost_output(
     tmp_path: Path, file: Path, pump: LogPump
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -469,7 +469,7 @@ async def test_a_fifo_that_nobody_holds_any_more_may_have_lost_something(
     await pipe.close()
 
 
-async def test_what_waits_outlives_a_holder_that_ends_while_the_fifo_is_opened(
+async def test_waiting_bytes_outlive_a_holder_that_ends_while_the_fifo_is_opened(
     tmp_path: Path, file: Path, pump: LogPump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -490,7 +490,7 @@ async def test_what_waits_outlives_a_holder_that_ends_while_the_fifo_is_opened(
     assert content(file) == FIRST
 
 
-async def test_a_fifo_stays_until_what_waits_in_it_is_in_the_log(
+async def test_a_fifo_stays_until_its_waiting_bytes_are_in_the_log(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     """A daemon that dies before leaves the name by which the next one says what is missing."""

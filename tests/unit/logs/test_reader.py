@@ -198,7 +198,7 @@ async def test_a_follower_that_stops_is_told_what_it_missed_and_gets_the_rest(de
 
 
 @pytest.mark.parametrize("rotation", [Rotation(100_000, keep=2)])
-async def test_a_follower_that_stops_holds_up_nobody(desk: Desk) -> None:
+async def test_a_follower_that_stops_delays_no_other_reader(desk: Desk) -> None:
     one = desk.begin()
     async with (
         desk.reader.follow(desk.log, 0) as stopped,

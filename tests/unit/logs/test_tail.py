@@ -71,7 +71,7 @@ def test_the_last_lines_are_text(file: Path, content: bytes, lines: list[str]) -
     assert lines == read_tail(file, 2, since)
 
 
-def test_what_an_earlier_process_wrote_is_left_out_and_so_is_the_heading(file: Path) -> None:
+def test_output_of_an_earlier_process_and_the_heading_are_left_out(file: Path) -> None:
     since = begin(file, HEADING + b"ModuleNotFoundError: No module named 'old'\n")
     append(file, HEADING + b"new\n")
 
@@ -94,7 +94,7 @@ def test_where_the_log_took_nothing_of_the_process_no_line_is_its_own(file: Path
     assert log_tail.read_head(file, since=None, offsets=LEDGER) == []
 
 
-def test_what_the_file_refused_stands_behind_what_it_took(file: Path) -> None:
+def test_refused_bytes_follow_the_written_ones(file: Path) -> None:
     since = begin(file, b"old\n")
     append(file, HEADING + b"taken\nhalf a ")
 
@@ -150,7 +150,7 @@ def test_after_a_takeover_only_the_newest_file_is_its_own_when_its_first_is_gone
     assert read_tail(file, 5, since, offsets=StreamOffsets()) == ["own"]
 
 
-def test_a_log_that_somebody_emptied_holds_only_what_came_since(file: Path) -> None:
+def test_a_truncated_log_holds_only_later_output(file: Path) -> None:
     since = begin(file, b"x" * 100 + b"\n")
     file.write_bytes(b"after\n")
 

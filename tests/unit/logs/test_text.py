@@ -83,7 +83,7 @@ def test_lines_are_given_when_they_end_as_they_were_drawn_last() -> None:
     assert lines.unfinished == "x"
 
 
-def test_what_stands_of_a_line_is_its_last_drawing() -> None:
+def test_the_text_of_a_line_is_its_last_drawing() -> None:
     lines = Lines()
     lines.feed("\r 0%\r 50%")
 

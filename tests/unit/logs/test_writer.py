@@ -90,7 +90,7 @@ def test_a_full_file_is_ended_at_a_line_end_and_another_begun(make: MakeLog) -> 
     max_bytes=st.integers(1, 4_000),
     cuts=st.lists(st.integers(0, 10_000), max_size=8),
 )
-def test_whatever_is_written_however_it_comes_every_byte_is_there_and_no_line_is_cut(
+def test_every_byte_of_any_output_is_kept_and_no_line_is_cut(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], max_bytes: int, cuts: list[int]
 ) -> None:
     data = b"".join(b"x" * size + b"\n" for size in sizes)
@@ -208,7 +208,7 @@ def test_where_nothing_can_be_renamed_the_file_grows_on(
 # ---- other people's hands
 
 
-def test_a_log_that_somebody_empties_goes_on_at_its_new_end(make: MakeLog) -> None:
+def test_a_truncated_log_continues_at_its_new_end(make: MakeLog) -> None:
     log = make()
     log.write(b"before\n")
 
@@ -218,9 +218,7 @@ def test_a_log_that_somebody_empties_goes_on_at_its_new_end(make: MakeLog) -> No
     assert log.contents() == [b"after\n"]
 
 
-def test_a_log_that_somebody_removes_is_made_anew(
-    make: MakeLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removed_log_is_created_again(make: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_writer, "LOOK_EVERY", 0.0)
     log = make()
     log.write(b"before\n")

@@ -47,7 +47,7 @@ def harmful(text: str) -> list[str]:
         ("a\u2028b\udcff", r"a\u2028b\udcff"),
     ],
 )
-def test_what_steers_a_terminal_is_shown_as_an_escape(text: str, shown: str) -> None:
+def test_a_terminal_control_character_is_shown_as_an_escape(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -73,7 +73,7 @@ def test_every_text_of_an_answer_is_made_printable() -> None:
 
 
 @given(texts, st.integers(1, 80))
-def test_what_is_repeated_is_bounded(text: str, most: int) -> None:
+def test_a_repeated_value_is_cut_to_its_limit(text: str, most: int) -> None:
     assert len(shortened(text, most)) <= most + 1
 
 

@@ -46,7 +46,7 @@ def refused(code: str, message: str) -> Result:
 # ---- starting
 
 
-async def test_a_start_of_what_runs_with_the_same_spec_succeeds_at_once() -> None:
+async def test_a_start_of_a_running_instance_with_the_same_spec_succeeds_at_once() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         first = await started(fleet, MAIN)
@@ -55,7 +55,7 @@ async def test_a_start_of_what_runs_with_the_same_spec_succeeds_at_once() -> Non
         assert len(launcher.processes) == 1
 
 
-async def test_another_name_description_or_policy_is_taken_on_by_what_runs() -> None:
+async def test_a_running_instance_takes_another_name_description_or_policy() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -112,7 +112,7 @@ async def test_a_restart_makes_a_new_process_by_the_same_spec() -> None:
         assert launcher.launches == [(MAIN, 1), (MAIN, 2)]
 
 
-async def test_a_restart_of_what_is_stopped_is_a_start() -> None:
+async def test_a_restart_of_a_stopped_instance_is_a_start() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -194,7 +194,7 @@ async def test_a_stop_that_the_caller_does_not_wait_out_goes_on() -> None:
 # ---- forgetting
 
 
-async def test_what_is_removed_is_ended_and_unknown_and_its_name_and_port_are_free() -> None:
+async def test_a_removed_instance_is_ended_and_unknown_and_its_name_and_port_are_free() -> None:
     launcher = FakeLauncher()
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
@@ -208,7 +208,7 @@ async def test_what_is_removed_is_ended_and_unknown_and_its_name_and_port_are_fr
         assert [instance.spec.id for instance in fleet] == [1]
 
 
-async def test_what_was_removed_can_be_started_anew() -> None:
+async def test_a_removed_instance_can_be_started_again() -> None:
     async with fleet_on(Stage()) as fleet:
         old = await started(fleet, MAIN)
         await fleet.remove(old)
@@ -218,7 +218,7 @@ async def test_what_was_removed_can_be_started_anew() -> None:
         assert new.life.generation == 1
 
 
-async def test_what_cannot_be_ended_is_not_forgotten() -> None:
+async def test_an_instance_that_cannot_be_ended_is_not_removed() -> None:
     async with fleet_on(Stage(FakeLauncher(UnkillableProcess))) as fleet:
         main = await started(fleet, replace(MAIN, policy=Policy(stop_grace=0)))
         await fleet.stop(main, escalation=StopEscalation(0, 0, 0))
@@ -227,7 +227,7 @@ async def test_what_cannot_be_ended_is_not_forgotten() -> None:
         assert fleet.find("0") is main
 
 
-async def test_what_is_started_again_while_it_is_removed_stays() -> None:
+async def test_an_instance_that_is_started_during_its_removal_stays() -> None:
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         removed, again = await asyncio.gather(fleet.remove(main), start(fleet, MAIN))
@@ -240,7 +240,9 @@ async def test_what_is_started_again_while_it_is_removed_stays() -> None:
         assert fleet.find("0") is main
 
 
-async def test_what_is_started_again_while_it_is_removed_stays_even_if_it_is_stopped_then() -> None:
+async def test_an_instance_that_is_started_during_its_removal_stays_even_if_it_is_stopped_then() -> (
+    None
+):
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
@@ -266,7 +268,7 @@ async def test_what_is_started_again_while_it_is_removed_stays_even_if_it_is_sto
         assert "removed" not in stage.heard()
 
 
-async def test_two_who_remove_the_same_are_both_told_that_it_is_done() -> None:
+async def test_two_callers_that_remove_an_instance_both_get_done() -> None:
     stage = Stage()
     async with fleet_on(stage) as fleet:
         main = await started(fleet, MAIN)
@@ -276,7 +278,7 @@ async def test_two_who_remove_the_same_are_both_told_that_it_is_done() -> None:
         assert stage.heard().count("removed") == 1
 
 
-async def test_who_stops_it_at_the_moment_of_its_removal_is_answered_too() -> None:
+async def test_a_stop_at_the_moment_of_a_removal_is_answered_too() -> None:
     stage = Stage()
     async with fleet_on(stage) as fleet:
         main = await started(fleet, MAIN)
@@ -288,7 +290,7 @@ async def test_who_stops_it_at_the_moment_of_its_removal_is_answered_too() -> No
         assert list(fleet) == []
 
 
-async def test_a_stop_of_what_was_removed_meanwhile_is_answered() -> None:
+async def test_a_stop_of_an_instance_removed_meanwhile_is_answered() -> None:
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         await fleet.remove(main)

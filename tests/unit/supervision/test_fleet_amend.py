@@ -34,7 +34,7 @@ async def test_names_go_round_in_one_step() -> None:
         assert names(fleet) == ["b", "c", "a"]
 
 
-async def test_who_cannot_have_its_name_keeps_its_own_and_so_does_who_wanted_that() -> None:
+async def test_an_instance_that_is_refused_a_name_keeps_its_own_and_blocks_others_from_it() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A, B, C)
 
@@ -61,7 +61,7 @@ async def test_a_running_process_keeps_what_it_was_started_with() -> None:
         assert fleet.find("0").spec == A
 
 
-async def test_what_is_stopped_may_become_anything() -> None:
+async def test_a_stopped_instance_takes_any_spec() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A)
         await fleet.stop(fleet.find("0"))

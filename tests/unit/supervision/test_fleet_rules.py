@@ -84,7 +84,7 @@ async def test_an_instance_is_found_by_its_id_and_by_its_name() -> None:
         assert fleet.find("main") is main
 
 
-async def test_a_ref_that_nobody_has_is_answered_with_all_that_there_are() -> None:
+async def test_an_unknown_ref_is_refused_with_all_known_ones() -> None:
     async with fleet_on(Stage()) as fleet:
         with pytest.raises(RefusedError) as empty:
             fleet.find("main")
@@ -115,7 +115,7 @@ async def test_the_table_goes_by_id() -> None:
         (replace(MAIN, env=(("A", "b"),)), "env"),
     ],
 )
-async def test_another_spec_for_what_runs_is_a_conflict_and_leaves_it_alone(
+async def test_another_spec_for_a_running_instance_is_a_conflict_and_leaves_it_alone(
     other: InstanceSpec, what: str
 ) -> None:
     launcher = FakeLauncher()
@@ -130,7 +130,7 @@ async def test_another_spec_for_what_runs_is_a_conflict_and_leaves_it_alone(
         assert launcher.process.signals == []
 
 
-async def test_another_spec_for_what_is_being_launched_is_a_conflict() -> None:
+async def test_another_spec_for_a_launching_instance_is_a_conflict() -> None:
     launcher = SlowLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         first = asyncio.create_task(start(fleet, MAIN))
@@ -169,7 +169,7 @@ async def test_a_start_with_another_spec_after_a_stop_in_the_same_breath_takes_t
         assert launcher.overlaps == []
 
 
-async def test_another_spec_replaces_that_of_what_does_not_run() -> None:
+async def test_another_spec_replaces_that_of_a_stopped_instance() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -268,7 +268,7 @@ async def test_the_port_of_a_stopped_instance_is_free_and_it_then_may_not_have_i
         )
 
 
-async def test_what_the_launcher_refuses_does_not_enter_the_table() -> None:
+async def test_an_instance_that_the_launcher_refuses_does_not_enter_the_table() -> None:
     launcher = FakeLauncher()
     launcher.broken_environments.add("comm")
     launcher.strangers[OTHER.port] = "nginx (pid 12)"
@@ -282,7 +282,9 @@ async def test_what_the_launcher_refuses_does_not_enter_the_table() -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy(backoff_initial=1000), Policy(max_failures=1)])
-async def test_another_spec_replaces_that_of_what_backs_off_or_has_failed(policy: Policy) -> None:
+async def test_another_spec_replaces_that_of_an_instance_in_backoff_or_failed(
+    policy: Policy,
+) -> None:
     launcher = FakeLauncher()
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
@@ -294,7 +296,7 @@ async def test_another_spec_replaces_that_of_what_backs_off_or_has_failed(policy
         assert [spec.port for spec, _ in launcher.launches] == [MAIN.port, 4000]
 
 
-async def test_what_is_still_stopping_may_start_on_its_own_port_but_on_no_stranger_s() -> None:
+async def test_a_stopping_instance_may_start_on_its_own_port_but_on_no_stranger_s() -> None:
     launcher = FakeLauncher(LitteringProcess)
     launcher.strangers[4000] = "nginx (pid 12)"
     stage = Stage(launcher)
@@ -336,7 +338,7 @@ async def test_a_process_in_the_making_is_no_stranger_on_its_port() -> None:
         ]
 
 
-async def test_what_another_caller_starts_during_a_look_is_no_stranger_on_its_port() -> None:
+async def test_an_instance_that_another_caller_starts_during_a_check_owns_its_port() -> None:
     launcher = LookingLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         first = asyncio.create_task(start(fleet, MAIN))

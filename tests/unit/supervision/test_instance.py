@@ -45,7 +45,7 @@ async def test_it_starts_becomes_ready_and_stops() -> None:
         assert stage.heard() == ["starting", "ready", "stopping", "exited", "stopped"]
 
 
-async def test_who_waits_for_the_process_does_not_wait_for_readiness() -> None:
+async def test_a_caller_that_waits_for_the_process_does_not_wait_for_readiness() -> None:
     stage = Stage(prober=FakeProber(NeverReadyProbe))
     async with alive(stage) as instance:
         ready = start(instance)
@@ -73,7 +73,7 @@ async def test_a_caller_that_hangs_up_changes_nothing() -> None:
         assert await patient == DONE
 
 
-async def test_what_ignores_sigint_gets_sigterm() -> None:
+async def test_a_process_that_ignores_sigint_gets_sigterm() -> None:
     launcher = FakeLauncher(DeafProcess)
     async with alive(Stage(launcher)) as instance:
         await start(instance)
@@ -82,7 +82,7 @@ async def test_what_ignores_sigint_gets_sigterm() -> None:
         assert launcher.process.signals == [Signals.SIGINT, Signals.SIGTERM]
 
 
-async def test_what_ignores_sigterm_too_gets_sigkill() -> None:
+async def test_a_process_that_ignores_sigterm_too_gets_sigkill() -> None:
     launcher = FakeLauncher(StubbornProcess)
     async with alive(Stage(launcher)) as instance:
         await start(instance)
@@ -180,7 +180,7 @@ class LateProcess(FakeProcess):
         self.log_began = "there"
 
 
-async def test_what_is_known_of_a_process_only_after_its_launch_is_written_down_too() -> None:
+async def test_record_fields_known_only_after_a_launch_are_stored_too() -> None:
     """No other change of the instance may follow for minutes."""
     stage = Stage(FakeLauncher(LateProcess), FakeProber(NeverReadyProbe))
     written: list[str] = []

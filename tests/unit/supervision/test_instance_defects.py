@@ -55,7 +55,7 @@ async def test_a_defect_of_the_probe_ends_the_process_and_can_be_started_again()
 
 
 @pytest.mark.parametrize("notice", [LifecycleEvent.STARTING, LifecycleEvent.READY])
-async def test_a_defect_of_who_listens_is_contained(notice: LifecycleEvent) -> None:
+async def test_an_exception_in_an_observer_is_contained(notice: LifecycleEvent) -> None:
     launcher = FakeLauncher()
     stage = Stage(launcher)
     stage.deaf_to.add(notice)
@@ -68,7 +68,7 @@ async def test_a_defect_of_who_listens_is_contained(notice: LifecycleEvent) -> N
         assert await start(instance) == DONE
 
 
-async def test_who_listens_may_be_broken_for_good_and_callers_are_still_answered() -> None:
+async def test_callers_are_answered_although_the_observer_always_raises() -> None:
     stage = Stage()
     stage.deaf_to.update(LifecycleEvent)
     async with alive(stage) as instance:
@@ -153,7 +153,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_does_not_end_after_a_defect_is_stuck_and_nothing_is_started_beside_it() -> None:
+async def test_a_process_that_does_not_end_after_a_defect_is_stuck_and_no_other_is_started() -> (
+    None
+):
     launcher, prober = FakeLauncher(LitteringProcess), FakeProber(DefectiveProbe)
     stage = Stage(launcher, prober)
     async with alive(stage) as instance:
@@ -177,7 +179,7 @@ async def test_what_does_not_end_after_a_defect_is_stuck_and_nothing_is_started_
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_ends_at_last_after_a_defect_is_failed() -> None:
+async def test_an_instance_whose_process_ends_late_after_a_defect_is_failed() -> None:
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher, FakeProber(DefectiveProbe))
     async with alive(stage) as instance:
@@ -193,7 +195,7 @@ async def test_what_ends_at_last_after_a_defect_is_failed() -> None:
         assert stage.heard()[-2:] == ["stuck", "failed"]
 
 
-async def test_a_process_that_cannot_be_taken_over_yet_lives_on_and_is_nobody_elses(
+async def test_a_process_that_cannot_be_adopted_yet_lives_on_and_keeps_its_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No descriptor is left, or its file system takes no FIFO."""

@@ -92,7 +92,7 @@ async def test_nothing_is_launched_while_descendants_of_the_last_process_live() 
         assert launcher.overlaps == []
 
 
-async def test_what_cannot_be_killed_is_stuck_until_it_ends_after_all() -> None:
+async def test_a_process_that_cannot_be_killed_is_stuck_until_it_ends() -> None:
     launcher = FakeLauncher(UnkillableProcess)
     stage = Stage(launcher)
     async with alive(stage) as instance:

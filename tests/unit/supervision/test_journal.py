@@ -84,7 +84,7 @@ async def test_the_last_thousand_are_kept() -> None:
     assert missed == []
 
 
-async def test_who_fell_behind_is_told_how_many_are_gone() -> None:
+async def test_a_slow_reader_gets_the_number_of_missed_entries() -> None:
     ids, missed = await read_all(filled(1_500), 400)
 
     assert ids == list(range(501, 1_501))
@@ -102,7 +102,9 @@ async def test_a_reader_that_stops_reading_is_told_once_and_goes_on_without_a_ga
     assert await page_after(journal, page.position) == Page(0, [b"11", b"12"], 12)
 
 
-async def test_a_reader_of_an_earlier_life_gets_all_and_nobody_knows_what_it_missed() -> None:
+async def test_a_reader_of_an_earlier_daemon_gets_all_entries_and_an_unknown_number_missed() -> (
+    None
+):
     ids, missed = await read_all(filled(3, first_id=1_000), 17)
 
     assert ids == [1_000, 1_001, 1_002]
@@ -122,7 +124,7 @@ async def test_a_page_is_bounded() -> None:
     assert page.position == PAGE
 
 
-async def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_kept_entries_are_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_BYTES", 100)
     journal = Journal(1)
     for _ in range(10):

@@ -39,7 +39,7 @@ def test_a_start_makes_the_first_generation() -> None:
     assert story.life == Life(Launching(), generation=1)
 
 
-def test_who_waits_for_the_process_is_answered_before_who_waits_for_readiness() -> None:
+def test_a_wait_for_the_process_is_answered_before_a_wait_for_readiness() -> None:
     story = launching()
 
     assert story.launched() == (Watch(), SPAWNED, Emit(LifecycleEvent.STARTING))
@@ -175,7 +175,7 @@ def test_a_hurried_ladder_keeps_its_earlier_rungs() -> None:
     assert StopEscalation(1, 20, 30).hurried(StopEscalation(2, 3, 40)) == StopEscalation(1, 3, 30)
 
 
-def test_stopping_what_does_not_run_is_done_at_once() -> None:
+def test_a_stop_of_a_stopped_instance_is_done_at_once() -> None:
     assert Story().stop() == (STOPPED,)
     assert backing_off().stop() == (STOPPED, Emit(LifecycleEvent.STOPPED))
     assert failed().stop() == (STOPPED, Emit(LifecycleEvent.STOPPED))

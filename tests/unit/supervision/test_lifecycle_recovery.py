@@ -251,7 +251,7 @@ def test_a_process_that_re_executes_itself_is_starting_again_as_the_same_run() -
 
 
 @pytest.mark.parametrize("begin", [backing_off, failed])
-def test_what_is_stopped_counts_no_restarts_and_keeps_its_last_exit(begin: Begin) -> None:
+def test_a_stopped_instance_counts_no_restarts_and_keeps_its_last_exit(begin: Begin) -> None:
     story = begin()
     end = story.life.last_exit
     story.stop()
@@ -310,7 +310,7 @@ def test_a_restart_and_a_reboot_that_were_asked_for_happen_by_every_policy(
 # ---- stuck
 
 
-def test_what_sigkill_does_not_end_is_stuck_and_every_caller_hears_so() -> None:
+def test_a_process_that_sigkill_does_not_end_is_stuck_and_every_caller_is_told() -> None:
     story = running()
     story.stop()
     for _ in range(2):
@@ -323,7 +323,7 @@ def test_what_sigkill_does_not_end_is_stuck_and_every_caller_hears_so() -> None:
     assert story.life.deadline is None
 
 
-def test_what_the_sweep_does_not_end_is_stuck_too() -> None:
+def test_a_process_that_the_sweep_does_not_end_is_stuck_too() -> None:
     story = running()
     story.exits(1)
     story.wait_for_deadline()

@@ -58,7 +58,7 @@ def test_that_look_takes_no_longer_than_a_whole_start() -> None:
     assert left(story) == 2
 
 
-def test_a_run_is_not_stable_for_time_in_which_nobody_looked() -> None:
+def test_a_gap_does_not_count_towards_a_stable_run() -> None:
     story = running(Policy(stable_after=60))
     story.wait(10)
     lose(story)

@@ -102,7 +102,7 @@ def test_a_start_that_a_stop_overrides_during_a_sweep_hears_of_it() -> None:
     assert story.stop() == (OVERRIDDEN,)
 
 
-def test_a_stop_of_what_is_stuck_overrides_a_start_that_came_before() -> None:
+def test_a_stop_of_a_stuck_instance_overrides_an_earlier_start() -> None:
     story = stuck()
     story.start()
     story.stop()
@@ -150,7 +150,7 @@ def test_a_restart_ends_the_process_and_launches_the_next_without_a_failure() ->
     assert (story.life.failures, story.life.restarts, story.life.generation) == (0, 0, 2)
 
 
-def test_a_restart_of_what_has_no_process_is_a_start() -> None:
+def test_a_restart_of_an_instance_without_a_process_is_a_start() -> None:
     for begin in (Story, backing_off, failed):
         story = begin()
 

@@ -136,7 +136,7 @@ async def test_a_port_that_is_refused_once_may_be_that_of_a_process_about_to_end
     assert await reports_of(ANSWERED, REFUSED, ANSWERED, REFUSED, SILENT, ANSWERED) == [READY]
 
 
-async def test_silence_while_nobody_listened_is_no_failure() -> None:
+async def test_a_missing_answer_during_a_gap_is_no_failure() -> None:
     """As when the daemon was stopped between its question and the answer."""
 
     class PausedProbe(ScriptedProbe):

@@ -58,7 +58,7 @@ def test_every_life_and_spec_comes_back_as_it_was(
 
 
 @given(JSON)
-def test_what_is_no_record_is_refused_with_a_record_error(written: object) -> None:
+def test_an_invalid_record_is_refused_with_a_record_error(written: object) -> None:
     for kind in (InstanceRecord, InstanceSpec):
         with pytest.raises(RecordError, match=f"cannot read a {kind.__name__}"):
             load(written, kind)
@@ -133,7 +133,7 @@ EARLIER = sorted((Path(__file__).parent / "records").glob("*.json"))
 
 
 @pytest.mark.parametrize("file", EARLIER, ids=lambda file: file.stem)
-def test_what_an_earlier_version_has_written_is_read_without_loss(file: Path) -> None:
+def test_a_record_of_an_earlier_version_is_read_without_loss(file: Path) -> None:
     for written in json.loads(file.read_text()):
         found = salvage(written)
 

@@ -68,7 +68,7 @@ async def test_twenty_wishes_at_once_never_make_two_processes_and_the_last_one_w
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_who_hears_that_it_is_stopped_can_rely_on_it(seed: int) -> None:
+async def test_a_reported_stop_is_reliable(seed: int) -> None:
     chaos = Chaos(seed)
     stage, launcher = stage_of(chaos)
     async with alive(stage, spec_of(policy=POLICY)) as instance:
