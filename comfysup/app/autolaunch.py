@@ -89,7 +89,7 @@ class Shortfall:
         self._take(outcome.mistakes, outcome.unusable, outcome.failed)
 
     def entered(self, number: int) -> None:
-        """Record that an instance with that id is in the table, whoever started it."""
+        """Record that an instance with that id is in the table, started by any caller."""
         self._awaited.pop(number, None)
         if self._refused.pop(number, None):
             self._tell()

@@ -63,7 +63,7 @@ async def open_storage(
     report: Report,
     resources: AsyncExitStack,
 ) -> Storage:
-    """Read the existing files, and start the log pump's state; `resources` closes what is opened.
+    """Read the existing files, and create the log pump; `resources` closes both.
 
     `report` receives errors of reading and writing.
     """

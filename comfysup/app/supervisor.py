@@ -52,7 +52,7 @@ async def make_supervisor(
     executors: Executors,
     resources: AsyncExitStack,
 ) -> Supervisor:
-    """Build the parts with an empty table; `resources` closes what is opened."""
+    """Build the parts with an empty table; `resources` closes them."""
 
     def applied() -> Mapping[int, InstanceSpec]:
         return reloader.applied

@@ -10,7 +10,7 @@ stopped or are left to the next daemon by then. So the cleanup of a daemon has t
 5. gap detection, the reaper, and the sampling of queues, usage and GPUs end;
 6. the session with ComfyUI is closed, and the claims on shared directories are released;
 7. the log pump writes what the pipes hold, and closes the logs;
-8. the heartbeat is closed, and the threads are told to end;
+8. the heartbeat is closed, and the executors are shut down;
 9. the lock of the run directory is released, unless the next program in this process keeps it.
 
 Each step has a time limit. A failed step is logged, and the next step runs.

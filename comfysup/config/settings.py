@@ -27,7 +27,7 @@ class Settings:
     environment: str = "comm"
     base_port: int = 3001
     extra_args: tuple[str, ...] = ()
-    host: str = "0.0.0.0"  # noqa: S104 - a container's port is published by who runs it
+    host: str = "0.0.0.0"  # noqa: S104 - the operator publishes the container's port
     port: int = 8001
     workspace: Path = Path("/workspace")
     instances_file: Path = Path("/instances.json")

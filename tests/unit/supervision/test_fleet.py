@@ -240,9 +240,7 @@ async def test_an_instance_that_is_started_during_its_removal_stays() -> None:
         assert fleet.find("0") is main
 
 
-async def test_an_instance_that_is_started_during_its_removal_stays_even_if_it_is_stopped_then() -> (
-    None
-):
+async def test_an_instance_started_and_stopped_during_its_removal_stays() -> None:
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
