@@ -204,3 +204,12 @@ def test_a_manifest_holds_settings_and_commands_that_exist(manifest: str) -> Non
     assert settings != Settings.from_environ({}, 0)
     assert lines
     assert [mistake_in(line.removeprefix("comfysup ")) for line in lines] == [None] * len(lines)
+
+
+def test_the_compose_file_holds_settings_and_a_command_that_exist() -> None:
+    read = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    service = read["services"]["comfyui"]
+    _, _, *health = service["healthcheck"]["test"]
+
+    assert Settings.from_environ(dict.fromkeys(service["environment"], ""), 0).warnings == ()
+    assert mistake_in(shlex.join(health)) is None
