@@ -63,7 +63,7 @@ async def open_storage(
     report: Report,
     resources: AsyncExitStack,
 ) -> Storage:
-    """Read the existing files, and create the log pump; `resources` closes both.
+    """Read the existing files, and create the log pump; `resources` closes what is opened.
 
     `report` receives errors of reading and writing.
     """

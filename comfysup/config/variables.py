@@ -96,7 +96,7 @@ class Variables:
         self._ignored: list[str] = []
 
     def text(self, name: str) -> str:
-        """Return the variable without surrounding spaces; empty if unset or of Kubernetes."""
+        """Return the variable without surrounding spaces; empty if not a setting."""
         self._known.add(name)
         text = self._environ.get(name, "").strip()
         if "://" in text and name.startswith("COMFYSUP_") and name not in _GUARDS:
@@ -135,7 +135,7 @@ class Variables:
             return default
 
     def policy(self) -> Policy:
-        """Return the policy from the variables named COMFYSUP_ and the field, except words."""
+        """Return the policy from COMFYSUP_<FIELD>; `restart` and `rescue` have no variable."""
         names = {f"COMFYSUP_{name.upper()}": name for name in PolicyFields.model_fields}
         del names["COMFYSUP_RESTART"], names["COMFYSUP_RESCUE"]
         default, given = Policy(), dict[str, object]()

@@ -30,7 +30,7 @@ class TailView:
         while self._left > 0:
             piece = self._cursor.read()
             data = piece.data[: self._left]
-            # Output that was removed meanwhile, or that the log lacks, will not come any more.
+            # Removed output, or output after the end of the log, will not come any more.
             self._left -= len(data) or piece.missed or self._left
             text = self._lines.feed(self._cleaner.feed(data, final=self._left <= 0))
             if piece.missed != 0:

@@ -70,7 +70,7 @@ class Journal:
         self._wake()
 
     async def after(self, position: int) -> Page | None:
-        """Wait for entries after `position` and return them; None when the journal is closed."""
+        """Wait for and return the entries after `position`; None at the end of a closed journal."""
         while position == self.newest:
             if self._closed:
                 return None
