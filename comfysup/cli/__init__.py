@@ -6,8 +6,8 @@ import sys
 def main() -> None:
     """Run one command and exit with its code.
 
-    `health` comes before everything else: it is run every few seconds, for ever, and must not wait
-    for the imports of the others.
+    `health` is handled first: it runs every few seconds and must not wait for the imports of the
+    other commands.
     """
     if sys.argv[1:2] == ["health"]:
         from comfysup.cli import health

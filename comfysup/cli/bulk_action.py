@@ -1,4 +1,4 @@
-"""One thing done to one or more instances: asked at once, waited for, and told."""
+"""One action on one or more instances: submit all requests, wait, and report."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,11 @@ from comfysup.cli.requests import Request
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """`ask` does it to the instance that a reference means, and returns that.
+    """An action. `ask` requests it for one reference and returns the instance.
 
-    It is done when the instance is in the state `goal`; where that is empty, when no error came.
-    `many` says that the caller asked for a list. `describe` tells of an instance in one line.
+    The action is done when the instance is in the state `goal`, or without an error if `goal` is
+    empty. `many` means that the caller passed a list. `describe` returns the line that reports an
+    instance.
     """
 
     ask: Callable[[str], Instance]

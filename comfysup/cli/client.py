@@ -20,14 +20,14 @@ API = "/api/comfyui"
 CHUNK = 65_536
 
 SILENCE = 3.0
-"""Seconds without a byte of an answer after which the daemon is asked whether it works."""
+"""Seconds without a byte of a response after which the daemon's liveness is checked."""
 
 PATIENCE = 7.0
-"""Seconds that the daemon gets to accept a connection, or to say that it works."""
+"""Seconds for the daemon to accept a connection or to answer the liveness check."""
 
 
 class NotReachableError(Exception):
-    """No daemon answers; the text says where it was looked for and what to do."""
+    """No daemon answers. The text gives the address that was tried and the remedy."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -51,9 +51,9 @@ class ApiError(Exception):
 
 
 class Connection(socket.socket):
-    """A connection to the daemon; waits as long as the daemon works, however long an answer takes.
+    """A connection that waits for a response as long as the daemon is alive.
 
-    Raises `TimeoutError` when the daemon answers nobody any more: stopped (SIGSTOP), or hanging.
+    Raises `TimeoutError` when the daemon answers no caller: stopped (SIGSTOP) or hung.
     """
 
     def __init__(self, address: str) -> None:
@@ -94,17 +94,17 @@ class Stream:
 
 
 class Client:
-    """One daemon. Each question has a connection of its own, so that threads can ask too.
+    """A client of one daemon. Each request has its own connection, so threads can share it.
 
-    Answers are printable, for people; `exact` leaves every text of theirs as it is, for programs.
+    Texts in responses are made printable; `exact` leaves them unchanged.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ, *, exact: bool = False) -> None:
         self._exact = exact
         self._socket = f"{run_location(environ, os.geteuid())}/{SOCKET_NAME}"
 
-    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - whatever JSON says
-        """Return the JSON of an answer; raises `NotReachableError` and `ApiError`."""
+    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON
+        """Return the JSON of a response. Raises `NotReachableError` and `ApiError`."""
         return self._ask("GET", path, query)
 
     def post(self, path: str, body: object = None, **query: object) -> Any:  # noqa: ANN401 - likewise
@@ -112,16 +112,16 @@ class Client:
         return self._ask("POST", path, query, body)
 
     def delete(self, path: str) -> Any:  # noqa: ANN401 - likewise
-        """Delete what is at that path and return the JSON of the answer; raises as `get` does."""
+        """Delete the resource and return the JSON of the response. Raises as `get` does."""
         return self._ask("DELETE", path, {})
 
     @contextmanager
     def stream(
         self, path: str, headers: Mapping[str, str] | None = None, **query: object
     ) -> Iterator["Stream"]:
-        """Give the pieces of an answer as they come; raises as `get` does.
+        """Yield the pieces of a response as they arrive. Raises as `get` does.
 
-        `NotReachableError` in the midst of them says that the daemon died.
+        Raises `NotReachableError` in mid-stream if the daemon dies.
         """
         with self._answer("GET", path, query, headers=headers) as response:
             if response.status >= http.client.BAD_REQUEST:
@@ -155,7 +155,7 @@ class Client:
             yield response
 
     def _read(self, response: http.client.HTTPResponse, size: int | None = None) -> bytes:
-        """Read all, or what there is of it."""
+        """Read up to `size` bytes, or all if None."""
         with self._reaching():
             return response.read() if size is None else response.read1(size)
 
@@ -198,7 +198,7 @@ def instance_path(ref: str, verb: str = "") -> str:
 
 
 def quoted(word: str) -> str:
-    """Return what was typed as one segment of a path; raises `ApiError` unless it is UTF-8."""
+    """Return a word as one URL path segment. Raises `ApiError` unless it is valid UTF-8."""
     try:
         return quote(word, safe="")
     except UnicodeEncodeError:
@@ -216,7 +216,7 @@ def _json_of(status: int, text: bytes) -> Any:  # noqa: ANN401 - likewise
 
 
 def _mistake(each: Mapping[str, Any]) -> str:
-    """One of a 422, with its place as people write it; texts about files tell it themselves."""
+    """Return one error of a 422 with its location; errors of files already contain theirs."""
     kind, *place = each["loc"] or ["body"]
     where = ".".join(map(str, place)) if kind in {"body", "query"} else ""
     return f"{where}: {each['msg']}" if where else str(each["msg"])

@@ -1,4 +1,4 @@
-"""The group of all commands, each imported when it is run; a mistyped one gets a suggestion."""
+"""The group of all commands, which are imported on use; unknown commands get a suggestion."""
 
 from importlib import import_module
 from typing import Final
@@ -8,7 +8,7 @@ from typing_extensions import override
 
 
 class SuggestingGroup(click.Group):
-    """A group whose error about an unknown command names those that there are."""
+    """A group whose error for an unknown command lists the known ones."""
 
     @override
     def resolve_command(
@@ -42,11 +42,11 @@ COMMANDS: Final = {
     "legacy": "scripts",
     "completion": "completion",
 }
-"""Where each command is: a module here, whose attribute of the same name it is."""
+"""Module of each command, in this package; the attribute has the command's name."""
 
 
 class Commands(SuggestingGroup):
-    """A group whose commands are in modules that are imported one by one."""
+    """A group whose commands are imported on use."""
 
     @override
     def list_commands(self, _context: click.Context) -> list[str]:

@@ -26,14 +26,14 @@ DONE = {
     "updated": "would update",
     "left_alone": "would leave alone",
 }
-"""What a reload can have done, in its answer's words, and how a dry run says so."""
+"""The results of a reload as in its response, and as a dry run words them."""
 
 SELF_EVIDENT = {
     "unchanged",
     "new in instances.json",
     "a caller started it with the settings of instances.json",
 }
-"""Reasons of what a reload did that need no words."""
+"""Reasons of reload results that need no explanation."""
 
 
 @click.group(cls=SuggestingGroup)
@@ -42,14 +42,14 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", required=False)  # as click.Path it would be asked for here
+@click.argument("file", required=False)  # click.Path would access the file here
 @json_option
 @told
 def check(*, file: str | None, as_json: bool) -> None:
-    """Say what is wrong in the settings and in instances.json.
+    """Check the settings and instances.json.
 
-    Environments that it names are checked too, where there is a workspace. No daemon is needed.
-    Exit with 1 if there is a mistake.
+    With a workspace, the environments that instances.json names are checked too. No daemon is
+    needed. Exits with 1 if there is an error.
     """
     from comfysup.config.instances_file import read_instances_file
 
@@ -83,7 +83,7 @@ def check(*, file: str | None, as_json: bool) -> None:
 
 
 def _apart() -> Touch:
-    """Go on in a child, whose end is that of this process too."""
+    """Continue in a child process, whose exit also ends this process."""
     touch, code = forked()
     if touch is None:
         sys.exit(code)
@@ -91,7 +91,7 @@ def _apart() -> Touch:
 
 
 def _absolute(path: Path) -> Path:
-    """Return the absolute path; raises `FailedError` where nothing tells what it is relative to."""
+    """Return the absolute path. Raises `FailedError` if the current directory is unknown."""
     try:
         return path.absolute()
     except FileNotFoundError as error:
@@ -127,7 +127,7 @@ def _settings() -> "tuple[Settings, list[str]]":
 
 
 def _is_there(path: Path) -> bool:
-    """Whether something is there, also what cannot be looked at: reading it says why not."""
+    """Return whether a file exists or cannot be examined; reading it then gives the reason."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -160,7 +160,7 @@ def _unusable(found: "InstancesFile", workspace: Path, touch: Touch) -> list[str
 
 
 def _warnings(settings: "Settings", found: "InstancesFile") -> list[str]:
-    """Return what is odd without being a mistake: misspelt variables, and what was not checked."""
+    """Return warnings: misspelt variables, and checks that were skipped."""
     warnings = list(settings.warnings)
     if found.entries and not settings.workspace.exists():
         warnings.append(

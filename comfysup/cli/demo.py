@@ -1,4 +1,4 @@
-"""`comfysup demo`: a daemon on a workspace that is gone when it ends."""
+"""`comfysup demo`: a daemon on a temporary workspace."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from comfysup.config.settings import Settings
 
 WORKSPACE = "COMFYSUP_DEMO_WORKSPACE"
-"""Passes the workspace on when the daemon starts anew in place."""
+"""Passes the workspace on across a restart in place."""
 
 ENVIRONMENTS = ("comm", "aua-sp")
 
@@ -54,7 +54,7 @@ def demo() -> None:
 
 
 class _Demo:
-    """A demo in its workspace; one that was `restarted` in place may have instances already."""
+    """A demo in its workspace. After a restart in place (`restarted`) it may have instances."""
 
     def __init__(self, workspace: Path, *, restarted: bool) -> None:
         self._workspace = workspace
@@ -100,14 +100,14 @@ def _greeting(settings: "Settings") -> str:
 
 
 def _end_on_signals() -> None:
-    """Let SIGHUP and SIGTERM end this program as SIGINT does, until the daemon hears them."""
+    """Make SIGHUP and SIGTERM end this program as SIGINT does, until the daemon handles them."""
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
 
 
 def _reachable(host: str) -> str:
-    """Return the host of an address that reaches who listens on `host` from this machine."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - it is not bound here
+    """Return a host by which this machine reaches a listener on `host`."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - not bound
     return f"[{local}]" if ":" in local else local
 
 

@@ -50,9 +50,9 @@ def list_environments(*, as_json: bool) -> None:
 @json_option
 @told
 def check(*, name: str | None, as_json: bool) -> None:
-    """Say what is wrong with one environment, or with all.
+    """Check one environment, or all.
 
-    Exit with 1 if one is not usable.
+    Exits with 1 if one is unusable.
     """
     client = Client(exact=as_json)
     found = _environments(client)
@@ -103,7 +103,7 @@ def _environments(client: Client) -> list[Environment]:
 
 
 def _none_there(client: Client) -> str:
-    """Say why there are no environments, and where the daemon looked for them."""
+    """Return that there are no environments, and where the daemon looked for them."""
     workspace = client.get(f"{API}/daemon")["settings"]["workspace"]
     return f"there is no ComfyUI-<name> in {workspace}"
 

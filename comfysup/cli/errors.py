@@ -21,13 +21,13 @@ HINTS: Final = {
     "shutting_down": "the daemon is stopping; start the container or the daemon again",
     "not_found": "the running daemon is older than this command: `comfysup daemon restart`",
 }
-"""What to do next, by the code of the daemon's answer."""
+"""Remedies by the error code of the daemon's response."""
 
 P = ParamSpec("P")
 
 
 class FailedError(Exception):
-    """What was asked for was not done; the text says why, and what to do next."""
+    """The command failed. The text gives the reason and the remedy."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class FailedError(Exception):
 
 
 def told(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command tell its errors instead of raising them; its exit code is its `ExitWith`."""
+    """Make a command print its errors instead of raising, and end it by `ExitWith`."""
 
     @functools.wraps(command)
     def telling(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -91,13 +91,13 @@ def tell(error: Exception) -> None:
 
 
 def with_hint(error: Exception) -> str:
-    """Return the text of an error, and what to do next where that is known."""
+    """Return the text of an error, with its remedy if one is known."""
     hint = HINTS.get(error.code) if isinstance(error, ApiError) else None
     return f"{error}\n  {hint}" if hint else str(error)
 
 
 def _tell_and_exit(error: ApiError | FailedError | NotReachableError, *, as_json: bool) -> NoReturn:
-    """Tell people on stderr, and programs that asked for JSON on stdout, as the API answers."""
+    """Print an error for people on stderr, or as the API's JSON on stdout with `as_json`."""
     if as_json:
         print_json(error.body)
     tell(error)

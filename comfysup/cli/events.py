@@ -51,7 +51,7 @@ def _json_line(event: Event) -> str:
 
 
 def line_of(event: Event) -> str:
-    """Return one line: when, what, and to whom."""
+    """Return one line for an event: time, name, and subject."""
     data: Any = printable_values(json.loads(event.data))
     name = printable(event.name)
     colour = COLOURS.get(name.rpartition(".")[2])

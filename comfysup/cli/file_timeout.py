@@ -1,7 +1,7 @@
-"""Work on files that may not answer, in a child process that is watched.
+"""Accesses files that may not answer in a supervised child process.
 
-A thread that waits for a dead mount can keep a process from ending, whatever it is sent; a child
-that does so is left behind.
+A thread that waits for a dead mount can prevent the exit of its process, whatever the signal. A
+child process that does so is abandoned.
 """
 
 import os
@@ -16,18 +16,18 @@ from comfysup.cli.output import STDERR, STDOUT
 from comfysup.model.printable import printable_line
 
 PATIENCE: Final = 10.0
-"""Seconds for each thing that is asked."""
+"""Seconds for each file access."""
 
 Touch: TypeAlias = Callable[[object], None]
-"""Is told what is asked next: a path."""
+"""Receives the path of the next file access."""
 
 
 def forked() -> tuple[Touch | None, int]:
-    """Fork, and return twice: in the child at once, what it tells before it asks for a file.
+    """Fork. In the child, return the function to call before each file access.
 
-    In this process None and the exit code of the child, once that has ended and what it wrote has
-    been written here: a child that is left behind holds no output. Raises `FailedError` here where
-    the child asks in vain for something. Only for a process of one thread.
+    In the parent, return None and the child's exit code after the child has ended. The parent
+    writes the child's output, so an abandoned child holds none open. Raises `FailedError` in the
+    parent if a file does not answer. The process must have a single thread.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -62,7 +62,7 @@ def _tell(writer: int, what: object) -> None:
 
 
 def _follow(reader: int) -> str | None:
-    """Wait for the end of the child; return what it asks for, where that does not answer."""
+    """Wait for the end of the child. Return the path that does not answer, or None."""
     told = b"\n"
     while select.select([reader], [], [], PATIENCE)[0]:
         more = os.read(reader, 4096)

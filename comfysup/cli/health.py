@@ -1,7 +1,7 @@
-"""`comfysup health`: is the daemon, or an instance, well? Standard library only.
+"""`comfysup health`: checks the daemon or an instance. Standard library only.
 
-It speaks HTTP/1.0 over the run directory's socket by hand: `http.client` alone takes as long to
-import as all of this takes to run.
+It implements HTTP/1.0 over the run directory's socket itself, because importing `http.client` takes
+as long as the whole check.
 """
 
 import os
@@ -60,13 +60,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _refuse(reason: str) -> int:
-    """Tell wrong usage, and return its exit code."""
+    """Report wrong usage and return its exit code."""
     _say(STDERR, f"comfysup health: {reason}\n{USAGE}")
     return USAGE_ERROR
 
 
 def _check(path: str) -> str | None:
-    """Return what is wrong by the daemon's own account; None for nothing."""
+    """Return the problem that the daemon reports, or None."""
     try:
         status, body = _get(path)
     except OSError as error:
@@ -78,7 +78,7 @@ def _check(path: str) -> str | None:
 
 
 def _waiting_for(body: bytes) -> str | None:
-    """Return in words what `/readyz` waits for; None for an answer of another form."""
+    """Return as text what `/readyz` waits for, or None if the response has another format."""
     import json
 
     try:
@@ -110,7 +110,7 @@ def _check_instance(ref: str) -> str | None:
 
 
 def _get(path: str) -> tuple[int, bytes]:
-    """Return the status and the body; raises OSError when nobody answers HTTP in time."""
+    """Return status and body. Raises OSError if no HTTP response arrives in time."""
     address = f"{run_location(os.environ, os.geteuid())}/{SOCKET_NAME}"
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
@@ -127,9 +127,9 @@ def _get(path: str) -> tuple[int, bytes]:
 
 
 def _say(descriptor: int, text: str) -> None:
-    """Write a line, as far as anything takes it: the exit code says it all.
+    """Write a line and ignore errors, because the exit code carries the result.
 
-    Nothing is buffered, so that nothing is left that could fail when Python ends.
+    Unbuffered, so no write can fail when Python exits.
     """
     with suppress(OSError):
         os.write(descriptor, f"{text}\n".encode(errors="backslashreplace"))

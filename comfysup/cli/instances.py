@@ -19,7 +19,7 @@ SECONDS = Seconds()
 
 
 def _of_instances(command: C) -> C:
-    """Give a command what all three take: REF... or --all, --timeout, and --json."""
+    """Add the options that all three commands take: REF... or --all, --timeout, and --json."""
     for decorate in (
         json_option,
         click.option(
@@ -50,7 +50,7 @@ _drain_option = click.option(
 
 
 def _drop_running(context: click.Context, _parameter: click.Parameter, chosen: object) -> None:
-    """Choose `waiting`; raises `click.UsageError` where --rescue, read before, says otherwise."""
+    """Select `waiting`. Raises `click.UsageError` if it contradicts --rescue."""
     if not chosen:
         return
     if context.params["rescue"] not in (None, "waiting"):
@@ -87,8 +87,8 @@ def _rescue_options(command: C) -> C:
 def start(*, refs: tuple[str, ...], every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - the options of the API
     """Start instances and wait until they are ready.
 
-    An instance that the daemon does not know is looked up in instances.json; --all means those
-    that it knows and those that are enabled there.
+    An instance that is not in the daemon's table is read from instances.json. --all means the table
+    and the enabled entries of the file.
     """
     client = Client(exact=as_json)
     chosen = _chosen(refs, client, _to_start, every=every)
@@ -103,7 +103,7 @@ def start(*, refs: tuple[str, ...], every: bool, as_json: bool, **query: Any) ->
 @_drain_option
 @told
 def stop(*, refs: tuple[str, ...], every: bool, as_json: bool, **query: Any) -> None:  # noqa: ANN401 - likewise
-    """Stop instances and wait until none of their processes is left."""
+    """Stop instances and wait for their processes to end."""
     client = Client(exact=as_json)
     chosen = _chosen(refs, client, _to_stop, every=every)
     ask = partial(_ask, client, "stop", query)
@@ -145,7 +145,7 @@ def restart(
 def rm(*, refs: tuple[str, ...], as_json: bool) -> None:
     """Stop instances and remove them from the daemon's table.
 
-    Their logs stay. What instances.json names can be started again.
+    Logs are kept. Instances in instances.json can be started again.
     """
     client = Client(exact=as_json)
 
@@ -170,7 +170,7 @@ def _chosen(
 
 
 def one_by_one(client: Client, refs: Sequence[str]) -> Iterator[list[str]]:
-    """Yield each reference in its turn, but those that somebody stops or removes meanwhile."""
+    """Yield each reference in turn; skip those that were stopped or removed in the meantime."""
     at_first = _wanted(client)
     for ref in refs:
         if ref not in at_first or ref in _wanted(client):
@@ -188,7 +188,7 @@ def _wanted(client: Client) -> set[str]:
 
 
 def _start(client: Client, query: dict[str, Any], ref: str) -> Instance:
-    """Start what the table has, else what instances.json has."""
+    """Start an instance of the table, or else of instances.json."""
     try:
         return _ask(client, "start", query, ref)
     except ApiError as error:
@@ -217,7 +217,7 @@ def _to_start(client: Client) -> list[str]:
 
 
 def _to_stop(client: Client) -> list[str]:
-    """Return what runs, and what autolaunch has still to start."""
+    """Return the running instances and those that autolaunch has yet to start."""
     pending = client.get(f"{API}/daemon").get("autolaunch_pending", [])
     known = {each["id"]: each["state"] for each in _table(client)}
     live = [number for number, state in known.items() if state != "stopped"]

@@ -1,6 +1,7 @@
-"""instances.json for what the table lacks: found where the daemon finds it, read as it reads it.
+"""Reads instances.json for instances that are not in the table, as the daemon reads it.
 
-It is read here and not by the daemon, which takes it into its table by autolaunch or reload alone.
+The command line reads the file itself, because the daemon enters its instances into the table only
+by autolaunch or reload.
 """
 
 from dataclasses import asdict
@@ -45,7 +46,7 @@ class DaemonsFile:
         return [each.summary for each in self._file.mistakes]
 
     def find(self, ref: str, unknown: ApiError) -> InstanceSpec:
-        """Return the instance of that id or name, or raise `unknown` with what the file has."""
+        """Return the instance of that id or name. Raises `unknown` with the names in the file."""
         entry = self._file.find(ref)
         if entry is not None:
             return entry.spec
@@ -77,6 +78,6 @@ def _explained(spec: InstanceSpec, reason: str) -> str:
 
 
 def body_of(spec: InstanceSpec) -> dict[str, Any]:
-    """A spec as bodies of the API have it."""
+    """Return a spec in the form of the API's bodies."""
     written = {name: value for name, value in asdict(spec).items() if name != "policy"}
     return written | {"env": dict(spec.env)} | asdict(spec.policy)

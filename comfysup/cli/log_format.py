@@ -18,18 +18,17 @@ STDERR = 2
 
 
 PATIENCE_MS = 100
-"""Milliseconds that a reader is waited for who does not keep up; not again before it has."""
+"""Milliseconds to wait for a slow reader, once until it has caught up."""
 
 AT_ONCE = select.PIPE_BUF
-"""Bytes that a pipe takes without waiting when it says that it takes any (poll(2), pipe(7))."""
+"""Bytes that a pipe accepts without blocking when it is writable (poll(2), pipe(7))."""
 
 
 class LogStream:
-    """Writes to stderr as far as that takes anything.
+    """Writes log lines to stderr and drops lines that stderr does not accept.
 
-    A full disk, a pipe that nobody reads any more and a reader that has stopped lose lines of this
-    log, which is said when it goes on; waited for or raised where the line was written, they would
-    cost instances.
+    Lines are lost on a full disk, on a closed pipe or with a stopped reader; their number is logged
+    when writing works again. Blocking or raising instead would affect instances.
     """
 
     def __init__(self) -> None:
@@ -65,13 +64,13 @@ class LogStream:
 
 
 NO_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""How a traceback is written: what a variable held may be a secret."""
+"""Traceback format without local variables, which may contain secrets."""
 
 
 def _made_printable(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Keep from the terminal what steers it: names and messages may be a stranger's."""
+    """Escape control characters: names and messages may be untrusted."""
     for name, value in event.items():
         if isinstance(value, str | list | dict):
             event[name] = printable_values(value)

@@ -65,7 +65,7 @@ def heading_before(client: Client, ref: str, moment: float) -> str | None:
 
 
 def _time_of(text: str) -> float:
-    """Return the wall-clock seconds that a heading tells; never where it tells none."""
+    """Return the wall-clock seconds in a heading, or `never` if it has none."""
     try:
         return wall(text)
     except ValueError:
@@ -73,10 +73,10 @@ def _time_of(text: str) -> float:
 
 
 class LinePrinter:
-    """Prints lines of one log as they are, and of several behind the name of each."""
+    """Prints lines of one log unchanged, or of several logs with their names."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Begin lines with one of these names; with nothing where there is none."""
+        """Prefix lines with one of these names, or with nothing if there is none."""
         room = max(map(width, names), default=0)
         self._prefixes = {
             name: click.style(
@@ -96,7 +96,7 @@ class LinePrinter:
         click.echo(text, nl=False)
 
     def progress(self, text: str) -> None:
-        """Draw what stands so far of a line that is not finished, on a terminal."""
+        """Draw the current text of an unfinished line, if on a terminal."""
         if self._draws_progress:
             columns = shutil.get_terminal_size().columns
             sys.stdout.write(f"\r\x1b[K{folded(text, columns - 1)[0]}")

@@ -17,7 +17,7 @@ from comfysup.model.printable import printable
 DEFAULT_LINES = 200
 
 REMOVED = "removed"
-"""The last event of a log whose instance is removed."""
+"""The last event of a log, when its instance is removed."""
 
 
 @click.command()
@@ -101,7 +101,7 @@ def _follow(
     printer: LinePrinter,
     reconnect: float,
 ) -> None:
-    """Print what comes in all logs until the last of them cannot be followed any more."""
+    """Print new lines of all logs until none can be followed any longer."""
     streams = {
         ref: _until_removed(
             follow(

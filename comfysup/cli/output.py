@@ -146,7 +146,7 @@ def label(instance: Instance) -> str:
 
 
 def sentence(instance: Instance) -> str:
-    """Say in one line how it is with an instance."""
+    """Return one line on the state of an instance."""
     where = f"on port {instance['port']}, pid {instance['pid']}"
     match instance["state"]:
         case "running":

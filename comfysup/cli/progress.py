@@ -1,7 +1,7 @@
-"""The live lines for people at a terminal: what an instance does at this moment, and says.
+"""Live status lines on a terminal: the state and the last log line of each instance.
 
-They are drawn by the thread that takes Ctrl-C, and by no other: there is no lock that an interrupt
-could leave taken.
+The main thread, which receives Ctrl-C, is the only one that draws. So no lock can be left held by
+an interrupt.
 """
 
 import shutil
@@ -22,7 +22,7 @@ from comfysup.cli.tables import COLOURS
 from comfysup.model.printable import printable_line
 
 PERIOD: Final = 0.2
-"""Seconds between two looks; those who watch cannot read faster."""
+"""Seconds between two updates."""
 
 SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -46,7 +46,7 @@ def show_progress(requests: Sequence[Request]) -> None:
 
 @contextmanager
 def _screen() -> "Iterator[Draw]":
-    """Give what draws lines in the place of those that were drawn before; clear them at the end."""
+    """Yield a function that redraws the lines in place; clear them at the end."""
     draw = Draw()
     try:
         sys.stdout.write("\x1b[?25l")  # hide the cursor
@@ -71,7 +71,7 @@ class Draw:
 
 
 def _look(client: Client, ref: str) -> tuple[str, str, str]:
-    """Return name, state and last log line; an instance may not be there yet, nor have a log."""
+    """Return name, state and last log line; name and log may be missing."""
     name, state = ref, "…"
     with suppress(ApiError, NotReachableError):
         instance = client.get(instance_path(ref))
@@ -80,7 +80,7 @@ def _look(client: Client, ref: str) -> tuple[str, str, str]:
 
 
 def _line(frame: str, room: int, look: tuple[str, str, str], seconds: str, columns: int) -> str:
-    """Return a line that ends where the terminal does."""
+    """Return a line cut to the width of the terminal."""
     name, state, said = look
     begin = GAP.join((frame, padded(name, room, right=False), ""))
     end = f"{GAP}{seconds}{GAP}"

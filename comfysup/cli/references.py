@@ -1,4 +1,4 @@
-"""Arguments that name instances and environments: what they may be, and the nearest known one."""
+"""Arguments that name instances and environments, and suggestions for unknown names."""
 
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ C = TypeVar("C", bound=Callable[..., None])
 
 
 def references_argument(*, required: bool) -> Callable[[C], C]:
-    """Give a command `refs`: any number of instances, at least one where that is `required`."""
+    """Add the argument `refs`: any number of instances, at least one if `required`."""
     return click.argument(
         "refs",
         metavar="REF..." if required else "[REF]...",
@@ -25,7 +25,7 @@ def references_argument(*, required: bool) -> Callable[[C], C]:
 
 
 def environment_argument(*, required: bool) -> Callable[[C], C]:
-    """Give a command `name`: that of an environment, or None where it is not `required`."""
+    """Add the argument `name` of an environment; None if omitted and not `required`."""
     return click.argument(
         "name",
         required=required,
@@ -35,7 +35,7 @@ def environment_argument(*, required: bool) -> Callable[[C], C]:
 
 
 def _checked(word: str) -> str:
-    """Return a word that can stand in a request; raises `click.BadParameter`."""
+    """Return a word that is valid in a request. Raises `click.BadParameter` otherwise."""
     if not word:
         raise click.BadParameter("it is empty; it must be an id or a name")
     try:
@@ -54,7 +54,7 @@ def check_choice(refs: Sequence[str], *, every: bool) -> None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was most likely meant; None where none is near."""
+    """Return the most similar known word, or None if none is similar."""
     words = list(known)
     begun = [each for each in words if word and each.startswith(word)]
     if len(begun) == 1:
@@ -64,7 +64,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def with_suggestion(error: ApiError, ref: str, others: Sequence[str] = ()) -> ApiError:
-    """Return the error of an unknown instance with the nearest known name, where there is one.
+    """Return the error of an unknown instance with a similar known name, if there is one.
 
     `others` are names that the daemon does not know.
     """

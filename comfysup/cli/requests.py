@@ -7,9 +7,9 @@ from comfysup.cli.output import Instance
 
 
 class Request:
-    """Something asked of the daemon about one instance, under way since this was made.
+    """A request about one instance, which runs in a daemon thread from its construction.
 
-    The thread does not outlive the command: who is tired of waiting just leaves.
+    The thread does not outlive the command, so an interrupted command exits at once.
     """
 
     def __init__(self, ref: str, ask: Callable[[str], Instance]) -> None:
@@ -28,7 +28,7 @@ class Request:
         self._done.wait(seconds)
 
     def result(self) -> Instance:
-        """Return the answer when it is there; raises as the client does."""
+        """Return the response once it has arrived. Raises as the client does."""
         self.wait()
         if self._error is not None:
             raise self._error

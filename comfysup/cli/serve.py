@@ -27,12 +27,11 @@ UNUSED = {
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Import meanwhile without looking for garbage, and without what the daemon has no use for.
+    """Import in the context without garbage collection and without unneeded modules.
 
-    Nothing that is imported becomes garbage: looking for it takes a fifth of the time, and is left
-    out for good. structlog imports rich wherever it is installed, for tracebacks that a daemon does
-    not draw: 3 MB. aiohttp reads the certificates of all authorities, and the daemon checks
-    nobody's: 2 MB and 40 ms.
+    Imports create no garbage, and collecting takes a fifth of the time. structlog imports rich, if
+    installed, for tracebacks that the daemon does not draw: 3 MB. aiohttp loads the certificates of
+    all authorities, which the daemon does not use: 2 MB and 40 ms.
     """
     gc.disable()
     with _without("rich"), _changed_environment(UNUSED):
@@ -43,7 +42,7 @@ def lean_imports() -> Iterator[None]:
 
 @contextmanager
 def _without(name: str) -> Iterator[None]:
-    """Hide a module; None in its place is Python's own way to say that it is not there."""
+    """Hide a module. None in `sys.modules` makes its import fail."""
     module = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
     from comfysup.config.settings import Settings
 
 USAGE = 2
-"""Exit code where the settings or limits of a first start are wrong: no new start mends that."""
+"""Exit code for wrong settings or limits at a first start, which a retry cannot fix."""
 
 
 @click.command()
@@ -85,7 +84,7 @@ def serve(*, end: bool) -> None:
 
 
 def check_restart_if_asked(environ: Mapping[str, str]) -> None:
-    """Only say whether a daemon could begin here, where a daemon asks for that, and exit."""
+    """If a daemon requests a restart check, check whether a daemon can start here, and exit."""
     if not environ.get("COMFYSUP_REHEARSAL"):
         return
     with lean_imports():
@@ -97,10 +96,10 @@ def check_restart_if_asked(environ: Mapping[str, str]) -> None:
 
 
 def check_answers(environ: Mapping[str, str]) -> None:
-    """Exit with 1 where the files of the settings or the run directory do not answer.
+    """Exit with 1 if the files of the settings or the run directory do not answer.
 
-    The daemon writes down there what it is about to do before it does it, so that it stands still
-    where that hangs. A daemon that restarts in place has checked that before.
+    The daemon records each action there first, so it stops working when they hang. A restart in
+    place has already been checked.
     """
     with lean_imports():
         from comfysup.config.settings import Settings
@@ -117,7 +116,7 @@ def check_answers(environ: Mapping[str, str]) -> None:
         sys.exit(FAILED)
     if touch is None:
         return
-    with suppress(Exception):  # what else is wrong is said by who reads it for good
+    with suppress(Exception):  # the later reader reports other errors
         touch(
             f"the run directory {chosen(environ, os.geteuid())}, or a file that a variable names,"
         )
@@ -133,10 +132,10 @@ def check_answers(environ: Mapping[str, str]) -> None:
 
 
 def read_settings(environ: Mapping[str, str]) -> "Settings":
-    """Return the settings, or say all that is wrong with them and exit.
+    """Return the settings, or print all errors in them and exit.
 
-    A daemon that comes back goes on with the last ones that were good: it has instances to look
-    after. So it never exits with 2 either, which would end the container.
+    A restarted daemon falls back to the last valid settings, because it has running instances. It
+    therefore never exits with 2, which would end the container.
     """
     with lean_imports():
         from comfysup.app.last_settings import instead_of, last_good
@@ -158,12 +157,11 @@ def read_settings(environ: Mapping[str, str]) -> "Settings":
 def run(
     settings: "Settings", *, end: bool = False, greet: Callable[[], None] | None = None
 ) -> None:
-    """Run a daemon with these settings and exit as it ends; with 1 when it cannot begin.
+    """Run a daemon with these settings and exit with its code, or with 1 if it cannot start.
 
-    With 2 where a limit of this process is too low for any daemon.
-
-    With `greet` it belongs to somebody at a terminal: that is called once the port is open, and the
-    daemon ends when the terminal is closed (SIGHUP) instead of restarting in place.
+    Exits with 2 if a limit of this process is too low. With `greet` the daemon belongs to a
+    terminal: `greet` is called when the port is open, and SIGHUP ends the daemon instead of
+    restarting it.
     """
     with lean_imports():
         from comfysup.app.daemon import Daemon, DaemonError, Order

@@ -15,10 +15,10 @@ from comfysup.model.printable import printable
 @json_option
 @shown
 def status(*, refs: tuple[str, ...], as_json: bool) -> None:
-    """Show all instances, or only those named.
+    """Show all instances, or only the named ones.
 
-    The reason why an instance does not run stands below it. The exit code is 0 whatever the
-    states are; `comfysup health --ready` judges them.
+    The reason why an instance does not run is shown below it. The exit code is 0 in every state;
+    use `comfysup health --ready` to check the state.
     """
     answer = Client(exact=as_json).get(f"{API}/status")
     chosen, unknown = _chosen(answer["instances"], refs)
@@ -42,7 +42,7 @@ def status(*, refs: tuple[str, ...], as_json: bool) -> None:
 def _chosen(
     instances: list[Instance], refs: tuple[str, ...]
 ) -> tuple[list[Instance], list[ApiError]]:
-    """Return the instances that are named, all where none is, and an error for each unknown one."""
+    """Return the named instances (all without names), and an error for each unknown one."""
     if not refs:
         return instances, []
     known = {name: each for each in instances for name in (each["name"], str(each["id"]))}

@@ -15,13 +15,13 @@ from comfysup.cli.output import await_reader_leaving, reader_left
 from comfysup.cli.times import Seconds
 
 RETRY = 0.2
-"""Seconds between two attempts to reach a daemon that is gone."""
+"""Seconds between attempts to reconnect to the daemon."""
 
 QUIET = 3.0
-"""Seconds that the daemon may be gone before that is told: a restart in place takes less."""
+"""Seconds of absence before a message; a restart in place takes less."""
 
 PATIENCE = 60.0
-"""Seconds after which a daemon that is gone is given up, unless the caller says otherwise."""
+"""Default seconds after which reconnecting is abandoned."""
 
 reconnect_option = click.option(
     "--reconnect",
@@ -35,7 +35,7 @@ reconnect_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `data` has its lines, `id` is empty where the stream gave none."""
+    """One event. `data` holds its lines; `id` is empty if the stream sent none."""
 
     name: str
     id: str
@@ -50,7 +50,7 @@ WAITING = 1_000
 
 
 def merged(streams: Mapping[str, Iterator[Event]]) -> Iterator[News]:
-    """Yield what comes in several streams, until nothing reads standard output any more.
+    """Yield the events of several streams until the reader of standard output has left.
 
     A stream that raises yields its exception last. Ends when all streams have ended.
     """
@@ -88,12 +88,11 @@ def follow(
     tells: bool = True,
     **query: object,
 ) -> Iterator[Event]:
-    """Yield events for ever, each once, from where `query` says.
+    """Yield events indefinitely, each once, from the position in `query`.
 
-    A stream that ends or breaks is taken up after the last event that had an id; `tells` lets
-    people know when that takes long. Raises
-    `NotReachableError` when no daemon answers at first, or none for `reconnect` seconds later;
-    `ApiError` when the stream is refused.
+    A stream that ends or breaks is resumed after the last event with an id; `tells` prints a
+    message if that takes long. Raises `NotReachableError` if the first connection fails, or if none
+    succeeds within `reconnect` seconds later. Raises `ApiError` if the stream is refused.
     """
     after = ""
     absence = Absence(reconnect, tells=tells)
@@ -118,7 +117,7 @@ def follow(
 
 
 class Absence:
-    """How long the daemon has been gone, and what people are told of that."""
+    """How long the daemon has been unreachable, and the messages about that."""
 
     def __init__(self, patience: float, *, tells: bool) -> None:
         self._patience = patience

@@ -1,7 +1,7 @@
-"""Tables for people at a terminal of any width: nothing is cut, whatever does not fit goes below.
+"""Tables that fit a terminal of any width without cutting text.
 
-A row is a line of cells, followed by lines that belong to it. Where the terminal is too narrow for
-all columns, those that matter least leave the row and stand below it; what remains too wide wraps.
+A row is a line of cells followed by lines that belong to it. If the terminal is too narrow for all
+columns, the least important ones move below the row. Cells that are still too wide wrap.
 """
 
 import shutil
@@ -16,10 +16,10 @@ from comfysup.api.views.overview import width
 GAP: Final = "  "
 INDENT: Final = "    "
 NAME: Final = "NAME"
-"""The column that shrinks further where all others that are left need the room."""
+"""The column that shrinks below its width in `FOLDING` if the others still need room."""
 
 FOLDING: Final = {NAME: 22, "ENVIRONMENT": 16}
-"""Columns whose cells continue on the next line where they are wider than that and room lacks."""
+"""Widths beyond which cells of these columns wrap if room is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Cells by heading, and what follows them."""
+    """Cells by heading, and the lines below them."""
 
     cells: Mapping[str, str]
     below: Sequence[Line] = ()
@@ -41,11 +41,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a table looks.
+    """The layout of a table.
 
-    `numbers` are the headings of cells that stand to the right. `spare` are those that leave the
-    row where there is no room, the first one first; of these, `details` then stand below the row.
-    `style` gives the style of a cell.
+    `numbers` are the headings of right-aligned cells. `spare` are the columns that leave the row if
+    it is too wide, in that order; those in `details` are then shown below it. `style` returns the
+    style of a cell.
     """
 
     numbers: frozenset[str]
@@ -78,7 +78,7 @@ def lines_of(rows: Sequence[Row], layout: Layout, columns: int) -> Iterable[str]
 
 
 def _fit(rows: Sequence[Row], layout: Layout, columns: int) -> dict[str, int]:
-    """Return the columns that have room, with their widths."""
+    """Return the columns that fit, with their widths."""
     widths = {
         name: max(width(name), *(width(row.cells[name]) for row in rows))
         for name in rows[0].cells
@@ -107,7 +107,7 @@ def _row_lines(
     layout: Layout,
     style: Callable[[str, str], Mapping[str, object]],
 ) -> Iterable[str]:
-    """Return the line of a row, and more of them where cells continue."""
+    """Return the lines of a row; there are several if cells wrap."""
     parts = {
         name: folded(cells[name], count) if name in FOLDING else [cells[name]]
         for name, count in widths.items()
@@ -123,7 +123,7 @@ def _row_lines(
 
 
 def _below_lines(line: Line, columns: int) -> Iterable[str]:
-    """Return a line below a row, wrapped behind its label."""
+    """Return a line below a row, wrapped after its label."""
     label = f"{line.label}: " if line.label else ""
     room = max(10, columns - len(INDENT) - len(label))
     for number, part in enumerate(wrapped(line.text, room)):

@@ -38,7 +38,7 @@ LABELS: Final[Mapping[str, Mapping[str, object]]] = {
 
 SPARE: Final = ("PID", "RESTARTS", "UPTIME", "GPU", "ENVIRONMENT", "MEMORY", "QUEUE")
 SPARE_OF_ENVIRONMENTS: Final = ("NODES", "PYTHON", "TORCH", "COMFYUI")
-"""What leaves the row where the terminal is narrow, the first one first."""
+"""Columns that leave the row on a narrow terminal, in that order."""
 
 NO_INSTANCES: Final = (
     "No instances. `comfysup start REF` starts one of instances.json, and `comfysup env list` "

@@ -16,7 +16,7 @@ C = TypeVar("C", bound=Callable[..., None])
 if TYPE_CHECKING:
     _FloatType = click.ParamType[float]
 else:
-    _FloatType = click.ParamType  # takes a parameter since click 8.4 only
+    _FloatType = click.ParamType  # generic only since click 8.4
 
 
 class Seconds(_FloatType):
@@ -35,7 +35,7 @@ class Seconds(_FloatType):
 
 
 class Whole(click.IntRange):
-    """A whole number within bounds, whose refusal says both."""
+    """An integer within bounds, whose error names both bounds."""
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -50,7 +50,7 @@ class Whole(click.IntRange):
 
 
 def moment_option(name: str, help: str) -> Callable[[C], C]:  # noqa: A002 - as click has it
-    """Give a command an option that takes a time, as wall-clock seconds; None where not given."""
+    """Add an option for a time, as wall-clock seconds; None if omitted."""
     return click.option(name, metavar="TIME", help=help, callback=_parsed)
 
 

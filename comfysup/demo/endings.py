@@ -1,4 +1,4 @@
-"""How a stand-in ends otherwise than by SIGINT: exit codes, signals, the Manager's reboot."""
+"""Ends of a stand-in other than by SIGINT: exit codes, signals, the Manager's reboot."""
 
 import os
 import signal
@@ -44,10 +44,10 @@ def end(ending: Ending, last_words: str = "") -> None:
 
 
 def mark_reboot() -> None:
-    """Asks for a reboot as ComfyUI-Manager 3 and 4 do.
+    """Requests a reboot as ComfyUI-Manager 3 and 4 do.
 
-    Where `__COMFY_CLI_SESSION__` is set it makes the file of that name and `.reboot`, and the
-    caller has to exit with 0. Where it is not, the process is replaced in place and keeps its pid.
+    If `__COMFY_CLI_SESSION__` is set, creates that file with the suffix `.reboot`, and the caller
+    must exit with 0. Otherwise replaces the process in place, which keeps its pid.
     """
     session = os.environ.get(SESSION)
     if session is None:

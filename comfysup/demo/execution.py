@@ -13,7 +13,7 @@ from comfysup.demo.validation import links
 
 
 class Announcer(Protocol):
-    """Who tells websocket clients; to one of them, or to all where it is None."""
+    """Sends messages to one websocket client, or to all if the client is None."""
 
     def announce(self, kind: str, data: dict[str, Any], client: str | None = None) -> None:
         """Queues the message; may be called from any thread."""
@@ -21,18 +21,18 @@ class Announcer(Protocol):
 
 @dataclass(slots=True)
 class Worker:
-    """Takes prompts from the queue for as long as the process lives."""
+    """Executes the prompts of the queue until the process ends."""
 
     prompts: Prompts
     publisher: Announcer
     context: Context
 
     def start(self) -> None:
-        """Works on a daemon thread: it is not waited for when the process ends."""
+        """Starts a daemon thread, so the process can end while it runs."""
         threading.Thread(target=self._work, daemon=True, name="Thread-1 (prompt_worker)").start()
 
     def _work(self) -> None:
-        # What is no Exception escapes a run, and ends this thread alone: as in ComfyUI.
+        # A BaseException escapes a run and ends only this thread, as in ComfyUI.
         while not self.context.worker_ends:
             self._execute(self.prompts.take())
 
@@ -50,7 +50,7 @@ class Worker:
 
 @dataclass(slots=True)
 class Run:
-    """One execution of one prompt: what it said and what came out of it."""
+    """One execution of one prompt: its messages and its outputs."""
 
     entry: Entry
     publisher: Announcer
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def client(self) -> str | None:
-        """Who handed the prompt in; nothing of it is told to others."""
+        """The client that submitted the prompt; other clients receive none of its messages."""
         client: str | None = self.entry.extra_data.get("client_id")
         return client
 
@@ -76,7 +76,7 @@ class Run:
         except InterruptedPromptError:
             log("Processing interrupted")
             self._record("execution_interrupted", self._place(), also_to_all=True)
-        except Exception as error:  # noqa: BLE001 - a node may raise what it likes
+        except Exception as error:  # noqa: BLE001 - a node may raise anything
             log(f"!!! Exception during processing !!! {error}\n{traceback.format_exc()}")
             self._record("execution_error", self._place() | _description(error))
         else:
@@ -84,15 +84,15 @@ class Run:
             self._record("execution_success", {})
 
     def progress(self, value: int, maximum: int) -> None:
-        """Tells how far the running node is."""
+        """Sends the progress of the running node."""
         self.tell("progress", {"value": value, "max": maximum, "node": self.node})
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
-        """Tells the client, or everyone where the prompt has none."""
+        """Sends a message to the client, or to all if the prompt has none."""
         self.publisher.announce(kind, data | {"prompt_id": self.entry.prompt_id}, self.client)
 
     def outcome(self) -> dict[str, Any]:
-        """What the history keeps beside the prompt itself."""
+        """The result that the history stores with the prompt."""
         status = {
             "status_str": "success" if self.success else "error",
             "completed": self.success,
@@ -126,7 +126,7 @@ class Run:
         return {"node_id": self.node, "node_type": node_type, "executed": list(self.done)}
 
     def _record(self, kind: str, data: dict[str, Any], *, also_to_all: bool = False) -> None:
-        """Keep a message for the history and tell the client; `also_to_all` where there is none."""
+        """Record a message for the history and send it; `also_to_all` if there is no client."""
         data = {"prompt_id": self.entry.prompt_id, **data, "timestamp": int(time.time() * 1000)}
         self.messages.append((kind, data))
         if also_to_all or self.client is not None:

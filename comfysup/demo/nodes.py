@@ -45,12 +45,12 @@ _PNG = bytes.fromhex(
 
 
 class InterruptedPromptError(Exception):
-    """Someone asked to interrupt the running prompt."""
+    """A client requested the interruption of the running prompt."""
 
 
 @dataclass(slots=True)
 class Context:
-    """What a node may use while it runs."""
+    """The interfaces that a running node may use."""
 
     places: Places
     progress: Callable[[int, int], None]
@@ -62,7 +62,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node class: its inputs that must be there, and what it does."""
+    """One node class: its required inputs and its function."""
 
     run: Callable[[Inputs, Context], Ui | None]
     required: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ def _fail(inputs: Inputs, _: Context) -> None:
 
 
 def _mute(inputs: Inputs, context: Context) -> Ui:
-    """What happens from then on is told to nobody; the worker goes on."""
+    """Suppresses all later messages; the worker continues."""
     while not Path(inputs["after"]).exists():
         time.sleep(_STEP_SECONDS)
     context.mute()

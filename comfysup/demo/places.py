@@ -13,7 +13,7 @@ from comfysup.demo.output import log
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Absolute paths; `temp` lies in what `--temp-directory` names and is called `temp`."""
+    """Absolute paths. `temp` is the directory `temp` within `--temp-directory`."""
 
     root: Path
     temp: Path
@@ -34,14 +34,15 @@ class Places:
         )
 
     def clean_temp(self) -> None:
-        """Deletes the temp directory with all that is in it, whoever put it there."""
+        """Deletes the temp directory with all its content."""
         shutil.rmtree(self.temp, ignore_errors=True)
 
 
 def lock_database(path: Path) -> None:
-    """Holds the lock file beside the database while this process lives.
+    """Holds the lock file of the database until this process ends.
 
-    Exits with 1 if another process holds it. Goes on without one where it cannot be made.
+    Exits with 1 if another process holds the lock. Continues without a lock if the file cannot be
+    created.
     """
     try:
         path.parent.mkdir(exist_ok=True)

@@ -57,7 +57,7 @@ def _load(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Pla
     if misbehaviour.progress:
         for step in range(11):
             show_progress(step, 10)
-    import comfysup.demo.serving  # noqa: F401, PLC0415 - loading, for a stand-in as for ComfyUI
+    import comfysup.demo.serving  # noqa: F401, PLC0415 - loading time, as in ComfyUI
 
     time.sleep(max(0.0, until - time.monotonic()))
     while misbehaviour.never_ready:
@@ -76,7 +76,7 @@ def _load_custom_nodes(places: Places) -> None:
 
 
 def _serve(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Places) -> None:
-    """Ends with 0 on SIGINT, with what was raised on anything else; never returns."""
+    """Ends with 0 on SIGINT, or with the exception raised; never returns."""
     from comfysup.demo.serving import serve  # noqa: PLC0415 - costs a third of a second
 
     try:

@@ -15,10 +15,10 @@ _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
 class Entry(NamedTuple):
-    """One prompt as `/queue` shows it: a list of five, the last the output nodes to execute.
+    """One prompt as in `/queue`: a list of five, the last being the output nodes to execute.
 
-    Entries are ordered by number, then by id. Comparing two of the same number and id whose graphs
-    differ is a TypeError, and so a 500 for who handed in the second: as in ComfyUI.
+    Entries are ordered by number, then by id. If two entries share both and their graphs differ,
+    the comparison raises TypeError, so the second request gets a 500, as in ComfyUI.
     """
 
     number: float
@@ -32,7 +32,7 @@ class Prompts:
     """The running prompt, those that wait, and those that were executed."""
 
     def __init__(self, changed: Callable[[int], None]) -> None:
-        """`changed` is told how many run or wait, at every change and with the lock held."""
+        """`changed` receives the number of prompts in the queue at every change, under the lock."""
         self._announce = changed
         self._condition = threading.Condition(threading.RLock())
         self._waiting: list[Entry] = []
@@ -40,7 +40,7 @@ class Prompts:
         self._history: dict[str, dict[str, Any]] = {}
 
     def put(self, entry: Entry) -> None:
-        """Lets it wait for its turn."""
+        """Adds a prompt to the queue."""
         with self._condition:
             heapq.heappush(self._waiting, entry)
             self._change()
@@ -66,13 +66,13 @@ class Prompts:
             self._change()
 
     def clear(self) -> None:
-        """Forgets what waits; said to be a change even if nothing did."""
+        """Removes all queued prompts. Reports a change even if there was none."""
         with self._condition:
             self._waiting = []
             self._change()
 
     def delete(self, prompt_id: str) -> None:
-        """Forgets one that waits; an unknown or running one is left alone, and nothing said."""
+        """Removes one queued prompt. Ignores an unknown or running one without a report."""
         with self._condition:
             for index, entry in enumerate(self._waiting):
                 if entry.prompt_id == prompt_id:
@@ -92,7 +92,7 @@ class Prompts:
             return self._running.prompt_id if self._running else None
 
     def snapshot(self) -> dict[str, list[Entry]]:
-        """The answer of `/queue`; what waits is in heap order, not in the order of execution."""
+        """The response of `/queue`; queued prompts are in heap order, not in execution order."""
         with self._condition:
             return {
                 "queue_running": [self._running] if self._running else [],

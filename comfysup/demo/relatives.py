@@ -59,13 +59,13 @@ def _start(kind: str, ignore: Iterable[signal.Signals], sockets: tuple[int, ...]
             start_new_session=kind in {"session", "port"},
         )
     print(f"standin: {kind} is {relative.pid}", file=sys.stderr, flush=True)
-    # It is left behind on purpose: without this the interpreter would warn of it.
+    # Left running on purpose; without this the interpreter would warn.
     relative.returncode = 0
 
 
 @contextmanager
 def _ignoring(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """What is ignored here is ignored by a program started here."""
+    """Ignores signals in the context; programs started there inherit that."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         yield

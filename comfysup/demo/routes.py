@@ -1,4 +1,4 @@
-"""The routes of a stand-in, each also below `/api`, as ComfyUI has them."""
+"""The routes of a stand-in, each also below `/api`, as in ComfyUI."""
 
 import ipaddress
 import json
@@ -27,7 +27,7 @@ _FORMS = frozenset({"text/plain", "multipart/form-data", "application/x-www-form
 
 @dataclass(slots=True)
 class Routes:
-    """The handlers and what they speak of."""
+    """The route handlers and their state."""
 
     prompts: Prompts
     clients: Clients
@@ -60,7 +60,7 @@ class Routes:
         return application
 
     async def page(self, _: web.Request) -> web.Response:
-        """What a person sees who opens the address of an instance."""
+        """The page that a browser shows for the instance."""
         title = f"ComfyUI stand-in: {self.places.root.name}"
         return web.Response(
             text=f"<!doctype html><title>{title}</title><h1>{title}</h1>", content_type="text/html"
@@ -90,7 +90,7 @@ class Routes:
         return web.json_response({"system": system, "devices": [device]})
 
     async def features(self, _: web.Request) -> web.Response:
-        """What a client may rely on."""
+        """The features that a client may use."""
         return web.json_response({"supports_preview_metadata": True, "max_upload_size": 100 << 20})
 
     async def get_prompt(self, _: web.Request) -> web.Response:
@@ -98,7 +98,7 @@ class Routes:
         return web.json_response({"exec_info": {"queue_remaining": self.prompts.remaining()}})
 
     async def post_prompt(self, request: web.Request) -> web.Response:
-        """Checks a prompt and lets it wait; its number counts also those that are refused."""
+        """Validates and queues a prompt. Refused prompts also use up a number."""
         log("got prompt")
         body = await _body(request)
         number = self._number(body)
@@ -184,6 +184,6 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    """The body as JSON, whatever its content type says; what is no object counts as empty."""
+    """The body as JSON, whatever its content type; anything but an object counts as empty."""
     body = json.loads(await request.text())
     return body if isinstance(body, dict) else {}

@@ -1,4 +1,4 @@
-"""What a stand-in does once it is loaded: it opens its port and serves until it is ended."""
+"""Opens the port of a loaded stand-in and serves until it ends."""
 
 import argparse
 import asyncio
@@ -21,10 +21,10 @@ from comfysup.demo.sockets import Clients
 
 
 def serve(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Places) -> None:
-    """Serves for ever; KeyboardInterrupt on SIGINT, SystemExit on a reboot.
+    """Serves until it is ended: KeyboardInterrupt on SIGINT, SystemExit on a reboot.
 
-    The loop is left as it stands then: connections get no more answer and no farewell. A port
-    that is taken is an OSError that nobody catches, and so ends the process with 1.
+    The loop is not shut down then, so open connections get no response. A port in use raises an
+    uncaught OSError, which ends the process with 1.
     """
     # Closed by the end of the process, as ComfyUI's is.
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""The websocket clients, and what they are told."""
+"""The websocket clients and their messages."""
 
 import asyncio
 import uuid
@@ -8,7 +8,7 @@ from aiohttp import WSMsgType, web
 
 
 class Clients:
-    """Tells clients in the order of the announcements, one message after the other."""
+    """Sends messages to clients in order, one at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """`loop` is the one that runs `publish`."""
@@ -28,7 +28,7 @@ class Clients:
         self.announce("status", self._status())
 
     async def publish(self) -> None:
-        """Sends what is announced, for ever."""
+        """Sends queued messages indefinitely."""
         while True:
             message, client = await self._messages.get()
             for name, socket in list(self._sockets.items()):
@@ -36,7 +36,7 @@ class Clients:
                     await _send(socket, message)
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """Serves one client; another one of the same id takes its place without closing it."""
+        """Serves one client. A later client with the same id replaces it without closing it."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         name = request.query.get("clientId") or uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""Whether a prompt can be executed, and the words in which ComfyUI refuses one that cannot."""
+"""Validation of prompts, with ComfyUI's error texts."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ Problem = dict[str, Any]
 
 @dataclass(slots=True)
 class Verdict:
-    """The output nodes to execute; or what is wrong, as the `error` and `node_errors` of a 400."""
+    """The output nodes to execute, or the errors as the `error` and `node_errors` of a 400."""
 
     outputs: list[str]
     error: Problem | None = None
@@ -27,7 +27,7 @@ NO_PROMPT: Problem = {
 
 
 def validate(graph: Graph, targets: list[str] | None) -> Verdict:
-    """Checks a prompt whose output nodes are limited to `targets`, if there are any."""
+    """Validates a prompt whose output nodes are limited to `targets`, if given."""
     outputs = []
     for node_id in graph:
         name = graph[node_id].get("class_type")
@@ -65,7 +65,7 @@ def _check_outputs(graph: Graph, outputs: list[str]) -> Verdict:
 
 
 def _problems(graph: Graph, output: str) -> dict[str, list[Problem]]:
-    """What is wrong with a node and with those it needs, by node."""
+    """The problems of a node and of the nodes it depends on, by node."""
     found: dict[str, list[Problem]] = {}
     try:
         _visit(graph, output, found)
@@ -87,7 +87,7 @@ def _visit(graph: Graph, node_id: str, found: dict[str, list[Problem]]) -> None:
 
 
 def links(inputs: dict[str, Any]) -> list[str]:
-    """The nodes whose output an input takes: a link is `[node id, number of the output]`."""
+    """The nodes whose outputs are inputs; a link is `[node id, output index]`."""
     return [value[0] for value in inputs.values() if isinstance(value, list)]
 
 

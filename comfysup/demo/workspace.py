@@ -1,4 +1,4 @@
-"""Makes environments whose ComfyUI is a stand-in: for the demo and the tests."""
+"""Creates environments with a stand-in for ComfyUI, for the demo and the tests."""
 
 import sys
 import sysconfig
@@ -62,7 +62,7 @@ def _write_program(environment: Path, missing_flags: Collection[str]) -> None:
 
 
 def _sources() -> list[str]:
-    """Where the running interpreter finds this package and its third parties."""
+    """The import paths of this package and its dependencies."""
     own = Path(__file__).resolve().parents[2]
     paths = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(own))
     return list(dict.fromkeys(paths))

@@ -65,9 +65,9 @@ async def get_readyz(services: Services, _call: Call[NoQuery, None]) -> web.Resp
 
 
 async def reload(services: Services, call: Call[ReloadQuery, None]) -> web.Response:
-    """Answer what was done, or would be; 422 for a file of which nothing could be used.
+    """Return the result of the reload or of its dry run; 422 if no part of the file is usable.
 
-    Such a file changes nothing. Mistakes of single instances are a 200: the rest has been done.
+    A 422 changes nothing. Errors of single instances give 200, because the rest was applied.
     """
     if call.query.dry_run:
         outcome = await services.plan_reload()

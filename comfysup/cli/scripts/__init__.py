@@ -10,9 +10,9 @@ from comfysup.cli.scripts.stop import stop
 
 @click.group(cls=SuggestingGroup)
 def legacy() -> None:
-    """Do what the three shell scripts did.
+    """Run the commands of the three shell scripts.
 
-    These commands are behind /start_comfyui.sh, /stop_comfyui.sh and /start_comfyui_multi.sh.
+    /start_comfyui.sh, /stop_comfyui.sh and /start_comfyui_multi.sh call these commands.
     """
 
 

@@ -46,7 +46,7 @@ _PORTS = re.compile("([0-9]{1,5})-([0-9]{1,5})")
 @words_argument("COMMAND [ARGUMENT]")
 @told("COMFYUI")
 def multi(words: tuple[str, ...]) -> None:
-    """Start and stop what instances.json or a configuration names."""
+    """Start and stop instances of a file or of a configuration."""
     match words:
         case [] | ["help"]:
             click.echo(USAGE)
@@ -82,7 +82,7 @@ def _exit(*, well: bool) -> None:
 
 
 def _start_enabled(client: Client, *, but: frozenset[int] = frozenset()) -> bool:
-    """Start what is enabled in instances.json, but not these; its mistakes are told too."""
+    """Start the enabled instances of instances.json except `but`. Also prints the file's errors."""
     from comfysup.cli.instances_file import DaemonsFile, body_of
 
     file = DaemonsFile(client)

@@ -1,4 +1,4 @@
-"""How the scripts are called: a word says what to do, what follows it is passed on as it stands."""
+"""Arguments of the scripts: the first word is the action, the rest is passed on unchanged."""
 
 import functools
 import sys
@@ -20,11 +20,11 @@ P = ParamSpec("P")
 C = TypeVar("C", bound=Callable[..., None])
 
 as_it_stands: Final = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-"""Arguments such as --lowvram are ComfyUI's."""
+"""Arguments such as --lowvram belong to ComfyUI."""
 
 
 def words_argument(metavar: str) -> Callable[[C], C]:
-    """Take all words as they stand; `metavar` is what the help calls them."""
+    """Accept all words unchanged; `metavar` is their name in the help."""
     return click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar=metavar)
 
 
@@ -35,7 +35,7 @@ def help_of(summary: str, usage: str) -> str:
 
 
 def told(prefix: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Make a command tell its errors as `PREFIX: ERROR - …` on stderr."""
+    """Make a command print its errors as `PREFIX: ERROR - …` on stderr."""
 
     def telling(command: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(command)
@@ -62,7 +62,7 @@ def tell_error(prefix: str, text: str) -> None:
 
 
 def refuse(prefix: str, text: str, usage: str) -> NoReturn:
-    """End with a usage error; nothing has been done."""
+    """Exit with a usage error before any action."""
     tell_error(prefix, text)
     click.echo(usage, err=True)
     sys.exit(USAGE)

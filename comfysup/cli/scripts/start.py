@@ -36,7 +36,7 @@ def base_port(environ: Mapping[str, str], daemons: int) -> int:
 
 
 def configuration(text: str) -> dict[str, Any]:
-    """A configuration as an argument; like the file it may have comments."""
+    """Return a configuration from an argument; like the file, it may contain comments."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -89,7 +89,7 @@ Variables say from what, where and as what it is started: COMFYUI_ENVIRONMENT
 @words_argument('[ID] ["EXTRA ARGS"]')
 @told("COMFYUI")
 def start(words: tuple[str, ...]) -> None:
-    """Start one instance, or show what runs."""
+    """Start one instance, or show running instances."""
     match words:
         case ["status"]:
             show_for_start(Client())
@@ -115,7 +115,7 @@ def _start(number: str, arguments: str) -> None:
 
 
 def _fields(environ: Mapping[str, str], client: Client, number: str) -> dict[str, Any]:
-    """The instance as the variables name it; what they do not say, the daemon's settings do."""
+    """Return the instance that the variables describe; the daemon's settings fill the rest."""
     settings = client.get(f"{API}/daemon")["settings"]
     return {
         "id": int(number),

@@ -15,20 +15,20 @@ from comfysup.cli.scripts.table import instances
 
 
 def announce(name: str, number: int, port: object, environment: str) -> None:
-    """Say what is about to be started."""
+    """Print which instance is about to be started."""
     click.echo(f"COMFYUI: Starting ComfyUI Instance '{name}' (ID: {number}) on port {port}")
     click.echo(f"COMFYUI: Environment: {environment}")
 
 
 def report(instance: Instance) -> None:
-    """Say that it has a process, and whether it still loads."""
+    """Print that an instance has a process, and whether it is still loading."""
     click.echo(f"COMFYUI: Log file: {instance['log_file']}")
     loading = "" if instance["ready"] else ", still loading"
     click.echo(f"COMFYUI: {_what(instance)} Started (PID: {instance['pid']}){loading}")
 
 
 def start_new(client: Client, body: dict[str, Any]) -> bool:
-    """Start the instances of a body and say what became of each; True when none failed."""
+    """Start the instances of a body and print the results. Return True if none failed."""
     answer = client.post(f"{API}/start-instances", body, timeout=PATIENCE)
     for warning in answer["warnings"]:
         click.echo(f"COMFYUI: {warning}", err=True)
@@ -40,7 +40,7 @@ def start_new(client: Client, body: dict[str, Any]) -> bool:
 
 
 def act_on(client: Client, known: Sequence[Instance], verb: str) -> bool:
-    """Start or restart instances of the table, and say what became of each; True as above."""
+    """Start or restart known instances and print the results. Return True if none failed."""
     for each in known:
         announce(each["name"], each["id"], each["port"], each["environment"])
     ask = partial(_ask, client, verb)

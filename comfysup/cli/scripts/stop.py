@@ -83,7 +83,7 @@ usage: /stop_comfyui.sh all              stop all instances
 @words_argument("COMMAND [ID]")
 @told("STOP")
 def stop(words: tuple[str, ...]) -> None:
-    """Stop one instance or all, or show what runs."""
+    """Stop one instance or all, or show running instances."""
     match words:
         case [] | ["help"]:
             click.echo(USAGE)
