@@ -1,1 +1,1 @@
-"""The only place that knows ComfyUI: its environments, command, answers and last words."""
+"""All knowledge of ComfyUI: its environments, command line, HTTP API and output."""

@@ -30,11 +30,11 @@ _ALLOCATORS = ("tcmalloc", "jemalloc", "mimalloc")
 
 
 def find_tcmalloc() -> str | None:
-    """Return the path of the first tcmalloc that the dynamic linker knows, the full one first.
+    """Return the path of the first tcmalloc that the dynamic linker lists, full before minimal.
 
-    torch allocates and frees large blocks all the time. With glibc's malloc the memory of a ComfyUI
-    that changes its models grows without end. Runs `ldconfig -p` (milliseconds, at most 5 s): call
-    it once, from a thread.
+    torch constantly allocates and frees large blocks. With glibc's malloc the memory of a ComfyUI
+    that changes models grows without limit. Runs `ldconfig -p` (milliseconds, at most 5 s): call
+    this once, in a thread.
     """
     for command in ("/sbin/ldconfig", "/usr/sbin/ldconfig"):
         try:
@@ -52,7 +52,7 @@ def find_tcmalloc() -> str | None:
 
 
 def tcmalloc_in(listing: str, machine: str) -> str | None:
-    """Pick tcmalloc from what `ldconfig -p` printed; a library of another machine is no use."""
+    """Return tcmalloc for this machine's architecture from the output of `ldconfig -p`, or None."""
     architecture = _MACHINES.get(machine, "")
     found = [
         (name, path) for name, traits, path in _ENTRY.findall(listing) if architecture in traits
@@ -81,11 +81,11 @@ LINE_BUFFERED = Path(__file__).with_name("line_buffered")
 
 @dataclass(frozen=True, slots=True)
 class InheritedEnv:
-    """What every instance takes from the daemon.
+    """Settings that every instance inherits from the daemon.
 
-    `environ` are the daemon's variables, `preload` a library for `LD_PRELOAD`. `owner` tells the
-    files of its instances from those of another daemon's with the same ids; empty where no other
-    runs instances of the same environments.
+    `environ` holds the daemon's variables, `preload` a library for `LD_PRELOAD`. `owner`
+    distinguishes the instances' files from those of another daemon with the same ids; it is empty
+    if no other daemon runs instances of these environments.
     """
 
     environ: Mapping[str, str] = field(repr=False)
@@ -95,7 +95,7 @@ class InheritedEnv:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to execute. `directories` must exist before that; `env` may hold secrets."""
+    """The command to execute. `directories` must be created first. `env` may contain secrets."""
 
     argv: tuple[str, ...]
     cwd: Path
@@ -136,7 +136,7 @@ def build_command(
 
 
 def base_url(spec: InstanceSpec) -> str:
-    """Return the URL, on this machine, of an instance: `https` where it is given key and cert."""
+    """Return the local URL of an instance: `https` if its arguments set a key and a certificate."""
     given = {meant_by(argument, _TLS_FLAGS) for argument in spec.extra_args}
     scheme = "https" if given >= _TLS_FLAGS else "http"
     return f"{scheme}://127.0.0.1:{spec.port}"
@@ -145,10 +145,10 @@ def base_url(spec: InstanceSpec) -> str:
 def _own_places(
     environment: Environment, name: str, arguments: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[Path, ...]]:
-    """Return the arguments that give an instance a temp directory and database of its own `name`.
+    """Return arguments for an instance's own temp directory and database, and their directories.
 
-    Both lie where ComfyUI would have put them, beside what the instances would else share: the
-    temp directory is not inside `temp`, which a ComfyUI started by hand deletes.
+    Both are next to ComfyUI's defaults, which the instances would share. The temp directory is not
+    inside `temp`, which a manually started ComfyUI deletes.
     """
     free = environment.flags - flags_in(arguments, environment.flags)
     base = environment.path / (value_of("--base-directory", arguments, environment.flags) or "")
@@ -160,7 +160,7 @@ def _own_places(
         own += ("--temp-directory", str(base / "temp-instances" / name))
     if "--database-url" in free and not set("?%") & set(str(user)):
         own += ("--database-url", f"sqlite:///{user / f'comfyui_instance_{name}.db'}")
-        # One that the user names must be there: ComfyUI refuses it otherwise, and says so.
+        # The user's directory must exist already; ComfyUI refuses a missing one with an error.
         directories = () if users else (user,)
     return tuple(own), directories
 
@@ -192,10 +192,10 @@ def _variables(
 
 
 def _gpu(gpu: str | None) -> dict[str, str]:
-    """Return the variables that leave only those GPUs visible; an empty `gpu` leaves none.
+    """Return the variables that make only those GPUs visible; none if `gpu` is empty.
 
-    On AMD, HIP counts among what `ROCR_VISIBLE_DEVICES` has left: setting both to 1 would leave
-    nothing. So that one stays as it is, and HIP's and CUDA's (which HIP reads too) agree.
+    On AMD, HIP's indices count within `ROCR_VISIBLE_DEVICES`, so setting both to 1 would leave
+    none. Therefore only HIP's and CUDA's variables, both of which HIP reads, are set.
     """
     if gpu is None:
         return {}
@@ -207,12 +207,12 @@ def _gpu(gpu: str | None) -> dict[str, str]:
 
 
 OWN_OPTIONS = ("--listen", "--port", "--temp-directory", "--database-url")
-"""What `build_command` gives every instance, each with a value, before its own arguments."""
+"""Options that `build_command` passes to every instance, each with a value, first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What a command line of `build_command` tells of the spec that it was made of."""
+    """The parts of a spec that were recovered from a command line of `build_command`."""
 
     environment: str
     port: int
@@ -221,7 +221,7 @@ class Recognised:
 
 
 def recognise(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Recognised | None:
-    """Return what an instance's process says of its spec; None for what is none of ours."""
+    """Return the spec parts of an instance's process, or None if it is not an instance."""
     if not cwd.name.startswith(PREFIX):
         return None
     options, rest = _own_options(list(argv[2:]))
@@ -233,7 +233,7 @@ def recognise(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Rec
 
 
 def _own_options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Split off the options that stand first, each once; what follows is the instance's own."""
+    """Split off the leading own options, each at most once; the rest are the instance's."""
     options: dict[str, str] = {}
     while len(arguments) > 1 and arguments[0] in OWN_OPTIONS and arguments[0] not in options:
         options[arguments[0]] = arguments[1]

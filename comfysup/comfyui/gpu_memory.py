@@ -1,16 +1,16 @@
-"""What a ComfyUI holds of each GPU, by its own word: a container hides from NVML whose what is."""
+"""GPU memory of a ComfyUI as it reports itself; in a container NVML hides the processes."""
 
 from comfysup.comfyui.client import ComfyClient, ComfyError
 from comfysup.model.observed import GpuUsage
 
 PATIENCE = 5.0
-"""Seconds for an answer; one that is busy is asked again later."""
+"""Seconds for a response. A busy ComfyUI is asked again later."""
 
 
 async def held_memory(client: ComfyClient, visible: tuple[int, ...]) -> tuple[GpuUsage, ...] | None:
-    """Ask a ComfyUI which sees the GPUs `visible` (none: all, in their order).
+    """Return the GPU memory of a ComfyUI that sees the GPUs `visible` (empty: all, in order).
 
-    None where it did not answer.
+    Returns None if it did not answer.
     """
     try:
         answer = await client.system_stats(PATIENCE)
@@ -20,7 +20,7 @@ async def held_memory(client: ComfyClient, visible: tuple[int, ...]) -> tuple[Gp
 
 
 def read_devices(answer: object, visible: tuple[int, ...]) -> tuple[GpuUsage, ...]:
-    """Return what the answer of /system_stats says; CPUs hold nothing of a GPU."""
+    """Return the GPU usage in a response of /system_stats; CPUs are skipped."""
     match answer:
         case {"devices": list(devices)}:
             found = (_read_device(device, visible) for device in devices)

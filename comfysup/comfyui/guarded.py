@@ -1,12 +1,11 @@
-"""Which arguments of ComfyUI a caller may pass only when it has proved who it is.
+"""Arguments of ComfyUI that only a proven caller may pass.
 
-A path among the arguments deletes a directory (`--temp-directory D` removes `D/temp`), writes a
-file (`--verbose LEVEL FILE`) or loads code (`--base-directory`, `--extra-model-paths-config`), and
-an address gets the users' keys (`--comfy-api-base`). What an option takes is read from the
-environment's own `comfy/cli_args.py`: a number and one of several choices can be none of that. Any
-other value is guarded, also that of an option which the file does not declare, unless `PLAIN` knows
-it to be harmless. The words are read as argparse reads them, abbreviations included; an option
-without a value, as all switches are, is free.
+A path argument can delete a directory (`--temp-directory D` removes `D/temp`), write a file
+(`--verbose LEVEL FILE`) or load code (`--base-directory`, `--extra-model-paths-config`). An address
+can receive users' keys (`--comfy-api-base`). Value types are read from the environment's
+`comfy/cli_args.py`; numbers and choices are free. Any other value is guarded, even of an undeclared
+option, unless `PLAIN` lists it as harmless. Arguments are parsed as argparse does, with
+abbreviations. An option without a value is free, as all switches are.
 """
 
 import re
@@ -38,7 +37,7 @@ PLAIN = {
         "--whitelist-custom-nodes": "[A-Za-z0-9_-][A-Za-z0-9_.-]*( [A-Za-z0-9_-][A-Za-z0-9_.-]*)*",
     }.items()
 }
-"""Values that name no file, address or code: for options that take any text, and for environments
+"""Values that name no file, address or code: for options that accept any text, and for environments
 whose options cannot be read. Several values of one option are separated by a space."""
 
 _OPTION = re.compile(r"-(?![0-9]*\.?[0-9]+$).+", re.DOTALL)
@@ -47,14 +46,14 @@ _OPTION = re.compile(r"-(?![0-9]*\.?[0-9]+$).+", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """An option as it is written, with the values behind it; `word` is empty before the first."""
+    """An option as written, with its values; `word` is empty for values before the first option."""
 
     word: str
     values: tuple[str, ...]
 
 
 def guarded(arguments: Sequence[str], environment: Environment) -> str | None:
-    """Return why these arguments need proof of who passes them; None where they do not."""
+    """Return why these arguments require a proven caller, or None."""
     for use in _uses(arguments):
         if reason := _reason(use, environment):
             return reason

@@ -1,4 +1,4 @@
-"""What ComfyUI writes of the prompts that it executes, and what that tells of its queue."""
+"""ComfyUI's output about executed prompts, and its queue as derived from that."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.supervision.life import Life, Stuck, Sweeping
 
 EXECUTED = b"Prompt executed in "
-"""Stands in the line that ComfyUI writes when a prompt has ended, before it takes the next one."""
+"""Part of the line that ComfyUI writes when a prompt has ended, before it takes the next."""
 _EXECUTED = re.compile(r"Prompt executed in (?:[\d.]+ seconds|[\d:]+)$")
 
 
@@ -21,10 +21,10 @@ class Output(Protocol):
     """
 
     async def mark(self) -> str:
-        """Return where the output ends now; empty where that cannot be told."""
+        """Return a mark for the current end of the output, or "" if it is unknown."""
 
     async def lines_with(self, text: bytes, since: str) -> Sequence[str]:
-        """Return the lines behind that mark that hold the text, of a last part at least."""
+        """Return the lines after that mark that contain the text, at least of the last part."""
 
 
 def unfinished_in(lines: Iterable[str]) -> int:
@@ -42,7 +42,7 @@ def unfinished_in(lines: Iterable[str]) -> int:
 
 
 def executions_in(lines: Iterable[str]) -> int:
-    """Return how many prompts have ended, well or not, by what a process wrote."""
+    """Return how many prompts have ended, successfully or not, by a process' output."""
     return sum(_EXECUTED.search(bare(line)) is not None for line in lines)
 
 

@@ -1,6 +1,6 @@
-"""How ComfyUI-Manager asks to be started again.
+"""The restart requests of ComfyUI-Manager.
 
-Its reboot button, and its start when it has installed something, do this where the variable
+Its reboot button, and its start after an installation, do this if the variable
 `__COMFY_CLI_SESSION__` is set (`manager_server.py`, `prestartup_script.py`; 3.x and 4.x alike):
 they create the empty file `$__COMFY_CLI_SESSION__.reboot` and exit with 0. Without the variable
 they re-execute themselves in place.
@@ -14,9 +14,9 @@ SESSION_VARIABLE = "__COMFY_CLI_SESSION__"
 
 @dataclass(frozen=True, slots=True)
 class RebootRequest:
-    """The request of one instance; `session` is the absolute path of its file less `.reboot`.
+    """The request file of one instance; `session` is its absolute path without `.reboot`.
 
-    It means something only after an exit with 0: what ends otherwise after asking has crashed.
+    A request counts only after an exit with 0; any other exit after it is a crash.
     """
 
     session: Path
@@ -27,11 +27,11 @@ class RebootRequest:
         return self.session.with_name(f"{self.session.name}.reboot")
 
     def clear(self) -> None:
-        """Forget what an earlier generation asked; before each start. Raises OSError."""
+        """Remove an earlier generation's request before a start. Raises OSError."""
         self.path.unlink(missing_ok=True)
 
     def take(self) -> bool:
-        """Say whether a reboot was asked for, and forget it: the second call says no."""
+        """Return whether a reboot was requested, and remove the request."""
         try:
             self.path.unlink()
         except OSError:

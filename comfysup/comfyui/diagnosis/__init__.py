@@ -1,1 +1,1 @@
-"""Why a process of ComfyUI ended, and what is wrong with one that runs."""
+"""Diagnosis of ended ComfyUI processes, and conditions of running ones."""

@@ -1,4 +1,4 @@
-"""What is known of a process beside its output, and what that adds to a hint."""
+"""Facts about a process beyond its output, and how they refine a hint."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Condition
 
 NEAR = 0.8
-"""How alike a mistyped argument and a known one must be; less suggests what nobody meant."""
+"""Minimum similarity between a mistyped argument and a suggestion."""
 
 
 _VISIBLE = (
@@ -27,11 +27,11 @@ _CACHES = ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "TMPDIR", "XDG_CACHE_HOME")
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """How a process was started, and what its environment holds; all of it may be unknown.
+    """How a process was started and what its environment contains. Every field may be unknown.
 
-    `flags` are those that its ComfyUI knows, `arguments` those that it got, `variables` its
-    environment variables. `python` is the version of its interpreter, as `3.12`; `libraries` are
-    the versions that its venv holds packages for. `requirements` are the custom nodes that have a
+    `flags` are the options that its ComfyUI declares, `arguments` those passed, `variables` its
+    environment variables. `python` is the interpreter's version, as `3.12`; `libraries` are the
+    versions that its venv has packages for. `requirements` are the custom nodes with a
     `requirements.txt`.
     """
 
@@ -44,7 +44,7 @@ class Circumstances:
 
     @property
     def other_python(self) -> str:
-        """A sentence that says for which Python the venv was made, where that is not its own."""
+        """A sentence that the venv was made for another Python, or ""."""
         if self.python is None or not self.libraries or self.python in self.libraries:
             return ""
         made_for = " and ".join(self.libraries)
@@ -83,7 +83,7 @@ class Circumstances:
         return f"{hint}; files also go to {', '.join(caches)}" if caches else hint
 
     def _for_arguments(self, hint: str, arguments: str) -> str:
-        """Suggest a known argument; or, where ComfyUI knows it, name who may have refused it."""
+        """Suggest a declared argument, or name the likely cause if all arguments are declared."""
         named = re.findall(r"(?<!\S)(--?[A-Za-z][\w-]*)", arguments)
         if named and all(each in self.flags for each in named):
             return (
@@ -102,7 +102,7 @@ class Circumstances:
 def known_at_start(
     spec: InstanceSpec, inherited_env: InheritedEnv, gpu: str | None
 ) -> Circumstances:
-    """Return what the start of an instance tells: its arguments, and variables without secrets."""
+    """Return the facts known at the start: arguments, and variables without secrets."""
     variables = {**inherited_env.environ, **dict(spec.env)}
     if gpu is not None and gpu != "auto":
         variables["CUDA_VISIBLE_DEVICES"] = gpu
@@ -119,10 +119,10 @@ _NODE = re.compile(r"""custom_nodes/([^/"\s:']+)""")
 def circumstances_of(
     environments: Environments, name: str, known: Circumstances, lines: Iterable[str]
 ) -> Circumstances:
-    """Return what is known of a process and what its environment adds to that.
+    """Return the known facts with those of the environment added.
 
-    `lines` are its last ones: of the custom nodes only those are looked at that it named. Raises
-    `RefusedError` where the environment is gone, and OSError where it cannot be read.
+    `lines` are the last lines; only custom nodes named in them are examined. Raises `RefusedError`
+    if the environment does not exist, and OSError if it cannot be read.
     """
     environment = environments.find(name)
     nodes = {node for line in lines for node in _NODE.findall(line)}
@@ -140,7 +140,7 @@ def circumstances_of(
 
 
 def conditions_of(lines: Sequence[str]) -> Sequence[Condition]:
-    """Return the conditions that the first lines of a process tell of."""
+    """Return the conditions that the first lines of a process report."""
     return failed_nodes(lines, has_requirements=_has_requirements)
 
 

@@ -32,7 +32,7 @@ _TABLES: Final = {
     "Prestartup times for custom nodes:": {"PRESTARTUP"},
     "Import times for custom nodes:": {"IMPORT", "BUILTIN"},
 }
-"""The titles of the tables, with the stages whose failures follow each."""
+"""The titles of the tables, and the stages whose failures each lists."""
 _ROW = re.compile(r" *[\d.]+ seconds \((?P<stage>IMPORT|PRESTARTUP) FAILED\): (?P<path>.+)")
 _ERROR = re.compile(
     r"Cannot import (?P<module>.+?) module for custom nodes: (?P<import_error>.*)"
@@ -41,7 +41,7 @@ _ERROR = re.compile(
 )
 _BUILTIN = re.compile(r"IMPORT FAILED: (?P<file>\S+\.py)$")
 _BUILTIN_DIRECTORIES = {"comfy_extras", "comfy_api_nodes"}
-"""Where ComfyUI's own nodes are; `_BUILTIN` names the file of one without its directory."""
+"""Directories of ComfyUI's own nodes; `_BUILTIN` matches their file names without it."""
 _MISSING = re.compile(r"No module named '(?P<module>[^']+)'")
 _REQUIREMENTS_OF_COMFYUI = (
     "install what this ComfyUI needs: venv/bin/python -m pip install -r requirements.txt"
@@ -52,10 +52,10 @@ _NO_MAPPINGS = "it defines no NODE_CLASS_MAPPINGS"
 def failed_nodes(
     lines: Iterable[str], has_requirements: Callable[[str], bool] = lambda _path: False
 ) -> Sequence[Condition]:
-    """Return a condition for each custom node that the last load in these lines left out.
+    """Return a condition for each custom node that failed in the last load in these lines.
 
-    `has_requirements` says of the path of one whether it has a `requirements.txt`.
-    A process that re-executes itself loads twice; what it said then is behind the rest.
+    `has_requirements` returns whether the node at a path has a `requirements.txt`. A process that
+    re-executes itself loads twice, and the later load follows the earlier one.
     """
     errors: dict[tuple[str, str], str] = {}
     failed: dict[tuple[str, str], None] = {}
@@ -86,7 +86,7 @@ def failed_nodes(
 
 
 def _shown(text: str) -> str:
-    """Return a text of a log without what would steer a terminal."""
+    """Return a log text without control characters, shortened."""
     return printable_line(text)[:_MESSAGE_CHARS]
 
 
@@ -117,19 +117,18 @@ def _hint(path: str, error: str, has_requirements: Callable[[str], bool]) -> str
 
 
 IN_A_ROW: Final = 3
-"""How many prompts in a row must fail by it: one may well have a fault of its own."""
+"""Number of consecutive prompts that must fail so; a single one may be at fault itself."""
 
 _GPU_ERROR = re.compile(r"(?:CUDA|HIP|XPU) error: (?!out of memory)[^\n]+", re.IGNORECASE)
 
 
 def lasting_gpu_error(failures: Sequence[str]) -> Condition | None:
-    """Return the condition of a process whose last prompts ended so; None where nothing is wrong.
+    """Return the condition of a process whose last prompts all failed with a GPU error, or None.
 
-    CUDA and HIP report an illegal access or a failed assertion with whatever is called next, and
-    with all that is called after that: such a process never recovers. Out-of-memory errors are not
-    of that kind.
+    CUDA and HIP report an illegal access or a failed assertion at the next call and at every later
+    one, so such a process never recovers. Out-of-memory errors are different.
 
-    `failures` are what their nodes raised, the newest at last, empty for those that succeeded.
+    `failures` are the errors of the last prompts, newest last; "" for a prompt that succeeded.
     """
     newest = failures[-IN_A_ROW:]
     errors = [found[0].strip() for each in newest if (found := _GPU_ERROR.search(each))]

@@ -36,7 +36,7 @@ _MESSAGE_CHARS = 300
 _WORDS_CHARS = 200
 
 _SENTENCES = 12
-"""Lines that patterns are tried on; a C++ backtrace has fifty more, which say nothing."""
+"""Maximum number of lines to match; a C++ backtrace adds fifty more without information."""
 
 _STARTED = re.compile(
     r"Starting server|To see the GUI go to|Import times for custom|ComfyUI version: "
@@ -53,9 +53,9 @@ UNKNOWN = Circumstances()
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why a process ended. `hint` says what to do, and is empty where nobody knows.
+    """Why a process ended. `hint` is the remedy, or "" if none is known.
 
-    `permanent` says that another start with the same command ends in the same way.
+    `permanent` means that another start with the same command ends in the same way.
     """
 
     reason: str
@@ -74,14 +74,14 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """The sentence that ended a process, with the lines that belong to it; and who wrote it."""
+    """The sentence that ended a process, the lines that belong to it, and its origin."""
 
     lines: Sequence[str]
     words: str = ""
     node: str | None = None
     native: bool = False
     frames: Sequence[str] = ()
-    """Those of its traceback, each as `file:function`."""
+    """The frames of its traceback, each as `file:function`."""
 
 
 def diagnose(
@@ -92,10 +92,10 @@ def diagnose(
     oom_killed: bool = False,
     circumstances: Circumstances = UNKNOWN,
 ) -> Diagnosis:
-    """Return why a process ended; at most the last 200 lines are looked at.
+    """Return why a process ended, by its status and at most its last 200 lines.
 
-    `signal` is a name like SIGKILL; `exit_code` and it are both None where the kernel no longer
-    tells. `oom_killed` says that its cgroup counted a kill for memory in this time.
+    `signal` is a name like SIGKILL. `exit_code` and `signal` are both None if the status is
+    unavailable. `oom_killed` means that the cgroup counted an OOM kill at that time.
     """
     signal = signal or _signal_of_wrapper(exit_code)
     if signal == "SIGKILL" and oom_killed:
@@ -123,10 +123,10 @@ def diagnose(
 
 
 def shown_tail(lines: Sequence[str], count: int) -> list[str]:
-    """Return the last lines for people.
+    """Return the last `count` lines without boilerplate.
 
-    Without the usage that argparse writes before its error, and the modules that the fault handler
-    lists behind a stack: some kilobytes that say nothing.
+    Omits argparse's usage before an error and the module list after a stack of the fault handler,
+    which are several kilobytes without information.
     """
     kept: list[str] = []
     in_usage = False
@@ -170,7 +170,7 @@ def _verdict(lines: list[str], *, aborted: bool, unknown: bool) -> _Verdict:
 
 
 def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
-    """Return the index of the last line that has the pattern, -1 where none has."""
+    """Return the index of the last line that matches, or -1."""
     for index in range(len(lines) - 1, -1, -1):
         if pattern.search(lines[index]):
             return index
@@ -178,9 +178,9 @@ def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> int:
 
 
 def _native_sentence(lines: Sequence[str], since: int, *, at_the_end: bool) -> int | None:
-    """Return the index where the last words of a C library begin; None where there are none.
+    """Return the index of the first line of a C library's final message, or None.
 
-    `at_the_end` allows nothing behind them but what belongs to a crash.
+    With `at_the_end`, only crash output may follow it.
     """
     first = None
     for index in range(len(lines) - 1, since - 1, -1):
@@ -193,7 +193,7 @@ def _native_sentence(lines: Sequence[str], since: int, *, at_the_end: bool) -> i
 
 
 def _explains_ggml(line: str, lines: Sequence[str], first: int | None) -> bool:
-    """Say whether a line, which alone is no end, says what ggml's last words leave out."""
+    """Return whether a line completes ggml's final message; alone it does not end a process."""
     return (
         first is not None
         and lines[first].endswith(GGML_SENTENCE)
@@ -204,7 +204,7 @@ def _explains_ggml(line: str, lines: Sequence[str], first: int | None) -> bool:
 def _of_native_sentence(lines: Sequence[str]) -> _Verdict:
     found = NATIVE_SENTENCE.search(lines[0])
     words = _DIRECTORY.sub("", found["sentence"] if found else lines[0])
-    if words.endswith(":") and len(lines) > 1:  # the sentence goes on in the next line
+    if words.endswith(":") and len(lines) > 1:  # the sentence continues on the next line
         words += f" {lines[1].strip()}"
     spoken = [line for line in lines if _WHAT.match(line) or not NOISE.match(line)]
     for line in spoken:
@@ -234,9 +234,9 @@ def _of_traceback(traceback: Traceback, lines: Sequence[str]) -> _Verdict:
 def _at_the_end(
     lines: Sequence[str], since: int, found: Sequence[Traceback], *, prompts: bool
 ) -> _Verdict:
-    """Return the last thing that was said, or the traceback with nothing said behind it.
+    """Return the last line with information, or the traceback that ends the output.
 
-    `prompts` takes that of a prompt too, which an exit of the process does not follow from.
+    With `prompts`, the traceback of a prompt counts too, although it does not end the process.
     """
     survived = [each for each in found if each.survived and not (prompts and each.prompt)]
     plain = [each for each in found if each not in survived]
@@ -260,10 +260,10 @@ def _first_node(lines: Sequence[str]) -> str | None:
 
 
 def _node_of_crash(lines: Sequence[str]) -> str | None:
-    """Return the custom node whose code the thread ran that crashed, as the fault handler says.
+    """Return the custom node of the crashed thread by the fault handler's output, or None.
 
-    That lists other threads before it and after it, as those by which custom nodes watch the GPU.
-    Where it does not say which of several threads crashed, it was one without Python's code.
+    The output also lists other threads, such as those of custom nodes that monitor the GPU. If it
+    does not mark the crashed one among several, that thread ran no Python code.
     """
     stack = lines[crash:] if (crash := _last(lines, _CRASH)) >= 0 else ()
     heads = [(at, head) for at, line in enumerate(stack) if (head := _THREAD.match(line))]
@@ -276,7 +276,7 @@ def _node_of_crash(lines: Sequence[str]) -> str | None:
     return None
 
 
-# ---- what it means
+# ---- interpretation
 
 
 def _match(verdict: _Verdict) -> tuple[Pattern, dict[str, str | None]] | None:
@@ -284,7 +284,7 @@ def _match(verdict: _Verdict) -> tuple[Pattern, dict[str, str | None]] | None:
         for pattern in PATTERNS:
             found = pattern.match(line, verdict.frames)
             if found is None or (verdict.node and "own" in found):
-                continue  # a custom node may have a module of the same name
+                continue  # a custom node may contain a module of the same name
             return pattern, found
     return None
 

@@ -1,6 +1,6 @@
-"""Lines of output by what they show: an end, a process that goes on, or nothing at all.
+"""Classifies output lines: an end, a process that continues, or no information.
 
-Data for `diagnosis`, which chooses by them the sentence that ended a process.
+Data with which `diagnosis` selects the sentence that ended a process.
 """
 
 import re
@@ -15,12 +15,12 @@ _BAR = re.compile(r"(?:[^|\[]{0,80}?: *)?\s{0,3}\d{1,3}%\|[^|]*\|[^\[]{0,40}\[[^
 
 
 def bare(raw: str) -> str:
-    """Return a line as it was drawn last, without colours, time stamp, level and progress bar.
+    """Return the final text of a line without colours, time stamp, level and progress bar.
 
-    Since ComfyUI 0.22 each log record begins with a colour and `[LEVEL] `, in a pipe too; only the
-    first line of a record has it. ComfyUI-Manager, custom nodes and wrappers put time stamps before
-    it. A process that dies while a progress bar stands writes its last words behind the bar, in the
-    same line. At most 2,000 characters are returned.
+    Since ComfyUI 0.22 the first line of each log record begins with a colour and `[LEVEL] `, in a
+    pipe too. ComfyUI-Manager, custom nodes and wrappers put time stamps before it. A process that
+    dies during a progress bar writes its final message after the bar, on the same line. Returns at
+    most 2,000 characters.
     """
     line = raw.rstrip()
     line = line[line.rfind("\r") + 1 :][:MAX_CHARS]
@@ -52,11 +52,11 @@ NATIVE_SENTENCE = re.compile(
     r"|Assertion failed: .*|Abort was called at \d+ line in file:.*"
     r"|Could not load library \S+\.so.*|Unable to load any of \{lib.*)"
 )
-"""What C libraries write right before they call abort(3). It may stand behind a progress bar."""
+"""Messages of C libraries right before abort(3), possibly after a progress bar."""
 
 GGML_ERROR = re.compile(r"CUDA error: .")
 GGML_SENTENCE = ": CUDA error"
-"""What ggml writes of an error, and how its last words end, which say no more than where."""
+"""ggml's report of an error, and the end of its final message, which names only a place."""
 
 OTHERS = re.compile(r"\((?:\S+ pid=\d+(?:, ip=[^)]*)?|raylet|pid=\d+)\) ")
 """Before each line that Ray passes on from the processes that it started."""
@@ -66,14 +66,14 @@ TERMINAL = re.compile(
     r"|: can't open file '|^Port \d+ is already in use on address |^Fatal Python error: (?!Aborted)"
     r"|^To use the `--use-\S+` feature, the `\S+` package must be installed first"
 )
-"""What ComfyUI and Python write right before they exit by themselves, without a traceback."""
+"""Messages of ComfyUI and Python right before they exit without a traceback."""
 
 SURVIVED = re.compile(
     r"got prompt|Prompt executed in|Starting server|To see the GUI go to"
     r"|(?:Import|Prestartup) times for custom nodes|\(IMPORT FAILED\)|Cannot import "
     r"|Failed to execute startup-script|ComfyUI version: |Requested to load "
 )
-"""Lines that ComfyUI writes when it goes on: what stands before them did not end it."""
+"""Lines of a ComfyUI that continues: nothing before them ended the process."""
 
 NOISE = re.compile(
     r"$|\s|frame #\d+:|#\d+ |Binary file \"|Extension modules?: |(?:Current )?[Tt]hread(?:'s)? .*:$"
@@ -91,4 +91,4 @@ NOISE = re.compile(
     r"|Unclosed client session|client_session: |Got an OOM|During handling of the above"
     r"|The above exception was|Windows fatal|Stopped server"
 )
-"""Lines that say nothing themselves: frames, banners, advice, and what follows a crash."""
+"""Lines without information: frames, banners, advice, and output that follows a crash."""

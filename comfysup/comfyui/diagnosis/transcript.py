@@ -1,9 +1,9 @@
-"""The last output of a process, read as what Python and C libraries write: who failed, and how.
+"""Parses the last output of a process: tracebacks, and which of them ended it.
 
-A traceback alone does not tell what it ended. Threads, tasks, destructors, exit handlers and
-logging each write one, and their process goes on; each says so in the line before. Code that
-catches an error and prints it writes one that begins at the frame that caught it. Only an exception
-that nothing caught has the `<module>` of `main.py` as its first frame.
+A traceback alone does not show what it ended. Threads, tasks, destructors, exit handlers and
+logging write tracebacks while the process continues; the line before each says so. A caught
+exception that is printed begins at the frame that caught it. Only an uncaught exception has the
+`<module>` of `main.py` as its first frame.
 """
 
 import re
@@ -16,10 +16,10 @@ _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line \d+(?:, in (?P<function>.+
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 _CONTINUED = 8
-"""Lines of an exception's text that are looked at; most have one."""
+"""Maximum number of lines read of an exception's text; most have one."""
 _ORIGINAL = re.compile(r"Original error was: (?P<error>.+)")
 _ADVICE = 40
-"""Lines of advice between NumPy's `ImportError:`, which says nothing, and the error it hides."""
+"""Lines of advice between NumPy's empty `ImportError:` and the error that it hides."""
 
 _SURVIVOR = re.compile(
     r"Exception in thread |Exception ignored |Error in atexit\._run_exitfuncs"
@@ -29,7 +29,7 @@ _SURVIVOR = re.compile(
     r"|Error in (?:site|user)customize|Process \S+:$|Remainder of file ignored"
     r"|.*A module that was compiled using NumPy|Error upgrading database:"
 )
-"""Stands right before a traceback that did not end the process."""
+"""Precedes a traceback that did not end the process."""
 
 _PROMPT = "!!! Exception during processing"
 
@@ -56,9 +56,9 @@ class Traceback:
 
     @property
     def uncaught(self) -> bool:
-        """Whether it went through the outermost frame of the program, and so ended it.
+        """Return whether it passed the program's outermost frame and so ended the program.
 
-        Whatever stands before it: two threads may write at the same time.
+        The line before it is ignored, because two threads may write at the same time.
         """
         if self.shown or not self.frames:
             return False
@@ -95,7 +95,7 @@ def _begin(
             last.texts.clear()
         last.frames = [] if introduction in (_CAUSE, _CONTEXT) else last.frames
         return last
-    # NumPy shows where it was imported behind "Traceback …:" in the same line.
+    # NumPy prints its import location after "Traceback …:" on the same line.
     shown = header["rest"].lstrip().startswith("File ")
     survived = shown or _SURVIVOR.match(introduction) is not None
     started = Traceback(index, survived, introduction.startswith(_PROMPT), shown)
@@ -104,7 +104,7 @@ def _begin(
 
 
 def _read_part(lines: Sequence[str], header: int, traceback: Traceback) -> int:
-    """Read frames and exception behind a header, and return the index of the line after them."""
+    """Read frames and exception after a header. Return the index of the next line."""
     index = header + 1
     in_group = _in_group(lines[header])
     frames = []
@@ -120,7 +120,7 @@ def _read_part(lines: Sequence[str], header: int, traceback: Traceback) -> int:
     if text:
         traceback.texts.insert(0, [line for _, line in text])
         traceback.spoken = text[0][0] + 1
-        if text[0][1].endswith(":"):  # the sentence goes on in the next line
+        if text[0][1].endswith(":"):  # the sentence continues on the next line
             traceback.spoken = text[-1][0] + 1
         index = text[-1][0] + 1
     traceback.end = index
@@ -130,7 +130,7 @@ def _read_part(lines: Sequence[str], header: int, traceback: Traceback) -> int:
 
 
 def _in_group(line: str) -> bool:
-    """Say whether a line is one of an exception group, which is drawn with a frame around it."""
+    """Return whether a line belongs to an exception group, which has a drawn frame."""
     return line.lstrip()[:1] in {"|", "+"}
 
 

@@ -1,6 +1,6 @@
-"""The options that a ComfyUI knows, read from the text of its `comfy/cli_args.py`.
+"""The options that a ComfyUI declares, parsed from the source of its `comfy/cli_args.py`.
 
-That file is never imported: it needs the environment's own packages, and it parses `sys.argv`.
+The file is never imported: it needs the environment's packages and parses `sys.argv`.
 """
 
 import ast
@@ -31,8 +31,8 @@ class Flags:
 def parse_options(text: str) -> Flags:
     """Return the option strings of every `….add_argument("--flag", …)` in `text`.
 
-    An option declared twice is harmless only if both are. Raises SyntaxError or ValueError (null
-    bytes, before 3.12) where `text` is no Python.
+    An option declared twice is harmless only if both declarations are. Raises SyntaxError or
+    ValueError (null bytes, before 3.12) if `text` is not valid Python.
     """
     nodes = list(ast.walk(ast.parse(text)))
     enums = {node.name for node in nodes if isinstance(node, ast.ClassDef) and _is_enum(node)}
@@ -59,7 +59,7 @@ def _option_strings(call: ast.Call) -> Iterator[str]:
 
 
 def _is_harmless(call: ast.Call, enums: AbstractSet[str]) -> bool:
-    """Whether what an option takes cannot be free text; `enums` are classes of the same file."""
+    """Return whether an option's value cannot be free text; `enums` are classes of the file."""
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     if "choices" in given or None in given:
         return None not in given
@@ -78,7 +78,7 @@ def _is_harmless(call: ast.Call, enums: AbstractSet[str]) -> bool:
 
 
 def _is_imported_enum(action: ast.expr | None) -> bool:
-    """Whether the action is ComfyUI's own `EnumAction`, whose type is always an enumeration."""
+    """Return whether the action is ComfyUI's `EnumAction`, whose type is always an enumeration."""
     return isinstance(action, ast.Name) and action.id == "EnumAction"
 
 
@@ -87,10 +87,10 @@ def _is_enum(node: ast.ClassDef) -> bool:
 
 
 def meant_by(argument: str, known: AbstractSet[str]) -> str | None:
-    """Return the flag of `known` that argparse takes `argument` for, or None.
+    """Return the flag of `known` that argparse would choose for `argument`, or None.
 
-    Like argparse it understands `--flag=value` and every abbreviation that only one flag begins
-    with: `--temp-d=/x` is `--temp-directory`.
+    Like argparse, this accepts `--flag=value` and unambiguous abbreviations: `--temp-d=/x` is
+    `--temp-directory`.
     """
     head = argument.partition("=")[0]
     if not head.startswith("--") or head == "--":

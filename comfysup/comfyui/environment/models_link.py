@@ -16,16 +16,16 @@ from comfysup.comfyui.environment.moving import NotMovedError, move, remove_draf
 from comfysup.model.environment import LinkReport
 
 FOLDERS = ("checkpoints", "loras", "controlnet", "vae")
-"""What the shared tree has at least."""
+"""Folders that the shared tree always contains."""
 _ASIDE = "models.duplicates"
 _EMPTIED = "models.linking"
-"""Where an emptied `models` is until it is gone; found again after a death in that moment."""
+"""Name of an emptied `models` until its removal; a later run finds it after a crash."""
 
 
 def link_models(environment: Path, shared: Path) -> LinkReport:
-    """Make `models` of that environment the link to `shared`, as far as that is safe.
+    """Replace `models` of that environment by a link to `shared`, as far as that is safe.
 
-    Blocks for as long as copying takes. Nothing may use the models of the environment meanwhile.
+    Blocks while files are copied. Nothing may use the environment's models in the meantime.
     """
     report = LinkReport()
     models, emptied = environment / "models", environment / _EMPTIED
@@ -82,7 +82,7 @@ def _make_folders(shared: Path, report: LinkReport) -> None:
 
 @dataclass(slots=True)
 class _Merge:
-    """Moves what lies in a real directory `models` into the shared tree."""
+    """Moves the content of a real directory `models` into the shared tree."""
 
     models: Path
     shared: Path
@@ -161,7 +161,7 @@ class _Merge:
                 self.report.aside.append(str(aside))
 
     def _replace(self) -> None:
-        """Put the link where the directory was, in which nothing is left but links and folders."""
+        """Replace the directory, which contains only links and folders, by the link."""
         emptied = self.models.with_name(_EMPTIED)
         self.models.rename(emptied)
         try:
@@ -196,7 +196,7 @@ def _leads_to(link: Path, target: Path) -> bool:
 
 
 def _stands_for(link: Path, target: Path) -> bool:
-    """Say whether nothing is lost without that link, as long as `target` is there."""
+    """Return whether the link is redundant while `target` exists."""
     text = link.readlink()
     twin = target.is_symlink() and text.is_absolute() and target.readlink() == text
     return text == target or twin or _leads_to(link, target)

@@ -1,4 +1,4 @@
-"""Moving a file so that it is never lost and nothing is ever overwritten, whatever goes wrong."""
+"""Moves a file without loss and without overwriting, even if the process dies."""
 
 import errno
 import fcntl
@@ -15,19 +15,18 @@ from pathlib import Path
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 _DRAFT = re.compile(r"\..{1,64}\.comfysup-[0-9a-f]{8}", re.DOTALL)
-"""The name of an unfinished copy. Whoever writes it holds a lock on it (flock(2))."""
+"""The name of an unfinished copy. Its writer holds a lock on it (flock(2))."""
 
 
 class NotMovedError(Exception):
-    """A file that stays where it is; the text says why."""
+    """A file that was not moved. The text gives the reason."""
 
 
 def move(source: Path, target: Path, tree: Path | None = None) -> None:
-    """Move a file or a symbolic link to where nothing is yet; raises `NotMovedError`.
+    """Move a file or symbolic link to a free path. Raises `NotMovedError`.
 
-    Within a file system only its name moves. To another one it is copied, compared, and only then
-    removed. `tree` is the directory whose content keeps its order where it is moved to: links
-    within it stay as they are.
+    Within a file system the file is renamed. Across file systems it is copied, compared, and only
+    then removed. `tree` is a directory that moves as a whole: links within it are kept unchanged.
     """
     try:
         if source.is_symlink():
@@ -91,7 +90,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _locked_draft(target: Path) -> Iterator[Path]:
-    """Create a draft beside `target` and lock it; on an error it is removed."""
+    """Create a draft next to `target` and lock it; remove it on an error."""
     draft = target.with_name(f".{target.name[:64]}.comfysup-{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -106,10 +105,10 @@ def _locked_draft(target: Path) -> Iterator[Path]:
 
 
 def remove_drafts(directory: Path) -> list[Path]:
-    """Remove the copies in a directory that nobody finishes any more, and return their paths.
+    """Remove abandoned copies in a directory and return their paths.
 
-    The process that wrote such a copy has died in its middle; what was copied is still in its old
-    place. A draft whose lock is held, or cannot be tried, stays.
+    The process that wrote such a copy has died, and the original file still exists. A draft that is
+    locked, or whose lock cannot be tested, is kept.
     """
     drafts = [Path(entry) for entry in os.scandir(directory) if _DRAFT.fullmatch(entry.name)]
     return [draft for draft in drafts if _remove_unlocked(draft)]
@@ -140,7 +139,7 @@ def _compare(source: Path, copy: Path, before: os.stat_result) -> None:
 
 
 def _flush(file: Path) -> None:
-    """Bring it to the disk, and compare it as it is there."""
+    """Flush the file to disk, and compare the content on the disk."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a virtual environment is, told by its files alone: nothing of it is executed or imported."""
+"""Properties of a virtual environment by its files; nothing of it is executed or imported."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ MAX_BYTES = 4 << 20
 
 
 def read_small(path: Path, most: int = MAX_BYTES) -> bytes:
-    """Return what a file holds, without waiting for anybody; raises OSError.
+    """Return the content of a file without blocking. Raises OSError.
 
-    Also for what is no ordinary file, or larger than `most` bytes.
+    Raises OSError also for a file that is not regular or has more than `most` bytes.
     """
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -35,7 +35,7 @@ _VERSIONED = re.compile(r"python(3\.\d+)")
 
 
 def python_problem(environment: Path) -> str | None:
-    """Say why `venv/bin/python` of an environment cannot be executed; None when it can."""
+    """Return why an environment's `venv/bin/python` cannot be executed, or None."""
     python = environment / PYTHON
     try:
         python.stat()
@@ -51,7 +51,7 @@ def python_problem(environment: Path) -> str | None:
 
 
 def _elsewhere(environment: Path) -> str:
-    """Return a hint where a virtual environment lies under another usual name."""
+    """Return a hint if a virtual environment exists under another usual name."""
     for name in (".venv", "env", ".env", "conda"):
         with suppress(OSError):
             if os.access(environment / name / "bin" / "python", os.X_OK):
@@ -60,10 +60,10 @@ def _elsewhere(environment: Path) -> str:
 
 
 def _other_version(environment: Path) -> str | None:
-    """Say that the interpreter does not look for the packages where they are.
+    """Return that the interpreter does not search the packages' directory, or None.
 
-    Packages of Python 3.11 are in `lib/python3.11`. Which version an interpreter is, is told by the
-    name of the file that its links lead to; nothing is said where that name does not tell.
+    Packages of Python 3.11 are in `lib/python3.11`. The interpreter's version is taken from the
+    file name that its links lead to; if that has none, the result is None.
     """
     made_for = package_versions(environment)
     try:
@@ -82,16 +82,16 @@ def _other_version(environment: Path) -> str | None:
 
 
 def conda_version(environment: Path) -> str | None:
-    """Return the version of Python by conda's record of it; None where conda made no `venv`."""
+    """Return the Python version in conda's records, or None if conda did not make `venv`."""
     for found in (environment / "venv" / "conda-meta").glob("python-3.*.json"):
         return found.name.split("-")[1]
     return None
 
 
 def read_config(environment: Path) -> dict[str, str]:
-    """Return what `venv/pyvenv.cfg` says, its keys in lower case; nothing where it cannot be read.
+    """Return the entries of `venv/pyvenv.cfg` with lower-case keys; {} if it is unreadable.
 
-    The format is one `key = value` a line (PEP 405).
+    The format is one `key = value` per line (PEP 405).
     """
     try:
         text = read_small(environment / "venv" / "pyvenv.cfg").decode(errors="replace")
@@ -108,10 +108,10 @@ def python_version(config: dict[str, str]) -> str | None:
 
 
 def interpreter_version(environment: Path) -> str | None:
-    """Return the version of the interpreter that a venv runs, as `3.12`; None where nothing tells.
+    """Return the version of a venv's interpreter, as `3.12`, or None if it is unknown.
 
-    Told by the name of the file that `venv/bin/python` leads to. After an upgrade of the system
-    that is another one than the venv was made for, which `pyvenv.cfg` still names.
+    The version is in the file name that `venv/bin/python` leads to. After a system upgrade it can
+    differ from the one in `pyvenv.cfg`, for which the venv was made.
     """
     name = (environment / PYTHON).resolve().name
     if found := _VERSIONED.fullmatch(name):
@@ -127,9 +127,9 @@ def package_versions(environment: Path) -> tuple[str, ...]:
 
 
 def torch_version(environment: Path, config: dict[str, str]) -> str | None:
-    """Return the version in the name of torch's `.dist-info`, as `2.8.0+cu128`; None without torch.
+    """Return the version of torch by its `.dist-info`, as `2.8.0+cu128`; None without torch.
 
-    A venv made with the system's packages may have torch from there.
+    A venv with access to the system's packages may use their torch.
     """
     for directory in _package_directories(environment, config):
         for found in directory.glob("torch-*.dist-info"):

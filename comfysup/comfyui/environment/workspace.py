@@ -1,6 +1,6 @@
-"""The environments of a workspace: `<workspace>/ComfyUI-<name>`, and what can be said of each.
+"""The environments of a workspace, `<workspace>/ComfyUI-<name>`, and their properties.
 
-Everything here blocks on the disk, for less than a millisecond each where the disk is local.
+All functions block on the disk, for less than a millisecond each if the disk is local.
 """
 
 import errno
@@ -20,7 +20,7 @@ from comfysup.supervision.protocols import RefusedError
 
 PREFIX = "ComfyUI-"
 BARE = "ComfyUI"
-"""What people call the directory of the only ComfyUI that they have."""
+"""The usual directory name of a single ComfyUI."""
 NO_DIRECTORY = "is not a directory"
 NAMED = 20
 """Environments that an error names."""
@@ -31,13 +31,13 @@ _VERSION_TOML = re.compile(r"""^version\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 
 def unresponsive(name: str, path: Path, sentence: str) -> Survey:
-    """Return what can be said of an environment whose files do not answer."""
+    """Return the survey of an environment whose files do not answer."""
     nothing = frozenset[str]()
     return Survey(name, path, (sentence,), (), nothing, None, None, None, (), None)
 
 
 class Environments:
-    """Finds the environments of one workspace; looks anew at each call."""
+    """Finds the environments of one workspace; reads the disk at each call."""
 
     def __init__(self, workspace: Path) -> None:
         """Take the directory that holds `ComfyUI-<name>`; it need not exist yet."""
@@ -47,7 +47,7 @@ class Environments:
 
     @contextmanager
     def closed(self, name: str, reason: str) -> Iterator[None]:
-        """Let nothing be started from an environment meanwhile."""
+        """Refuse starts from an environment in the context."""
         self._closed[name] = reason
         try:
             yield
@@ -57,7 +57,7 @@ class Environments:
     def find(self, name: str) -> Environment:
         """Return that environment, usable or not.
 
-        Raises `RefusedError` `unknown_environment` where it does not exist.
+        Raises `RefusedError` `unknown_environment` if it does not exist.
         """
         if _NAME.fullmatch(name) is None:
             raise RefusedError(
@@ -69,14 +69,14 @@ class Environments:
         return self._look(name, path)
 
     def survey(self, name: str) -> Survey:
-        """Return all that can be said of that environment; raises `RefusedError` as `find` does."""
+        """Return the survey of that environment. Raises `RefusedError` as `find` does."""
         return self._survey(self.find(name))
 
     def names(self) -> list[str]:
-        """Return the name of each, and of what bears such a name; none without a workspace.
+        """Return the names of all environments; [] without a workspace.
 
-        Nothing of an environment is looked at: one that does not answer must not hide the others.
-        Raises OSError when the workspace cannot be read.
+        Environments are not accessed, so one that does not answer cannot hide the others. Raises
+        OSError if the workspace cannot be read.
         """
         try:
             entries = sorted(self.workspace.iterdir())
@@ -85,9 +85,9 @@ class Environments:
         return [each.name.removeprefix(PREFIX) for each in entries if each.name.startswith(PREFIX)]
 
     def survey_any(self, name: str) -> Survey | None:
-        """Return all that can be said of one of the `names`; None where it is no directory.
+        """Return the survey of one of the `names`, or None if it is not a directory.
 
-        A link to nowhere and a mount that is gone are unusable ones.
+        A dangling link or a dead mount counts as an unusable environment.
         """
         path = self.path(name)
         if _no_directory(path) == NO_DIRECTORY:
@@ -95,7 +95,7 @@ class Environments:
         return self._survey(self._look(name, path))
 
     def path(self, name: str) -> Path:
-        """Return where that environment lies, or would lie; blocks for nothing."""
+        """Return the path that the environment has or would have. Does not block."""
         return self.workspace / f"{PREFIX}{name}"
 
     def _absence(self, path: Path, name: str, reason: str) -> str:
@@ -108,9 +108,9 @@ class Environments:
         return sentence
 
     def _known(self, absent: str) -> str:
-        """Name the other environments, the first `NAMED` of them; none where they cannot be read.
+        """Return a text with the first `NAMED` other environments, empty if they are unreadable.
 
-        None of them is looked at: one that does not answer must not hold up an error.
+        Environments are not accessed, so one that does not answer cannot delay an error.
         """
         try:
             names = [name for name in self.names() if name != absent]
@@ -201,7 +201,7 @@ def _comfyui_version(path: Path) -> str | None:
 
 
 def _write_notes(path: Path) -> list[str]:
-    """Say that ComfyUI cannot write where it keeps its outputs, unless told another directory."""
+    """Return a note if ComfyUI cannot write to its default output directories."""
     if os.access(path, os.W_OK):
         return []
     read_only = os.statvfs(path).f_flag & os.ST_RDONLY
@@ -210,7 +210,7 @@ def _write_notes(path: Path) -> list[str]:
 
 
 def _custom_nodes(path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """Name what ComfyUI's `init_external_custom_nodes` would load: directories and .py files."""
+    """Return what ComfyUI's `init_external_custom_nodes` would load: directories and .py files."""
     try:
         with os.scandir(path) as entries:
             names = [
@@ -240,7 +240,7 @@ def _models_link(path: Path) -> tuple[str | None, list[str]]:
 
 
 def _no_directory(path: Path) -> str | None:
-    """Return what is wrong with a directory, to stand behind its path; None where it is one."""
+    """Return the problem of a directory, worded to follow its path, or None."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             return None

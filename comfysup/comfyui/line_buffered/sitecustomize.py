@@ -1,12 +1,11 @@
-"""Run by the Python of an environment before `main.py`: sets line buffering on stdout and stderr.
+"""Sets line buffering on stdout and stderr; imported by an environment's Python before `main.py`.
 
-ComfyUI wraps both streams and takes line buffering over from them. On a FIFO Python's stdout has
-none (and with PYTHONUNBUFFERED=1 neither stream has), so that a `print` would appear late, and be
-lost when the process dies.
+ComfyUI wraps both streams and inherits their line buffering. On a FIFO Python's stdout has none
+(with PYTHONUNBUFFERED=1 neither stream has), so prints would appear late and be lost in a crash.
 
-Python imports this module because its directory stands first in PYTHONPATH. It takes that out
-again, for ComfyUI and for the processes that ComfyUI starts, and gives way to the `sitecustomize`
-that would have been imported without it. Must run on every Python that ComfyUI runs on (3.9).
+Python imports this module because its directory is first in PYTHONPATH. The module removes that
+entry for ComfyUI and its child processes, and imports the `sitecustomize` that it shadows. It must
+run on every Python that ComfyUI supports (3.9).
 """
 
 # ruff: noqa: INP001 - a directory for PYTHONPATH, and no package

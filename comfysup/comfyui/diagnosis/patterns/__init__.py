@@ -1,7 +1,7 @@
-"""What ComfyUI, torch and Python write when they die, and what that means: data for `diagnosis`.
+"""Final messages of ComfyUI, torch and Python, and their meaning: data for `diagnosis`.
 
-Each line here has a log in tests/unit/comfyui/, as the programs really write it. A pattern is tried
-on the sentence that ended the process alone, so it need not tell that from other output.
+Each pattern has a real log in tests/unit/comfyui/. A pattern is matched only against the sentence
+that ended the process, so it need not distinguish that from other output.
 """
 
 from comfysup.comfyui.diagnosis.patterns.files import FILES
@@ -54,7 +54,7 @@ SIGNALS = {
         "if nobody killed it, the machine ran out of memory: see the kernel log of the host",
     ),
 }
-"""By the name of a signal: reason, message and hint, where there is more to say than the name."""
+"""Reason, message and hint by signal name, for signals that need an explanation."""
 
 ABORT = ("native_crash", "aborted in native code (SIGABRT)", NATIVE)
-"""Of a process that called abort(3), where no pattern says why it did."""
+"""For a process that called abort(3) without a matching pattern."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A line that tells why; the named groups of `line` and `frame` fill the places in `message`.
+    """A line that explains an end. The groups of `line` and `frame` fill `message`.
 
-    `frame` asks for a traceback with such a frame too, written as `file:function`: for an error
-    whose words say nothing, and which is clear by where it was raised. The innermost is tried
-    first.
+    `frame` also requires a traceback frame, as `file:function`, for errors that only their origin
+    explains. Frames are tried from the innermost.
     """
 
     reason: str
@@ -21,7 +20,7 @@ class Pattern:
     frame: re.Pattern[str] | None = None
 
     def match(self, line: str, frames: Sequence[str]) -> dict[str, str | None] | None:
-        """Return the named groups, None where this is not what the line tells."""
+        """Return the named groups, or None if the line or frame does not match."""
         found = self.line.search(line)
         if found is None or self.frame is None:
             return None if found is None else found.groupdict()
