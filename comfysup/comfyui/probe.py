@@ -1,7 +1,7 @@
-"""Whether an instance is ready, and whether it lives, by what it answers on its port.
+"""Probes the readiness and liveness of an instance over HTTP.
 
-ComfyUI opens its port when loading is over and not before, so a connection that
-is refused means "loads". Only an answer of its own process counts: a stranger may hold the port.
+ComfyUI opens its port only after loading, so a refused connection means that it is loading. Only a
+response of its own process counts, because another process may hold the port.
 """
 
 import asyncio
@@ -18,23 +18,25 @@ from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.protocols import Finding
 
 LOOK_PERIOD = 0.05
-"""Seconds between two looks at the port of an instance that loads; a look costs microseconds."""
+"""Seconds between checks of a loading instance's port; a check takes microseconds."""
 READY_PATIENCE = 10.0
-"""Seconds for the first answer of a listener that is ours, before it is asked again."""
+"""Seconds to wait for the first response of the instance's listener before a retry."""
 _NO_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
-"""What this process lacks when it cannot even ask."""
+"""Errors of a request that this process lacks the resources to send."""
 _CONNECTED = {0, errno.EISCONN, errno.EALREADY}
 
 OwnsPort: TypeAlias = Callable[[int, int], Awaitable[bool]]
-"""Whether a listener on that port belongs to that pid or a descendant; raises OSError where /proc
-does not tell."""
+"""Returns whether a listener on that port belongs to that pid or a descendant.
+
+Raises OSError if /proc does not answer.
+"""
 IsBusy: TypeAlias = Callable[[], Awaitable[bool]]
-"""Whether the process tree has worked since the last call; raises nothing."""
+"""Returns whether the process tree has worked since the last call. Never raises."""
 BusyOf: TypeAlias = Callable[[InstanceSpec, int], IsBusy]
 
 
 async def never_busy() -> bool:
-    """Answer for an instance whose queue nobody watches."""
+    """Return False, for an instance whose queue is not watched."""
     return False
 
 
@@ -67,7 +69,7 @@ class ComfyProbe:
     _answered: bool = True
 
     async def until_ready(self) -> None:
-        # Nothing tells when a port of another process opens: it must be looked at.
+        # No event reports that another process opens a port, so this polls.
         while not await self._is_ready():  # noqa: ASYNC110
             await asyncio.sleep(LOOK_PERIOD)
 
@@ -108,10 +110,10 @@ class ComfyProbe:
 
 
 def _is_listening(port: int) -> bool:
-    """Say whether somebody accepts connections on that port of this machine, without waiting.
+    """Return whether a process listens on that local port, without waiting.
 
-    The first call begins to connect; on the loopback the kernel has decided when it returns, and
-    the second tells how. EALREADY is a listener whose queue of connections is full.
+    The first call starts a connection, which the kernel decides at once on the loopback; the second
+    returns the result. EALREADY means a listener with a full backlog.
     """
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as looker:
@@ -129,7 +131,7 @@ def _finding_of(error: ComfyError) -> Finding:
 
 
 def _is_system_stats(answer: object) -> bool:
-    """Know ComfyUI by what /system_stats has held since 2023."""
+    """Return whether a response has the fields of /system_stats since 2023."""
     match answer:
         case {"system": {"python_version": str()}, "devices": list()}:
             return True

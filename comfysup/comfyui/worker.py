@@ -16,26 +16,26 @@ IDLE: Final = 10.0
 takes the next prompt within milliseconds; it is slower only while it unloads models, which is
 progress."""
 IDLE_UNPROVEN: Final = 60.0
-"""The same where it is not known which threads there were: of a process that was taken over."""
+"""The same if the worker's thread is not known: for an adopted process."""
 STALLED: Final = 120.0
 """Seconds for which a prompt makes no progress before a worker that may be gone is. Long, since a
 node may wait for an answer from the network, and a thread other than the worker end meanwhile."""
 OUTDATED: Final = 30.0
-"""Seconds after which the threads of an idle process are looked at again."""
+"""Seconds after which the threads of an idle process are read again."""
 STALLED_UNPROVEN: Final = 1800.0
-"""The same where it is not known which threads there were."""
+"""The same if the worker's thread is not known."""
 LONGEST_STEP: Final = 15.0
-"""Seconds between two signs that count at most: whoever was not looking saw no standstill."""
+"""Maximum seconds counted between two signs; a gap in the observation is no standstill."""
 
 _END = re.compile(r"Exception in thread \S+ \(prompt_worker\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at a process shows: the ids of its threads, None where they cannot be read.
+    """One reading of a process: its thread ids, or None if they are unreadable.
 
-    `worked` says that since the last look a thread but the main one has used CPU, or files were
-    read or written.
+    `worked` means that since the last reading a thread other than the main one used CPU, or that
+    files were read or written.
     """
 
     threads: frozenset[int] | None
@@ -43,7 +43,7 @@ class Look:
 
 
 LookAgain: TypeAlias = Callable[[], Awaitable[Look]]
-"""Looks at one process again and again; raises nothing."""
+"""Reads one process repeatedly. Never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ class Worker:
 
     @classmethod
     def of_adopted(cls, threads: frozenset[int] | None, running: str | None) -> Self:
-        """Return what is known of the worker of a process that is taken over."""
+        """Return the state for the worker of an adopted process."""
         return cls(seen=threads, running=running)
 
     @classmethod
     def of_ready(cls, threads: frozenset[int] | None) -> Self:
-        """Return what is known of the worker of a process that has just become ready."""
+        """Return the state for the worker of a process that has just become ready."""
         return cls(candidates=threads, seen=threads)
 
     def after(self, sign: Sign) -> Self:
@@ -109,26 +109,26 @@ class Worker:
         )
 
     def is_outdated(self, now: float) -> bool:
-        """Whether the last sign is too old for its threads to say much; also of an idle process."""
+        """Return whether the last sign is too old to rely on, also for an idle process."""
         return self.at is None or now - self.at >= OUTDATED
 
     def interrupted(self) -> Self:
-        """Return what is known where no sign could be had: that it stood still is not."""
+        """Return the state after a gap without signs, which does not count as a standstill."""
         return replace(self, at=None, standstill=0.0)
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may have died: then the log of the process is worth a look."""
+        """Return whether the worker may have died, so that the log is worth reading."""
         known = self.candidates is not None and self.seen is not None
         return self.standstill >= IDLE and not (known and self.lives)
 
     @property
     def lives(self) -> bool:
-        """Whether all threads that may be it are there."""
+        """Return whether all threads that may be the worker still exist."""
         return (self.candidates or frozenset()) <= (self.seen or frozenset())
 
     def has_died(self, *, logged: bool = False) -> bool:
-        """Whether it has, by the last sign; `logged` says that the log tells of its end."""
+        """Return whether the worker has died; `logged` means that the log reports its end."""
         if not self.is_suspect:
             return False
         if logged:
@@ -140,5 +140,5 @@ class Worker:
 
 
 def tells_of_its_end(lines: Iterable[str]) -> bool:
-    """Say whether the output of a process tells that its worker ended; `sys.exit` says nothing."""
+    """Return whether the output reports that the worker ended; `sys.exit` reports nothing."""
     return any(_END.search(line) for line in lines)

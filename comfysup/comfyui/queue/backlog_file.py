@@ -14,7 +14,7 @@ from comfysup.model.spec import Rescue
 T = TypeVar("T")
 
 FORM: Final = 1
-"""Counted up for people; a reader goes by what it finds."""
+"""Increased for people; readers go by the fields that they find."""
 
 
 def dump(backlog: Backlog, life: str) -> bytes:

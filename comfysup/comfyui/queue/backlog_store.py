@@ -1,4 +1,4 @@
-"""The backlog of one instance over all its processes: kept on disk, and told of."""
+"""The backlog of one instance across its processes: stored on disk and reported."""
 
 import asyncio
 import errno
@@ -29,7 +29,7 @@ LAST_WRITE = 1.0
 """Seconds that a disk which stalls is waited for at the end."""
 
 PASSING = {errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""Errors that tell nothing of the file: the disk does not answer, or this process lacks means."""
+"""Errors that say nothing about the file: the disk does not answer, or resources are short."""
 
 WRITING_SHARE = 10
 """A file that took so long to write is not written again before ten times as long."""
@@ -57,9 +57,9 @@ class BacklogThreads:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where backlogs are kept: `store` gives the file of each.
+    """The storage of backlogs. `store` returns the file of each instance.
 
-    `life` says which life of the container this is.
+    `life` identifies this life of the container.
     """
 
     store: Callable[[int], Store]
@@ -67,9 +67,9 @@ class Storage:
 
 
 class BacklogStore:
-    """Holds the backlog of one instance, writes it down at every change, and tells the news.
+    """Holds the backlog of one instance, writes every change to disk, and reports it.
 
-    `tell` hears what becomes of prompts, `changed` that the backlog is another.
+    `tell` receives what becomes of prompts; `changed` is called after each change.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class BacklogStore:
         self._tried = asyncio.Event()
 
     async def load(self, give_up_at: float = 0.0) -> None:
-        """Go on with what an earlier daemon has written in this life of the container.
+        """Load the backlog that an earlier daemon wrote in this life of the container.
 
-        A disk that does not answer is asked again until `give_up_at`, on the monotonic clock: what
-        could not be read yet is not lost.
+        If the disk does not answer, retries until `give_up_at` (monotonic clock), so that nothing
+        is lost.
         """
         lost: list[str] = []
         try:
@@ -133,17 +133,17 @@ class BacklogStore:
             self._begin_to_write()
 
     def mend(self) -> None:
-        """Write the file anew where somebody has removed it."""
+        """Write the file again if it was removed."""
         if self._writing is None and not (self.backlog.is_empty or self._store.exists()):
             self._written = None
             self._begin_to_write()
 
     def belong_to(self, pid: int | None) -> None:
-        """Go on with that process; None where nobody knows whether it still has anything."""
+        """Continue with that process, or with None if its queue is unknown."""
         self.update(replace(self.backlog, pid=pid))
 
     async def kept(self) -> bool:
-        """Wait until what is known now is on disk; False once a try to write it has failed."""
+        """Wait until the current backlog is on disk. Return False if a write has failed."""
         while self._writing is not None:
             await self._tried.wait()
             if self._refused:
@@ -151,7 +151,7 @@ class BacklogStore:
         return True
 
     async def close(self) -> None:
-        """Have on disk what is known, but do not wait for long; then write no more."""
+        """Write the backlog to disk, waiting only briefly, and stop writing."""
         try:
             async with asyncio.timeout(LAST_WRITE):
                 await self.kept()
@@ -160,10 +160,10 @@ class BacklogStore:
         if self._writing is not None:
             await end_tasks([self._writing])
 
-    # ---- what happens to prompts, and is told
+    # ---- changes of prompts, which are reported
 
     def lost(self, rescue: Rescue, *, crashed: bool, ran: str | None = None) -> None:
-        """The process has ended; it worked on `ran`, where that is known better than from here."""
+        """Record the end of the process; `ran` is the prompt that it executed, if known better."""
         self._go_on(self.backlog.lost(rescue, crashed=crashed, ran=ran))
 
     def forget(self, why: tuple[str, str]) -> None:
@@ -171,7 +171,7 @@ class BacklogStore:
         self._go_on(self.backlog.forgotten(why))
 
     def choose(self, rescue: Rescue, *, at_end: bool) -> None:
-        """A caller chooses what is rescued, of what is owed and `at_end` of this process."""
+        """Apply a caller's choice of prompts to rescue: owed ones, and `at_end` this process'."""
         self._go_on(self.backlog.chosen(rescue, at_end=at_end))
 
     async def posting(self, prompt: Prompt) -> None:
@@ -195,7 +195,7 @@ class BacklogStore:
         self._go_on((self.backlog.settled(prompt), (unkept(prompt),)))
 
     def credentials_lost(self, prompt: Prompt) -> None:
-        """Give up one whose keys ComfyUI never showed."""
+        """Give up a prompt whose credentials ComfyUI does not expose."""
         given_up = GivenUp(prompt.id, *CREDENTIALS_LOST)
         self._go_on((self.backlog.settled(prompt), (given_up,)))
 
@@ -239,7 +239,7 @@ class BacklogStore:
             self._let_know()
 
     def _let_know(self) -> None:
-        """Wake who waits for a try, and begin another one to be waited for."""
+        """Wake the tasks that wait for a write, and start another one for later waiters."""
         self._tried.set()
         self._tried = asyncio.Event()
 
@@ -249,11 +249,13 @@ class BacklogStore:
                 return await self._threads.disk(self._store.forget)
             content = await self._threads.compute(partial(backlog_file.dump, backlog, self._life))
             return await self._threads.disk(partial(self._store.write, content))
-        except OSError:  # the disk does not answer, which the watchdog says, or there is no thread
+        except (
+            OSError
+        ):  # the disk does not answer (the watchdog reports it), or no thread is available
             return False
 
     async def _tell_of_loss(self, what: str, keep: Callable[[], Path]) -> None:
-        """Say what of the queue of an earlier daemon is lost, and keep the file."""
+        """Report which part of an earlier daemon's queue is lost, and keep the file."""
         kept = None
         with suppress(OSError):
             kept = await self._threads.disk(keep)

@@ -8,7 +8,7 @@ from comfysup.comfyui.queue.prompts import Prompt
 
 KEPT_PROMPTS = 2_000
 KEPT_BYTES = 32 << 20
-"""What is kept of one instance, in memory and on disk; of what is over it only the ids are."""
+"""Maximum bytes of prompts kept per instance in memory and on disk; beyond it only ids are kept."""
 TOLD_SINGLY = 500
 """Prompts of one end that are told of one by one: the journal keeps 1,000 events, and each takes a
 third of a millisecond in the event loop."""
@@ -52,12 +52,12 @@ ENDED = ("ended", "comfysup was shut down")
 
 
 def unkept(prompt: Prompt) -> GivenUp:
-    """Say why a prompt without its content is given up."""
+    """Return why a prompt without its content is given up."""
     return GivenUp(prompt.id, *(HELD_KEYS if prompt.secret else NOT_KEPT))
 
 
 def grouped(given_up: Sequence[GivenUp]) -> Iterator[GivenUp]:
-    """Yield the first `TOLD_SINGLY` as they are, and the others together, by their reasons."""
+    """Yield the first `TOLD_SINGLY` unchanged, and the rest grouped by reason."""
     yield from given_up[:TOLD_SINGLY]
     others: Counter[tuple[str, str]] = Counter()
     for each in given_up[TOLD_SINGLY:]:

@@ -1,4 +1,4 @@
-"""The queues of all instances: who is watched, and what follows from what happens to them."""
+"""The queues of all instances: which are watched, and how changes are handled."""
 
 import asyncio
 import time
@@ -26,11 +26,11 @@ from comfysup.supervision.protocols import LastPrompts
 log = structlog.get_logger()
 
 LINES = 200
-"""How many of the last lines of a process may tell that its worker has ended."""
+"""Number of last lines of a process that are searched for the end of its worker."""
 LOAD_PATIENCE = 30.0
 """Seconds for which the files of an earlier daemon are waited for, all together."""
 RESCUE_PATIENCE = 20.0
-"""Seconds for which an instance is not called ready while prompts are handed in; it goes on."""
+"""Maximum seconds that readiness waits for prompts to be handed in; the rest follow later."""
 
 
 @dataclass(slots=True)
@@ -73,10 +73,10 @@ class QueueManager:
         self._instances: dict[int, Instance] = {}
         self._backlog_stores: dict[int, BacklogStore] = {}
         self._attended: dict[int, _Attended] = {}
-        self._inherited: set[int] = set()  # whose backlogs may be of before the end of a process
+        self._inherited: set[int] = set()  # backlogs that may predate the end of a process
 
     async def load(self, instances: Iterable[int]) -> None:
-        """Go on with what an earlier daemon knew of these instances; `restored` comes after it."""
+        """Load what an earlier daemon knew of these instances. Call `restored` afterwards."""
         give_up_at = time.monotonic() + LOAD_PATIENCE
         for number in instances:
             await self._backlog_store(number).load(give_up_at)
@@ -93,7 +93,7 @@ class QueueManager:
         self._inherited.clear()
 
     async def close(self) -> None:
-        """Watch no more, and have on disk what is known."""
+        """Stop watching, and write the backlogs to disk."""
         for number in list(self._attended):
             self._leave(number)
         await asyncio.gather(
@@ -101,19 +101,19 @@ class QueueManager:
         )
 
     def forget_all(self) -> None:
-        """Leave nothing for a next daemon to go on with; what still waits is given up."""
+        """Remove the backlogs, so that a later daemon finds none; waiting prompts are given up."""
         for backlog_store in self._backlog_stores.values():
             backlog_store.forget(ENDED)
 
     def mend(self) -> None:
-        """Write the files anew that somebody has removed."""
+        """Write removed files again."""
         for backlog_store in self._backlog_stores.values():
             backlog_store.mend()
 
-    # ---- what others ask
+    # ---- queries
 
     def facts(self, number: int) -> QueueFacts | None:
-        """Return the queue of an instance; None while it is not known."""
+        """Return the queue of an instance, or None while it is unknown."""
         attended = self._attended.get(number)
         if attended is None or not attended.watcher.is_known:
             return None
@@ -122,24 +122,24 @@ class QueueManager:
         return QueueFacts(len(known.waiting), running)
 
     async def drain(self, number: int) -> None:
-        """Take out of a queue what waits, and return when nothing runs in it any more."""
+        """Take all waiting prompts out of a queue and return when none runs."""
         if attended := self._attended.get(number):
             await attended.watcher.drain()
 
     def probed(self, number: int, *, answered: bool) -> None:
-        """Hear that an instance is asked how it is (not `answered`), or has answered that."""
+        """Record that a probe of an instance was sent (`answered` False) or answered."""
         if attended := self._attended.get(number):
             attended.watcher.probed(answered=answered)
 
     async def examine(self, number: int) -> None:
-        """See how the last prompts of an instance, which has just answered, have ended."""
+        """Check how the last prompts of an instance ended; call this after it has answered."""
         if attended := self._attended.get(number):
             condition = await attended.watcher.condition()
             if condition is not None and (instance := self._instances.get(number)):
                 instance.note(condition)
 
     async def worker_has_died(self, number: int) -> bool:
-        """Say whether the worker of an instance, which has just answered, has died."""
+        """Return whether the worker of an instance has died; call this after it has answered."""
         attended = self._attended.get(number)
         if attended is None:
             return False
@@ -172,7 +172,7 @@ class QueueManager:
             attended.worker = attended.worker.interrupted()
 
     def strike(self, number: int) -> None:
-        """Count a strike against what runs there: it outlasted the time for a drain."""
+        """Count a strike against the running prompt, which outlasted the time for a drain."""
         backlog_store = self._backlog_store(number)
         backlog_store.update(replace(backlog_store.backlog, overdue=True))
 
@@ -200,10 +200,10 @@ class QueueManager:
             return LastPrompts()
         return LastPrompts((prompt_id,), Blame.CERTAIN if backlog.worked else Blame.LIKELY)
 
-    # ---- what happens
+    # ---- events
 
     def observe(self, instance: Instance, notice: LifecycleEvent) -> None:
-        """Hear what happens to an instance."""
+        """Handle an event of an instance."""
         number, life = instance.spec.id, instance.life
         self._instances[number] = instance
         attended = self._attended.get(number)
@@ -232,7 +232,7 @@ class QueueManager:
                 pass
 
     async def rescue(self, spec: InstanceSpec, pid: int) -> None:
-        """Watch a process that has become ready, and wait until it was given what is owed."""
+        """Watch a process that has become ready, and wait until all owed prompts are handed in."""
         look = self._look_at(pid)
         threads = (await look()).threads
         watcher = self._attend(spec, pid, look, Worker.of_ready(threads))
@@ -286,7 +286,7 @@ class QueueManager:
         self._backlog_store(spec.id).lost(spec.policy.rescue, crashed=crashed, ran=ran)
 
     def _lose_untold(self, instance: Instance) -> None:
-        """Lose what an earlier daemon had not written down as lost, though it knew the end."""
+        """Record as lost what an earlier daemon did not, although it knew of the end."""
         number = instance.spec.id
         if number in self._inherited:
             end = untold_end(self._backlog_store(number).backlog, instance.life)

@@ -47,12 +47,12 @@ class Prompt:
 
     @property
     def key(self) -> Key:
-        """By what ComfyUI orders its queue; the same id may stand in it twice."""
+        """The sort key of ComfyUI's queue; one id may occur twice."""
         return (self.number, self.id)
 
     @property
     def size(self) -> int:
-        """Bytes that it takes to keep it."""
+        """Bytes needed to keep the prompt."""
         return len(self.content or b"")
 
 
@@ -80,7 +80,7 @@ def in_order(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A queue at one moment; `waiting` stands in the order of execution."""
+    """A queue at one moment; `waiting` is in the order of execution."""
 
     running: tuple[Prompt, ...]
     waiting: tuple[Prompt, ...]
@@ -182,7 +182,7 @@ def _prompt(entry: Any, text: str, known: Mapping[Key, Prompt]) -> Prompt:  # no
 
 
 def holds_secret(value: object) -> bool:
-    """Say whether JSON seems to hold a key or token: by the name of a member, or by its look."""
+    """Return whether JSON seems to hold a key or token, by a member's name or a value's form."""
     match value:
         case dict():
             return any(

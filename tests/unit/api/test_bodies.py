@@ -60,9 +60,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("body", "type_", "text"), BAD.values(), ids=BAD)
-async def test_what_is_no_good_json_is_422_with_a_clear_text(
-    body: bytes, type_: str, text: str
-) -> None:
+async def test_invalid_json_is_422_with_a_clear_text(body: bytes, type_: str, text: str) -> None:
     async with site_of() as site:
         status, code, detail = await send(site, body)
 

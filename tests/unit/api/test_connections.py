@@ -29,7 +29,7 @@ async def over_socket(port: Port) -> int:
         return answer.status
 
 
-async def test_who_has_rested_longest_makes_room(tmp_path: Path) -> None:
+async def test_the_longest_idle_connection_is_closed_for_a_new_one(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits(connections=3)) as port:
         first, second, third = [await port.connect() for _ in range(3)]
         for caller in (first, second, third, first):
@@ -58,7 +58,7 @@ async def test_two_hundred_callers_connect_to_the_socket_while_the_daemon_is_bus
     assert refused == [0] * 200
 
 
-async def test_who_has_been_answered_counts_once(tmp_path: Path) -> None:
+async def test_an_answered_connection_counts_once(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits(connections=2)) as port:
         first = await port.connect()
         statuses = [await first.ask()]
@@ -68,7 +68,7 @@ async def test_who_has_been_answered_counts_once(tmp_path: Path) -> None:
     assert statuses == [200] * 3
 
 
-async def test_who_has_left_does_not_count(tmp_path: Path) -> None:
+async def test_a_closed_connection_does_not_count(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits(connections=2)) as port:
         first, second = await port.connect(), await port.connect()
         statuses = [await first.ask(), await second.ask()]
@@ -85,7 +85,9 @@ async def test_who_has_left_does_not_count(tmp_path: Path) -> None:
     [b"", b"GET /", GET[:-2], START[:-1], b"\r\n"],
     ids=["idle", "half a line", "half a head", "half a body", "empty lines"],
 )
-async def test_who_dawdles_keeps_nobody_out(tmp_path: Path, beginning: bytes) -> None:
+async def test_a_slow_request_does_not_block_other_callers(
+    tmp_path: Path, beginning: bytes
+) -> None:
     async with listening(tmp_path, Limits(connections=20)) as port:
         crowd = [await port.connect() for _ in range(100)]
         for caller in crowd:
@@ -96,7 +98,7 @@ async def test_who_dawdles_keeps_nobody_out(tmp_path: Path, beginning: bytes) ->
     assert statuses == [200] * 30
 
 
-async def test_who_does_not_read_the_answers_keeps_nobody_out(tmp_path: Path) -> None:
+async def test_an_unread_response_does_not_block_other_callers(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits(connections=5)) as port:
         crowd = [await port.connect(limit=1) for _ in range(5)]
         for caller in crowd:
@@ -145,7 +147,7 @@ async def test_the_socket_is_free_when_the_port_is_full(tmp_path: Path) -> None:
     assert status == 200
 
 
-async def test_who_leaves_makes_room(tmp_path: Path) -> None:
+async def test_a_closed_connection_frees_its_place(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(connections=1), world_of(launcher)) as port:
         for _ in range(5):
@@ -161,7 +163,7 @@ async def test_who_leaves_makes_room(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET /livez HTTP/1.1\r\nHost: ", GET + b"G"])
-async def test_who_brings_no_whole_request_in_time_is_let_go(
+async def test_an_incomplete_request_is_disconnected_after_the_limit(
     tmp_path: Path, beginning: bytes
 ) -> None:
     async with listening(tmp_path, Limits(idle_seconds=0.02)) as port, bounded():
@@ -170,7 +172,9 @@ async def test_who_brings_no_whole_request_in_time_is_let_go(
         await caller.let_go()
 
 
-async def test_who_hangs_up_while_it_waits_leaves_the_instance_and_no_more(tmp_path: Path) -> None:
+async def test_a_caller_that_hangs_up_while_it_waits_leaves_only_the_instance(
+    tmp_path: Path,
+) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(), world_of(launcher)) as port:
         before = asyncio.all_tasks()
@@ -186,7 +190,7 @@ async def test_who_hangs_up_while_it_waits_leaves_the_instance_and_no_more(tmp_p
     assert {task.get_name() for task in left} == {"instance 0", "launch 0"}
 
 
-async def test_nobody_else_may_even_connect_to_the_socket(tmp_path: Path) -> None:
+async def test_other_users_cannot_connect_to_the_socket(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         mode = port.socket.stat().st_mode & 0o777
 

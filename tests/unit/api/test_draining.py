@@ -152,7 +152,7 @@ async def test_each_may_finish_its_work() -> None:
     assert "draining" in world.stage.heard(1)
 
 
-async def test_an_environment_that_nobody_knows_is_refused() -> None:
+async def test_an_unknown_environment_is_refused() -> None:
     async with site_of(World(environments=[COMM])) as site:
         refused = await site.refused("POST", f"{API}/environments/other/restart")
         known = await site.post(ROLL)

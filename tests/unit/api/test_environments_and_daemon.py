@@ -32,7 +32,7 @@ async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
     }
 
 
-async def test_the_daemon_says_who_it_is() -> None:
+async def test_the_daemon_describes_itself() -> None:
     async with site_of(World(autolaunch_pending=[spec_of(0)])) as site:
         answer = await site.get(f"{API}/daemon")
 

@@ -48,7 +48,7 @@ async def test_a_defect_is_500_tells_nothing_and_is_logged() -> None:
     ]
 
 
-async def test_an_expectation_that_nobody_knows_is_417_in_the_form_of_all_errors() -> None:
+async def test_an_unknown_expectation_is_417_in_the_form_of_all_errors() -> None:
     async with site_of() as site:
         headers = {"Expect": "200-<b>never</b>"}
         async with site.client.get("/livez", headers=headers) as answer:
@@ -58,7 +58,7 @@ async def test_an_expectation_that_nobody_knows_is_417_in_the_form_of_all_errors
     assert (answer.status, found) == (417, {"detail": detail, "code": "expectation_failed"})
 
 
-async def test_who_asks_first_whether_to_send_a_body_is_told_to() -> None:
+async def test_expect_100_continue_is_answered_before_the_body() -> None:
     async with (
         site_of() as site,
         site.client.post(f"{API}/start-single", json=one(), expect100=True) as answer,

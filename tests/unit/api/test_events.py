@@ -282,7 +282,7 @@ async def test_an_id_of_another_life_is_answered_with_that(last: int, resumed_at
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 19, "9" * 5_000, "٣", "1 2"])
-async def test_what_is_no_id_is_a_422(last: str) -> None:
+async def test_an_invalid_id_is_a_422(last: str) -> None:
     async with scene() as here:
         status, answer = await here.site.ask("GET", EVENTS, Last_Event_ID=last)
 
@@ -291,7 +291,7 @@ async def test_what_is_no_id_is_a_422(last: str) -> None:
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "9" * 19])
-async def test_what_is_no_id_in_the_query_is_a_422(last: str) -> None:
+async def test_an_invalid_id_in_the_query_is_a_422(last: str) -> None:
     async with scene() as here:
         status, _ = await here.site.ask("GET", f"{EVENTS}?last_event_id={last}")
 
@@ -330,7 +330,7 @@ async def test_the_number_of_readers_is_bounded_and_a_seat_is_free_again_at_once
 
 
 @pytest.mark.parametrize("name", ["", "api.sock"])
-async def test_a_reader_that_takes_nothing_slows_nobody_and_is_let_go(
+async def test_a_reader_that_does_not_read_delays_no_other_and_is_disconnected(
     name: str, tmp_path: Path
 ) -> None:
     """Over TCP it is the kernel that lets it go; over a unix socket nobody would but we."""
@@ -350,7 +350,7 @@ async def test_a_reader_that_takes_nothing_slows_nobody_and_is_let_go(
         silent.close()
 
 
-async def test_what_a_silent_reader_costs_is_bounded() -> None:
+async def test_the_memory_of_a_silent_reader_is_bounded() -> None:
     async with scene() as here:
         silent = await here.silent_reader()
         server = here.site.client.server.runner

@@ -124,7 +124,7 @@ async def events_until(answer: aiohttp.ClientResponse, end: str) -> list[Event]:
 # ---- an instance that is removed
 
 
-async def test_who_follows_as_events_is_told_that_the_instance_was_removed(desk: Desk) -> None:
+async def test_a_follower_of_events_receives_the_removal_of_the_instance(desk: Desk) -> None:
     async with desk.ask(**EVENTS) as answer:
         await desk.write(b"its last line\n")
         await desk.remove()
@@ -137,7 +137,7 @@ async def test_who_follows_as_events_is_told_that_the_instance_was_removed(desk:
     assert rest == b""
 
 
-async def test_who_follows_as_text_is_told_that_the_instance_was_removed(desk: Desk) -> None:
+async def test_a_follower_of_text_receives_the_removal_of_the_instance(desk: Desk) -> None:
     async with desk.ask("?follow=true") as answer:
         await desk.write(b"its last line\n")
         await desk.remove()
@@ -277,7 +277,7 @@ async def test_a_stream_of_events_is_taken_up_where_it_was_left(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("rotation", [Rotation(2_000, keep=1)])
-async def test_who_comes_back_too_late_is_told_what_is_missing(desk: Desk) -> None:
+async def test_a_late_reader_learns_which_lines_are_missing(desk: Desk) -> None:
     await desk.write(b"begin\n")
     async with desk.ask("?lines=1", **EVENTS) as answer:
         last = (await events_until(answer, "begin"))[-1].id
@@ -291,7 +291,7 @@ async def test_who_comes_back_too_late_is_told_what_is_missing(desk: Desk) -> No
     assert told.endswith(f"{498:050}\n{499:050}\n")
 
 
-async def test_an_id_that_nobody_gave_is_no_id(desk: Desk) -> None:
+async def test_an_unissued_id_is_invalid(desk: Desk) -> None:
     await desk.write(b"one\ntwo\n")
 
     async with desk.ask("?lines=1", **EVENTS, **{"Last-Event-ID": "7"}) as answer:

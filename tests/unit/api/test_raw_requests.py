@@ -17,7 +17,7 @@ from tests.unit.api.site import API, World
 from tests.unit.supervision.fakes import spec_of
 
 
-async def test_what_cannot_be_read_is_400_in_the_form_of_all_errors(tmp_path: Path) -> None:
+async def test_an_unparsable_request_is_400_in_the_form_of_all_errors(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         answers = []
         for request in (b"\x16\x03\x01\x02\x00\r\n\r\n", GET.replace(b"x", b"x" * 9_000)):

@@ -120,7 +120,7 @@ async def test_one_that_still_loads_is_a_timeout_and_goes_on() -> None:
     assert state == "starting"
 
 
-async def test_who_waits_for_spawn_hears_once_the_process_exists() -> None:
+async def test_wait_for_spawn_returns_once_the_process_exists() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         answer = await site.post(f"{START}?wait=spawn", several(one()))

@@ -97,7 +97,7 @@ async def test_a_port_beyond_all_ports_by_default_is_a_mistake() -> None:
     assert (status, detail[0]["loc"]) == (422, ["body", "instances", 0, "port"])
 
 
-async def test_fields_that_nobody_knows_are_named_and_not_refused() -> None:
+async def test_unknown_fields_are_named_and_not_refused() -> None:
     async with site_of() as site:
         answer = await site.post(START, several(one(gpus=1), enviroment="x"))
 

@@ -38,7 +38,7 @@ async def test_what_stands_in_a_body_of_json_is_not_looked_at() -> None:
     assert answer["status"] == "success"
 
 
-async def test_what_cannot_be_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stuck_instance_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "STOP_ALL_ESCALATION", StopEscalation(0.01, 0.02, 0.03))
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:

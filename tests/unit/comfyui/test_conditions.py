@@ -111,7 +111,7 @@ Import times for custom nodes:
     assert [each.message for each in found] == ["the custom node 'other' could not be imported"]
 
 
-def test_what_would_steer_a_terminal_is_not_passed_on() -> None:
+def test_control_characters_are_removed() -> None:
     log = f"   0.0 seconds (IMPORT FAILED): {NODES}/x\x1b]0;title\x07\u202e\n"
     [found] = failed_nodes(log.splitlines())
 

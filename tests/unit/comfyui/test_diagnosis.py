@@ -321,7 +321,7 @@ def test_what_people_are_shown_leaves_out_the_usage_of_argparse() -> None:
     ]
 
 
-def test_an_ending_that_nobody_knows_is_not_guessed() -> None:
+def test_an_unknown_ending_is_not_guessed() -> None:
     assert of("", None) == Diagnosis("exit", "exited; exit status unavailable")
 
 

@@ -273,7 +273,7 @@ async def test_an_instance_that_answers_is_answered(
     assert server.headers[0].startswith("GET /prompt HTTP/1.1")
 
 
-async def test_nobody_on_the_port_is_refused_at_once(session: aiohttp.ClientSession) -> None:
+async def test_a_closed_port_is_refused_at_once(session: aiohttp.ClientSession) -> None:
     async with bounded():
         assert Finding.REFUSED is await probe(session, closed_port()).ask(NEVER)
 
@@ -296,7 +296,7 @@ async def test_an_answer_that_is_none_of_comfyuis_is_silence(
     assert Finding.SILENT is await probe(session, server.port).ask(LONG)
 
 
-async def test_a_listener_whose_connections_nobody_takes_is_silent(
+async def test_a_listener_that_accepts_no_connections_is_silent(
     session: aiohttp.ClientSession,
 ) -> None:
     """A process that is stopped: the kernel accepts for it, and then no more."""

@@ -34,7 +34,7 @@ def seen(environment: Environment, spec: InstanceSpec, gpu: str | None) -> Recog
     extra_args=ARGUMENTS.filter(lambda words: not OWN & set(words[:1])),
     gpu=st.none() | st.sampled_from(["", "0", "0,1"]),
 )
-def test_what_build_command_made_is_recognised(
+def test_a_command_of_build_command_is_recognised(
     environment: Environment, port: int, extra_args: list[str], gpu: str | None
 ) -> None:
     spec = replace(SPEC, port=port, extra_args=tuple(extra_args))
@@ -71,5 +71,5 @@ def test_a_gpu_that_the_daemon_itself_was_given_is_not_the_specs(environment: En
     ],
     ids=["elsewhere", "no number", "no value", "by hand", "no script", "nothing"],
 )
-def test_what_is_none_of_ours_is_not_recognised(argv: list[str], cwd: str) -> None:
+def test_a_foreign_command_is_not_recognised(argv: list[str], cwd: str) -> None:
     assert recognise(argv, Path(cwd), {}) is None

@@ -165,9 +165,7 @@ def marked(pid: int) -> bool:
         return False
 
 
-async def test_a_pid_that_is_somebody_elses_now_is_nobody(
-    foreign: list[Foreign], reaper: Reaper
-) -> None:
+async def test_a_reused_pid_is_an_ended_process(foreign: list[Foreign], reaper: Reaper) -> None:
     """Neither it nor its group is signalled, nor its session swept."""
     stranger = start(foreign, "unset COMFYSUP_MARKER; exec sh -c 'sleep 60 & wait; sleep 60'")
     (child,) = await until(lambda: children(stranger.pid))

@@ -39,7 +39,7 @@ def hang(executor: Executor, mount: threading.Event, count: int) -> list[asyncio
     return [executor.submit(mount.wait, DEAD) for _ in range(count)]
 
 
-async def test_what_is_returned_and_raised_comes_to_the_caller(executor: Executor) -> None:
+async def test_the_future_returns_and_raises_what_the_work_does(executor: Executor) -> None:
     assert await executor.submit(lambda: 42) == 42
     with pytest.raises(ZeroDivisionError):
         await executor.submit(lambda: 1 // 0)
@@ -88,9 +88,7 @@ async def test_a_call_is_given_up_after_the_patience_of_who_asks(
         await executor.ask(mount.wait, DEAD, 0.01)
 
 
-async def test_work_that_nobody_waits_for_any_more_is_not_begun(
-    executor: Executor, mount: threading.Event
-) -> None:
+async def test_cancelled_work_is_not_started(executor: Executor, mount: threading.Event) -> None:
     hang(executor, mount, 2)
     done: list[str] = []
     executor.submit(lambda: done.append("cancelled"), DEAD).cancel()

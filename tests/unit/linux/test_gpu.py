@@ -163,7 +163,7 @@ async def test_one_that_has_gone_makes_room() -> None:
 
 
 @pytest.mark.parametrize("wish", [None, "1", "0,7", ""])
-async def test_what_is_named_is_passed_as_it_is(wish: str | None) -> None:
+async def test_named_gpus_are_passed_unchanged(wish: str | None) -> None:
     assert await desk(lambda: ()).assign(0, wish, again=True) == wish
 
 

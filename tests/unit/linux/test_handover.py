@@ -35,7 +35,7 @@ def test_what_the_first_version_passed_on_is_understood(descriptors: list[int]) 
 
 
 @pytest.mark.parametrize("text", ["", "1:3", "lock=x tcp=1", "lock=999999 tcp=1 own=2", "lock=0"])
-def test_what_is_not_for_this_process_is_none(text: str) -> None:
+def test_a_handover_for_another_process_is_ignored(text: str) -> None:
     environ = {VARIABLE: text}
 
     assert not is_handed_over(environ)

@@ -26,7 +26,7 @@ def test_what_was_noted_is_there_when_the_daemon_is_gone_at_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\0" * 3, b"x" * 80, b"\xff" * 8])
-def test_what_is_no_note_is_not_guessed_at(tmp_path: Path, content: bytes) -> None:
+def test_invalid_content_is_ignored(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "heartbeat"
     path.write_bytes(content)
 
@@ -50,7 +50,7 @@ def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
     assert nowhere.read(now=10.0) is None
 
 
-def test_a_link_that_somebody_laid_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("precious")
     (tmp_path / "heartbeat").symlink_to(other)
@@ -59,7 +59,7 @@ def test_a_link_that_somebody_laid_is_not_followed(tmp_path: Path) -> None:
     assert other.read_text() == "precious"
 
 
-def test_a_fifo_or_an_endless_device_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_fifo_or_an_endless_device_does_not_block(tmp_path: Path) -> None:
     fifo, endless = tmp_path / "fifo", tmp_path / "endless"
     os.mkfifo(fifo)
     endless.symlink_to("/dev/zero")

@@ -49,7 +49,7 @@ def test_after_a_crash_the_running_one_is_first_and_the_others_follow_in_their_o
     assert not given_up
 
 
-def test_what_the_process_finished_is_not_owed() -> None:
+def test_a_finished_prompt_is_not_owed() -> None:
     backlog = Backlog().seen(queue(B, running=A), 1).seen(queue(running=B), 2)
 
     assert ids(crash(backlog)[0]) == ["b"]
@@ -139,7 +139,7 @@ def test_what_was_handed_in_goes_before_what_is_still_owed() -> None:
     assert ids(backlog) == ["a", "b", "c"]
 
 
-def test_what_the_new_process_has_already_is_not_owed() -> None:
+def test_a_prompt_that_the_new_process_has_is_not_owed() -> None:
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
 
     assert ids(backlog.seen(queue(running=prompt(9, "a")), 2)) == ["b"]

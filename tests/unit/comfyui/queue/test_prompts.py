@@ -112,7 +112,7 @@ def test_what_is_no_answer_of_comfyui_is_refused(body: bytes) -> None:
         {"widgets_values": ["hf_abcdefghijklmnopqrstuv"]},
     ],
 )
-def test_what_looks_like_a_key_is_a_secret(value: object) -> None:
+def test_a_value_in_the_form_of_a_key_is_a_secret(value: object) -> None:
     assert holds_secret(value)
 
 

@@ -35,7 +35,7 @@ def told(desk: Desk, notice: PromptEventName) -> list[str]:
     return [str(each.prompt_id) for each in desk.news if each.name is notice]
 
 
-async def test_what_waited_is_handed_in_again_in_order(
+async def test_waiting_prompts_are_handed_in_again_in_order(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "a", "b", "c")
@@ -71,7 +71,7 @@ async def test_what_the_process_has_or_had_is_not_handed_in(
     assert not told(desk, PromptEventName.GIVEN_UP)
 
 
-async def test_what_is_refused_is_given_up_and_said_to_be(
+async def test_a_refused_prompt_is_given_up_and_reported(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "a", "bad", "b")
