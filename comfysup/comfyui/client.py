@@ -1,10 +1,10 @@
-"""What is asked of a ComfyUI, over HTTP and its websocket: the only place that speaks to one.
+"""The HTTP and websocket client of ComfyUI; no other module sends requests to it.
 
-ComfyError             it could not be asked, or its answer is none of ComfyUI's
-├── NoAnswerError      no answer came
-│   └── NotConnectedError  nobody listens, or the connection ended before the answer did
-├── TooLargeError      the answer was not read to its end
-└── NotTakenError      it answered, and will not run that prompt
+ComfyError             the request failed, or the response is not ComfyUI's
+├── NoAnswerError      no response arrived
+│   └── NotConnectedError  the connection was refused, or ended too early
+├── TooLargeError      the response exceeds the limit
+└── NotTakenError      ComfyUI refused the prompt
 """
 
 import asyncio
@@ -34,11 +34,11 @@ T = TypeVar("T")
 Session: TypeAlias = aiohttp.ClientSession  # noqa: TID251 - here, and nowhere else
 
 PATIENCE = 10.0
-"""Seconds for one answer; a model that loads may hold it up, and then it is asked for again."""
+"""Seconds for one response. A model being loaded can delay it; the request is then repeated."""
 MAX_QUEUE_BYTES = 64 << 20
-"""The largest answer of /queue that is read: twice what is kept of it."""
+"""Maximum bytes read of /queue: twice the maximum that is kept."""
 MAX_FACTS_BYTES = 1 << 20
-"""The largest of /system_stats and GET /prompt, which have a few hundred and the arguments."""
+"""Maximum bytes of /system_stats and GET /prompt: a few hundred, plus the arguments."""
 MAX_ANSWER_BYTES = 16 << 20
 """The largest of any other answer, and the largest message of the websocket."""
 CREDENTIALS = ("AUTH_TOKEN_COMFY_ORG", "API_KEY_COMFY_ORG")
@@ -49,11 +49,11 @@ MESSAGES_PAUSE = 0.01
 """Seconds of that turn, so that no more than 5,000 messages are read in a second: a fraction of a
 core. More wait in the socket, and ComfyUI with them."""
 _INLINE_BYTES = 64 << 10
-"""What is parsed in less than a millisecond, and so where it arrives."""
+"""Maximum bytes parsed in the event loop, in less than a millisecond."""
 
 
 class ComfyError(Exception):
-    """A ComfyUI could not be asked; the text says why."""
+    """A request to ComfyUI failed. The text gives the reason."""
 
 
 class NoAnswerError(ComfyError):
@@ -66,7 +66,7 @@ class NoAnswerError(ComfyError):
 
 
 class NotConnectedError(NoAnswerError):
-    """Nobody listens, or the connection ended before the answer did."""
+    """The connection was refused, or it ended before the response did."""
 
 
 class TooLargeError(ComfyError):
@@ -79,13 +79,13 @@ class TooLargeError(ComfyError):
 
 
 class NotTakenError(ComfyError):
-    """ComfyUI will not run a prompt; the text is what it said."""
+    """ComfyUI refused a prompt. The text is its reason."""
 
 
 def new_session() -> Session:
-    """Return a session for all ComfyUIs: one connection for each question, and none waits.
+    """Return a session for all ComfyUIs: one connection per request, without a limit.
 
-    It knows no proxy, keeps no cookie, follows no redirect, and leaves all time limits to who asks.
+    It uses no proxy, stores no cookie, follows no redirect and sets no time limit of its own.
     """
     tracing = aiohttp.TraceConfig()
     tracing.on_request_redirect.append(_refuse_redirect)
@@ -95,7 +95,7 @@ def new_session() -> Session:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "comfysup"},
-        auto_decompress=False,  # nothing compressed is asked for
+        auto_decompress=False,  # no compression is requested
         trust_env=False,
     )
 
@@ -103,7 +103,7 @@ def new_session() -> Session:
 async def _refuse_redirect(
     _session: Session, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
 ) -> NoReturn:
-    """Refuse what leads elsewhere: a handshake of a websocket cannot be asked not to follow."""
+    """Refuse a redirect, because a websocket handshake cannot be sent without following."""
     response = redirect.response
     response.close()
     raise aiohttp.WSServerHandshakeError(
@@ -117,9 +117,11 @@ async def _in_place(work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class ComfyClient:
-    """The ComfyUI at `url`; the session is of `new_session`, shared, and its owner closes it.
+    """A client of the ComfyUI at `url`.
 
-    `in_thread` parses what is large. Each question is a connection of its own.
+    The session of `new_session` is shared; its owner closes it.
+
+    `in_thread` parses large responses. Each request has its own connection.
     """
 
     session: Session
@@ -135,7 +137,7 @@ class ComfyClient:
         return await self._facts("/prompt", patience)
 
     async def queue(self, known: Mapping[Key, Prompt]) -> tuple[Snapshot, int]:
-        """Return what runs and what waits, and how many bytes told it; `known` as `parse_queue`."""
+        """Return the queue and the response's size in bytes; `known` as in `parse_queue`."""
         status, body = await self._ask("GET", "/queue", limit=MAX_QUEUE_BYTES)
         if status != HTTPStatus.OK:
             raise ComfyError(f"{NO_QUEUE}: status {status}")
@@ -149,9 +151,9 @@ class ComfyClient:
             raise NoAnswerError(error) from error
 
     async def has_executed(self, prompt_id: str) -> bool:
-        """Say whether it has run that prompt; it remembers 10,000.
+        """Return whether ComfyUI has executed that prompt; its history holds 10,000.
 
-        The answer is an empty object where it does not: one that is too large to be read tells too.
+        The response is an empty object if not, so a response that is too large also means yes.
         """
         try:
             status, body = await self._ask("GET", f"/history/{_quoted(prompt_id)}")
@@ -160,15 +162,15 @@ class ComfyClient:
         return status == HTTPStatus.OK and prompt_id in _parse(body)
 
     async def last_failures(self, number: int) -> list[str]:
-        """Return what the nodes of the last executed prompts raised, the newest at last.
+        """Return the errors of the last executed prompts' nodes, newest last.
 
-        Empty for one that succeeded or was interrupted.
+        The text is empty for a prompt that succeeded or was interrupted.
         """
         _, body = await self._ask("GET", f"/history?max_items={number}")
         return [_failure(entry) for entry in _parse(body).values()]
 
     async def hand_in(self, prompt: Prompt) -> float:
-        """Have a prompt run behind all others; return its number. Raises `NotTakenError` too."""
+        """Queue a prompt behind all others and return its number. Also raises `NotTakenError`."""
         try:
             posted = hand_in_body(prompt)
         except ValueError as error:
@@ -181,10 +183,10 @@ class ComfyClient:
         raise NotTakenError(_said(status, answer))
 
     async def takes_credentials(self, class_type: str) -> bool:
-        """Say whether nodes of that class are given the keys of a Comfy account.
+        """Return whether nodes of that class receive the keys of a Comfy account.
 
-        Asked for one class alone: for all of them newer versions scan the disk. No where the answer
-        is too large to be read.
+        Requests one class only, because newer versions scan the disk for all classes. Returns False
+        if the response is too large.
         """
         try:
             _, body = await self._ask("GET", f"/object_info/{_quoted(class_type)}")
@@ -197,7 +199,7 @@ class ComfyClient:
                 return False
 
     async def delete(self, prompt_ids: Iterable[str]) -> None:
-        """Take prompts out of what waits; those that do not wait are left alone."""
+        """Remove waiting prompts from the queue. Other prompts are ignored."""
         status, _ = await self._ask("POST", "/queue", {"delete": list(prompt_ids)})
         if status != HTTPStatus.OK:
             raise ComfyError(f"POST /queue takes nothing out: status {status}")
@@ -273,10 +275,10 @@ def _connection_errors() -> Iterator[None]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as a part of a path.
+    """Return a text as one segment of a path.
 
-    Half a surrogate pair, which JSON can say and UTF-8 cannot, becomes a question mark: no path
-    names it.
+    An unpaired surrogate, valid in JSON but not in UTF-8, becomes a question mark; it matches no
+    path.
     """
     return quote(text, safe="", errors="replace")
 
@@ -335,7 +337,7 @@ def _raised(message: object) -> str:
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes | None:
-    """Return what comes; None where that is more than `limit` bytes."""
+    """Return the content, or None if it has more than `limit` bytes."""
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk

@@ -1,7 +1,7 @@
-"""Watching the queue of one process, and handing prompts in and out of it.
+"""Watches the queue of one process, and hands prompts in and out of it.
 
-ComfyUI's websocket tells that the queue changed, and its depth, never how: so `/queue` is looked at
-upon each change. Where there is no websocket it is looked at once in a probe period.
+ComfyUI's websocket reports each change of the queue and its depth but not the content, so `/queue`
+is read upon each change. Without a websocket it is read once per probe period.
 """
 
 import asyncio
@@ -28,26 +28,26 @@ from comfysup.supervision.tasks import keep_going
 log = structlog.get_logger()
 
 LOOK_GAP = 0.01
-"""Seconds between two looks at least; a burst of changes needs one."""
+"""Minimum seconds between two reads; one read covers a burst of changes."""
 LONGEST_PAUSE = 0.5
-"""Seconds between two looks at most, where something has changed."""
+"""Maximum seconds between two reads after a change."""
 BYTES_PER_SECOND = 100e6
-"""How fast ComfyUI writes the answer of /queue, in its event loop: by that a look costs it time."""
+"""Rate at which ComfyUI's event loop writes the response of /queue; gives the cost of a read."""
 LOOKING_SHARE = 10
-"""The pause after a look lasts ten times as long as the look cost ComfyUI, where none is urgent."""
+"""The pause after a read is this many times the cost of the read, unless one is urgent."""
 UNSURE_AFTER = 1.0
-"""Seconds without an answer after which what is known of a queue may be out of date."""
+"""Seconds without a response after which the known queue may be outdated."""
 LAST_WORDS = 0.5
-"""Seconds for reading what a process that has ended had still sent; mostly it is there."""
+"""Seconds to read the last messages of an ended process; usually they have arrived."""
 RETRY = 0.2
-"""Seconds after which what could not be asked, handed in or taken out is tried again."""
+"""Seconds before a failed request is retried."""
 
 
 def pauses(size: int) -> tuple[float, float]:
-    """Return the least and the usual seconds after a look whose answer had so many bytes.
+    """Return the minimum and the usual pause in seconds after a response of so many bytes.
 
-    The least is for a look that is urgent: `/ws` tells another depth than is known. How long the
-    look took is no measure: a node that holds the GIL delays it, and costs ComfyUI nothing more.
+    The minimum is for urgent reads: `/ws` reports another depth than the known one. The duration of
+    the read does not count: a node that holds the GIL delays it at no cost to ComfyUI.
     """
     cost = size / BYTES_PER_SECOND
     return (
@@ -57,7 +57,7 @@ def pauses(size: int) -> tuple[float, float]:
 
 
 async def no_mark() -> str:
-    """Stand for a process whose output is not to be had."""
+    """Return "", for a process whose output is unavailable."""
     return ""
 
 
@@ -102,24 +102,23 @@ class QueueWatcher:
 
     @property
     def is_known(self) -> bool:
-        """Whether the backlog shows the queue as it is, by all that was heard.
+        """Return whether the backlog matches the queue.
 
-        Not before the first look, not while `/ws` tells another depth, and not where a question has
-        waited for its answer for too long: then the queue may be another by now.
+        False before the first read, while `/ws` reports another depth, and while `is_silent`.
         """
         return self._backlog.is_whole and not self.is_silent
 
     @property
     def is_silent(self) -> bool:
-        """Whether the process has owed an answer for too long."""
+        """Return whether the process has left a request unanswered for too long."""
         now = time.monotonic()
         asked = (self._unanswered_since, self._probed_at)
         return any(at is not None and now - at >= UNSURE_AFTER for at in asked)
 
     def probed(self, *, answered: bool) -> None:
-        """Hear that the process is asked how it is (not `answered`), or has answered that.
+        """Record that a probe of the process was sent (`answered` False) or answered.
 
-        An answer after a silence is a reason to look: much may have happened meanwhile.
+        A response after a silence triggers a read of the queue, because much may have changed.
         """
         now = time.monotonic()
         if not answered:
@@ -130,15 +129,15 @@ class QueueWatcher:
             self._probed_at = None
 
     async def hear_out(self) -> None:
-        """Read what the process, which has ended, had sent to its end, or as far as time allows."""
+        """Read the remaining messages of an ended process, for a limited time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await self._unconnected.wait()
 
     async def condition(self) -> Condition | None:
-        """Return what is wrong with the process by how its last prompts ended.
+        """Return the condition of the process by the end of its last prompts, or None.
 
-        None also where none has ended since the last call, or no answer comes.
+        Returns None also if none has ended since the last call, or if no response arrives.
         """
         if not self._finished:
             return None
@@ -149,7 +148,10 @@ class QueueWatcher:
             return None
 
     async def run(self) -> None:
-        """Watch, and hand in what is owed, until cancelled; a defect ends neither for good."""
+        """Watch and hand in owed prompts until cancelled.
+
+        A bug is logged and both are restarted.
+        """
         async with asyncio.TaskGroup() as tasks:
             loops = (self._listen, self._look_at_changes, self._mark_running, self._rescue)
             for loop in loops:
@@ -157,15 +159,15 @@ class QueueWatcher:
                 tasks.create_task(keep_going(loop, name, self._broke))
 
     def _broke(self, sentence: str | None) -> None:
-        """Know nothing of the queue after a defect, and look at it again."""
+        """Treat the queue as unknown after a bug, and read it again."""
         if sentence:
             self._unanswered_since = time.monotonic() - UNSURE_AFTER
             self._changed.set()
 
     async def drain(self) -> None:
-        """Take out all that waits, late arrivals too, until nothing runs or waits any more.
+        """Remove all waiting prompts, including new ones, until none runs or waits.
 
-        It is recorded before it is taken out. Cancelled when the process ends or time is up.
+        Prompts are recorded before their removal. Cancelled when the process ends or time is up.
         """
         self._draining = True
         while True:
@@ -210,7 +212,7 @@ class QueueWatcher:
             await asyncio.sleep(again)
 
     def _change(self) -> None:
-        """Have the queue looked at: at once if its depth is another than is known."""
+        """Schedule a read of the queue: at once if its depth differs from the known one."""
         if self._unanswered_since is None:
             self._unanswered_since = time.monotonic()
         self._changed.set()
@@ -241,7 +243,7 @@ class QueueWatcher:
                 await self._urgent.wait()
 
     async def _look(self) -> None:
-        """Look at the queue; whoever calls has the turn, so that nothing is handed in meanwhile."""
+        """Read the queue. The caller holds the turn, so no prompt is handed in meanwhile."""
         self._urgent.clear()
         queue, self._size = await self._api.queue(self._backlog.known)
         self._unanswered_since = time.monotonic() if self._changed.is_set() else None
@@ -262,20 +264,17 @@ class QueueWatcher:
                     self._backlog_store.update(self._backlog.marked(each.prompt.key, mark))
 
     def _update(self, backlog: Backlog) -> None:
-        """Go on with what was heard or seen, and take note of prompts that have left."""
+        """Adopt the new backlog, and process prompts that have left the queue."""
         self._finished |= (backlog.told or 0) < (self._backlog.told or 0)
         self._finished |= not {each.id for each in self._backlog.running} <= backlog.ids
         self._backlog_store.update(backlog)
 
     def _retry(self, error: ComfyError) -> float:
-        """Seconds until another try: soon where nothing answered, since that may end at any time.
-
-        An answer that is none of ComfyUI's will hardly be another one soon.
-        """
+        """Return the seconds before a retry: few if no response arrived, else more."""
         return min(RETRY, self._period()) if isinstance(error, NoAnswerError) else self._period()
 
     def _complain(self, event: str, error: ComfyError) -> None:
-        """Say once what hinders; that the process ends is no hindrance worth a word."""
+        """Log the first error; a refused or closed connection is not logged."""
         if not (self._complained or isinstance(error, NotConnectedError)):
             log.warning(event, url=self._api.url, error=str(error))
             self._complained = True
@@ -283,7 +282,7 @@ class QueueWatcher:
     # ---- handing in
 
     async def _rescue(self) -> None:
-        """Hand in what is owed, in order, unless the process has or had it."""
+        """Hand in owed prompts in order, except those that the process has or had."""
         looked = False
         while self._backlog.owed and not self._draining:
             try:
@@ -293,10 +292,10 @@ class QueueWatcher:
                         looked = True
                         continue
                     await self._hand_in(self._backlog.owed[0])
-                    # After a crash it matters who is at work when the next one is handed in.
+                    # After a crash the running prompt must be known before the next is handed in.
                     looked = not self._backlog.struck
             except ComfyError:
-                looked = False  # it may have been taken although no answer came
+                looked = False  # may have been accepted without a response
                 await asyncio.sleep(RETRY)
         self._change()
         self.rescued.set()
@@ -321,11 +320,11 @@ class QueueWatcher:
             self._backlog_store.handed_in(prompt, number)
 
     async def _lacks_credentials(self, prompt: Prompt) -> bool:
-        """Whether it has a node that is given keys, and none are seen in it."""
+        """Return whether a node of the prompt takes keys and the prompt shows none."""
         try:
             classes = classes_without_credentials(prompt)
         except ValueError:
-            return False  # ComfyUI will say what is wrong with it
+            return False  # ComfyUI reports its error
         for each in sorted(classes - self._takes_credentials.keys()):
             self._takes_credentials[each] = await self._api.takes_credentials(each)
         return any(self._takes_credentials[each] for each in classes)
@@ -343,7 +342,7 @@ class QueueWatcher:
             await self._look()
 
     async def _let_go_of_executed(self) -> None:
-        """Owe nothing of what began to run before it could be taken out, and is done."""
+        """Remove prompts from the owed ones that ran before their removal and have finished."""
         for prompt in self._backlog.drained:
             if await self._api.has_executed(prompt.id):
                 self._backlog_store.update(self._backlog.settled(prompt))
