@@ -16,6 +16,7 @@ import structlog
 from comfysup.api.server.connections import Caller
 from comfysup.api.server.listening import Inherited, ListenError, Listening, listen
 from comfysup.app.last_settings import remember
+from comfysup.app.loop_errors import LoopErrors
 from comfysup.app.recovery import sweep
 from comfysup.app.restart_check import RestartCheck
 from comfysup.app.rundir_monitor import RunDirectoryMonitor
@@ -24,8 +25,8 @@ from comfysup.app.wiring import Parts, assemble, limits_of
 from comfysup.config.settings import Settings
 from comfysup.linux.executor import resolver
 from comfysup.linux.host.boot_identity import BootIdentity
+from comfysup.linux.process import descriptors
 from comfysup.linux.process.handle import refusal_of_pidfds
-from comfysup.linux.process.process import raise_descriptor_limit
 from comfysup.linux.process.signals import (
     accept_signals,
     block_signals,
@@ -97,7 +98,7 @@ class Daemon:
         if end:
             self._orders.put_nowait(Order.END)
         accept_signals()
-        raise_descriptor_limit()
+        descriptors.raise_limit()
         try:
             code = run(self._serve())
         except (RunDirectoryError, ListenError) as error:
@@ -120,6 +121,7 @@ class Daemon:
             parts = await assemble(
                 self._settings, run, self._restart, resources, self._kept.last_event
             )
+            asyncio.get_running_loop().set_exception_handler(LoopErrors(parts.troubles.report))
             self._store, self._unkillable = parts.store, parts.unkillable
             self._last_event = lambda: parts.publisher.journal.newest
             await self._adopt(parts)

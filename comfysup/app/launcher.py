@@ -21,6 +21,7 @@ from comfysup.linux.executor import Executors, UnresponsiveError
 from comfysup.linux.host.gpu import GpuAllocator
 from comfysup.linux.host.memory_kills import OomKills
 from comfysup.linux.host.ports import holder_of, port_is_free
+from comfysup.linux.process import descriptors
 from comfysup.linux.process import process as linux
 from comfysup.linux.process.census import census
 from comfysup.linux.process.proc import Command, output_of, read_command, read_marker
@@ -96,6 +97,7 @@ class InstanceLauncher:
         self._inherited_env = inherited_env
         self._pump = pump
         self._identity = paths.run.identity()
+        self._under_way = 0
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None:
         """Raise `RefusedError` unless the environment is usable and a requested port is free."""
@@ -112,7 +114,10 @@ class InstanceLauncher:
 
     async def launch(self, spec: InstanceSpec, generation: int) -> InstanceProcess:
         """Create the process of that generation; raises `LaunchError` when that fails."""
+        self._under_way += 1
         try:
+            if reason := descriptors.shortage(self._under_way):
+                raise LaunchError("too_many_files", f"cannot start the process: {reason}")
             async with asyncio.timeout(LAUNCH_DEADLINE):
                 environment = await self._look(spec)
                 gpu = await self._assign_gpu(spec, again=generation > 1)
@@ -128,6 +133,8 @@ class InstanceLauncher:
             raise LaunchError("environment_unusable", str(error)) from error
         except OSError as error:
             raise LaunchError(_reason(error), f"cannot start the process: {error}") from error
+        finally:
+            self._under_way -= 1
         fifo = self._paths.run.fifo(spec.id, generation)
         pipe = LogPipe(fifo, self._paths.log_file(spec.id), self._pump, reader, anew=True)
         artifacts = self._artifacts(spec, process.pid, gpu)

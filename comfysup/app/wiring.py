@@ -45,6 +45,7 @@ from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions
 from comfysup.linux.executor import Executor, Executors
 from comfysup.linux.host.ports import is_owner
+from comfysup.linux.process import descriptors
 from comfysup.linux.rundir.run_directory import RunDirectory
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.linux.watchdog import Watchdog
@@ -189,13 +190,16 @@ async def _guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | 
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return the limits on requests from the settings."""
+    """Return the limits on requests from the settings.
+
+    Connections take at most half of the descriptors: a quarter for each of the two listeners.
+    """
     return Limits(
         body_bytes=settings.max_body,
         body_seconds=settings.body_timeout,
         json_depth=settings.max_json_depth,
         idle_seconds=settings.idle_timeout,
-        connections=settings.max_connections,
+        connections=min(settings.max_connections, descriptors.limit() // 4),
     )
 
 

@@ -176,8 +176,9 @@ class Client:
                 reason = "the socket belongs to another user"
             case TimeoutError():
                 return (
-                    f"the daemon at {self._socket} does not answer: it is stopped (SIGSTOP) or "
-                    "hangs. A request that it has received may still complete.\n"
+                    f"the daemon at {self._socket} does not answer: it is stopped (SIGSTOP), "
+                    "hangs, or has no file descriptors left (see its log). A request that it has "
+                    "received may still complete.\n"
                     "  `kill -CONT` continues a stopped daemon; instances outlive its restart"
                 )
             case OSError():

@@ -104,7 +104,10 @@ async def test_no_word_and_help_are_help(daemon: Daemon, shell: Shell) -> None:
 async def test_an_instance_must_be_named(daemon: Daemon, shell: Shell) -> None:
     missing = await shell.legacy("stop", "instance")
     unknown = await shell.legacy("stop", "instance", "9")
+    several = await shell.legacy("stop", "instance", "0", "2")
 
+    assert several.code != 0
+    assert "one instance ID is expected; nothing was stopped" in several.err
     assert (missing.code, missing.err) == (1, "STOP: ERROR - Instance ID required\n")
     assert (unknown.code, unknown.out) == (
         0,

@@ -98,4 +98,4 @@ async def test_a_stopped_daemon_is_noticed(daemon: Daemon, shell: Shell) -> None
 
     for (_, err), code in ended:
         assert code == 3
-        assert "does not answer: it is stopped (SIGSTOP) or hangs" in err.decode()
+        assert "does not answer: it is stopped (SIGSTOP), hangs, or" in err.decode()

@@ -1,5 +1,6 @@
 """When the kernel makes no process: scenario 10."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -12,6 +13,7 @@ from http import HTTPStatus
 import pytest
 
 from tests.scenarios import kernel
+from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import Program
 from tests.scenarios.waiting import until
@@ -95,6 +97,25 @@ async def test_no_descriptor_for_a_process_is_a_failure_that_is_tried_again(
     assert kernel.alive(other)
     await until(lambda: kernel.descriptors(daemon.pid) == before)
     assert len(daemon.processes()) == 2
+
+
+async def test_instances_leave_the_daemon_the_descriptors_to_answer_with(daemon: Daemon) -> None:
+    """As many as fit are started; the others fail and say why, and whoever asks is answered."""
+    Program(daemon.workspace)
+    await daemon.start("prlimit", "--nofile=80:80")
+    count = 16
+    starts = [daemon.api.start(number, daemon.ports.reserve()) for number in range(count)]
+    answers = await asyncio.gather(*starts)
+
+    failed = [each for each in answers if each.status != HTTPStatus.OK]
+    assert 0 < len(failed) < count
+    for each in failed:
+        assert each.body["code"] == "start_failed"
+        assert "Too many open files: comfysup uses " in each.detail
+        assert "of its 80 descriptors" in each.detail
+    assert (await daemon.api.ask("GET", "/livez")).status == HTTPStatus.OK
+    assert (await daemon.api.ask("POST", f"{API}/stop-all")).status == HTTPStatus.OK
+    assert (await daemon.api.start(count - 1, daemon.ports.reserve())).status == HTTPStatus.OK
 
 
 async def test_a_crash_while_nothing_can_be_opened_is_dealt_with_later(daemon: Daemon) -> None:

@@ -45,9 +45,19 @@ class Wanted:
     loc: Loc
     fields: InstanceFields
 
-    def spec(self, environment: str, defaults: Defaults) -> InstanceSpec:
-        """Return its spec, or raise an `InvalidRequestError`."""
-        named = {"environment": self.fields.environment or environment}
+    def spec(
+        self, environment: str, defaults: Defaults, present: Mapping[int, InstanceSpec]
+    ) -> InstanceSpec:
+        """Return its spec, or raise an `InvalidRequestError`.
+
+        Where no name is given, the instance that is `present` under that id keeps its name and
+        description.
+        """
+        named: dict[str, object] = {"environment": self.fields.environment or environment}
+        if self.fields.name is None and (before := present.get(self.fields.id)):
+            named["name"] = before.name
+            if "description" not in self.fields.model_fields_set:
+                named["description"] = before.description
         try:
             return self.fields.model_copy(update=named).to_spec(defaults)
         except SpecError as error:
@@ -68,7 +78,8 @@ async def start_instances(
         for place, each in enumerate(body.instances)
         if each.enabled
     ]
-    specs = [each.spec(environment, defaults) for each in wanted]
+    table = _table(services)
+    specs = [each.spec(environment, defaults, table) for each in wanted]
     _refuse_repetitions(wanted, specs)
     await _refuse_foreign_code(services, zip(wanted, specs, strict=True), call.caller)
     start = services.fleet.start
@@ -95,7 +106,7 @@ async def start_single(
     query = call.query
     defaults = services.defaults()
     wanted = Wanted(("body",), call.body)
-    spec = wanted.spec(query.environment or defaults.environment, defaults)
+    spec = wanted.spec(query.environment or defaults.environment, defaults, _table(services))
     await _refuse_foreign_code(services, [(wanted, spec)], call.caller)
     result = await services.fleet.start(spec, query.wait.wait_for, query.timeout)
     match result:
@@ -157,6 +168,10 @@ def _state_of(spec: InstanceSpec, services: Services) -> tuple[str | None, int |
     except RefusedError:
         return None, None
     return life.phase, life.run.pid if life.run else None
+
+
+def _table(services: Services) -> dict[int, InstanceSpec]:
+    return {each.spec.id: each.spec for each in services.fleet}
 
 
 def _refuse_repetitions(wanted: Sequence[Wanted], specs: Sequence[InstanceSpec]) -> None:

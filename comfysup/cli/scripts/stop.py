@@ -93,9 +93,11 @@ def stop(words: tuple[str, ...]) -> None:
             show_for_stop(Client())
         case ["instance", ref] if ref:
             stop_ref(Client(), ref)
-        case ["instance", *_]:
+        case ["instance"] | ["instance", ""]:
             tell_error("STOP", "Instance ID required")
             sys.exit(FAILED)
+        case ["instance", *_]:
+            refuse("STOP", "one instance ID is expected; nothing was stopped", USAGE)
         case [port] if port.isascii() and port.isdigit():
             _stop_port(port)
         case _:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -332,9 +331,3 @@ def _signal_each(members: Iterable[Found], number: signal.Signals) -> None:
         ):
             if found.still_there():
                 handle.send(number)
-
-
-def raise_descriptor_limit() -> None:
-    """Raise the soft descriptor limit to the hard one, so that connections cannot block a spawn."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -135,6 +135,23 @@ async def test_a_start_under_another_name_renames_the_one_that_runs() -> None:
     assert (instance["pid"], instance["generation"]) == (4242, 1)
 
 
+@pytest.mark.parametrize("state", ["running", "stopped"])
+async def test_a_start_without_a_name_keeps_the_one_that_the_instance_has(state: str) -> None:
+    async with site_of() as site:
+        await site.post(START, one(name="main", description="for the shop"))
+        if state == "stopped":
+            await site.post(f"{API}/instances/main/stop")
+        fields = {key: value for key, value in one().items() if key != "name"}
+        answer = await site.post(START, fields)
+        listed = await site.post(f"{API}/start-instances", {"instances": [fields]})
+        instance = await site.get(f"{API}/instances/main")
+
+    assert answer["message"] == f"Instance 'main' started on port {instance['port']}"
+    assert (instance["name"], instance["description"]) == ("main", "for the shop")
+    assert isinstance(listed["results"], list)
+    assert listed["results"][0]["name"] == "main"
+
+
 async def test_unknown_fields_are_named() -> None:
     async with site_of() as site:
         answer = await site.post(START, one(gpus=1))
