@@ -26,6 +26,7 @@ from comfysup.comfyui.queue.prompts import (
     Prompt,
     Snapshot,
     hand_in_body,
+    is_number,
     parse_queue,
 )
 from comfysup.supervision.tasks import InThread
@@ -170,17 +171,23 @@ class ComfyClient:
         return [_failure(entry) for entry in _parse(body).values()]
 
     async def hand_in(self, prompt: Prompt) -> float:
-        """Queue a prompt behind all others and return its number. Also raises `NotTakenError`."""
+        """Queue a prompt behind all others and return its number. Also raises `NotTakenError`.
+
+        Raises `ComfyError` when the answer neither names a prompt nor refuses it: the prompt may
+        have been accepted.
+        """
         try:
             posted = hand_in_body(prompt)
         except ValueError as error:
             raise NotTakenError(str(error)) from error
         status, body = await self._ask("POST", "/prompt", posted)
         answer = _parse(body)
-        if status == HTTPStatus.OK:
-            number = answer.get("number")
-            return number if isinstance(number, int | float) else prompt.number
-        raise NotTakenError(_said(status, answer))
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise NotTakenError(_said(status, answer))
+        if status != HTTPStatus.OK or not isinstance(answer.get("prompt_id"), str):
+            raise ComfyError(f"POST /prompt did not return a prompt_id: status {status}")
+        number = answer.get("number")
+        return number if is_number(number) else prompt.number
 
     async def takes_credentials(self, class_type: str) -> bool:
         """Return whether nodes of that class receive the keys of a Comfy account.

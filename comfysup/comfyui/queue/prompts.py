@@ -6,9 +6,12 @@ versions. What waits comes in the order of ComfyUI's heap; it is executed by num
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from typing_extensions import TypeIs
 
 Key: TypeAlias = tuple[float, str]
 
@@ -167,11 +170,7 @@ class _Reader:
 
 
 def _prompt(entry: Any, text: str, known: Mapping[Key, Prompt]) -> Prompt:  # noqa: ANN401 - JSON
-    if (
-        not isinstance(entry, list)
-        or len(entry) < _MIN_ITEMS
-        or not isinstance(entry[0], int | float)
-    ):
+    if not isinstance(entry, list) or len(entry) < _MIN_ITEMS or not is_number(entry[0]):
         raise ValueError(f"{NO_QUEUE}: an entry has an unexpected form")
     number, prompt_id = entry[0], entry[1]
     before = known.get((number, prompt_id))
@@ -179,6 +178,11 @@ def _prompt(entry: Any, text: str, known: Mapping[Key, Prompt]) -> Prompt:  # no
         return before
     secret = holds_secret(entry[2]) or holds_secret(entry[3])
     return Prompt(number, str(prompt_id), text.encode(), secret)
+
+
+def is_number(value: object) -> TypeIs[int | float]:
+    """Say whether that is a number by which prompts can be ordered: NaN and Infinity are none."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def holds_secret(value: object) -> bool:

@@ -88,7 +88,7 @@ class QueueWatcher:
         self._mark = mark
         self._size = 0
         self._draining = False
-        self._complained = False
+        self._complained: set[str] = set()
         self._unanswered_since: float | None = time.monotonic() - UNSURE_AFTER
         self._probed_at: float | None = None
         self._changed = asyncio.Event()
@@ -274,10 +274,10 @@ class QueueWatcher:
         return min(RETRY, self._period()) if isinstance(error, NoAnswerError) else self._period()
 
     def _complain(self, event: str, error: ComfyError) -> None:
-        """Log the first error; a refused or closed connection is not logged."""
-        if not (self._complained or isinstance(error, NotConnectedError)):
+        """Log the first error of each event; a refused or closed connection is not logged."""
+        if event not in self._complained and not isinstance(error, NotConnectedError):
             log.warning(event, url=self._api.url, error=str(error))
-            self._complained = True
+            self._complained.add(event)
 
     # ---- handing in
 
@@ -294,9 +294,10 @@ class QueueWatcher:
                     await self._hand_in(self._backlog.owed[0])
                     # After a crash the running prompt must be known before the next is handed in.
                     looked = not self._backlog.struck
-            except ComfyError:
+            except ComfyError as error:
                 looked = False  # may have been accepted without a response
-                await asyncio.sleep(RETRY)
+                self._complain("queue.not_handed_in", error)
+                await asyncio.sleep(self._retry(error))
         self._change()
         self.rescued.set()
 

@@ -163,6 +163,25 @@ class AbsentMindedServer(QueueServer):
         return answer
 
 
+class MumblingServer(QueueServer):
+    """Answers the first prompt that it is given with `answer`, and has taken it if `takes`."""
+
+    def __init__(self, answer: bytes, *, takes: bool) -> None:
+        super().__init__()
+        self._answer = answer
+        self._takes = takes
+
+    @override
+    async def post_prompt(self, request: web.Request) -> web.StreamResponse:
+        if self.posts:
+            return await super().post_prompt(request)
+        if self._takes:
+            await super().post_prompt(request)
+        else:
+            self.posts.append(await request.json())
+        return web.Response(body=self._answer)
+
+
 class HastyServer(QueueServer):
     """Has run the first that waits before it can be taken out."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from comfysup.comfyui import client as queue_api
 from comfysup.comfyui.client import _read
@@ -17,7 +18,13 @@ from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
 from tests.scenarios.waiting import until
 from tests.unit.comfyui.queue.conftest import Desk, Serve
-from tests.unit.comfyui.queue.server import GRAPH, AbsentMindedServer, QueueServer, RefusingServer
+from tests.unit.comfyui.queue.server import (
+    GRAPH,
+    AbsentMindedServer,
+    MumblingServer,
+    QueueServer,
+    RefusingServer,
+)
 
 
 async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = False) -> None:
@@ -97,6 +104,29 @@ async def test_what_was_taken_without_an_answer_is_not_handed_in_twice(
 
     assert server.ids == ["a", "b"]
     assert [each["prompt_id"] for each in server.posts] == ["a", "b"]
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"", b"[]", b"{}", b'{"prompt_id": null}'])
+@pytest.mark.parametrize("takes", [True, False])
+async def test_an_answer_that_names_no_prompt_leaves_open_whether_it_was_taken(
+    desk: Desk,
+    serve: Serve[QueueServer],
+    answer: bytes,
+    takes: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """The queue tells: what stands in it is not handed in twice, and what does not is not lost."""
+    await owe(desk, serve, "a", "b")
+    server = MumblingServer(answer, takes=takes)
+    await serve(server)
+
+    with capture_logs() as logged:
+        await desk.watch(server.url, period=0.01).rescued.wait()
+
+    assert server.ids == ["a", "b"]
+    assert [each["prompt_id"] for each in server.posts] == ["a", *(() if takes else "a"), "b"]
+    assert [each["event"] for each in logged if "handed_in" in each["event"]] == [
+        "queue.not_handed_in"
+    ]
 
 
 async def test_a_process_that_dies_meanwhile_leaves_the_rest_owed(
