@@ -15,11 +15,18 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import SimpleNamespace
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 
+from comfysup.comfyui.answers import (
+    failure_in,
+    object_in,
+    queue_remaining,
+    refusal_in,
+    takes_credentials,
+)
 from comfysup.comfyui.queue.prompts import (
     NO_QUEUE,
     Key,
@@ -42,8 +49,8 @@ MAX_FACTS_BYTES = 1 << 20
 """Maximum bytes of /system_stats and GET /prompt: a few hundred, plus the arguments."""
 MAX_ANSWER_BYTES = 16 << 20
 """The largest of any other answer, and the largest message of the websocket."""
-CREDENTIALS = ("AUTH_TOKEN_COMFY_ORG", "API_KEY_COMFY_ORG")
-"""The kinds of hidden inputs by which a node is given the keys of a Comfy account."""
+MAX_FAILURES_BYTES = 4 << 20
+"""The largest history of a few prompts that is read."""
 MESSAGES_AT_ONCE = 50
 """Messages of the websocket after which everything else gets its turn."""
 MESSAGES_PAUSE = 0.01
@@ -155,20 +162,34 @@ class ComfyClient:
         """Return whether ComfyUI has executed that prompt; its history holds 10,000.
 
         The response is an empty object if not, so a response that is too large also means yes.
+        Raises `ComfyError` when the response is no history.
         """
         try:
-            status, body = await self._ask("GET", f"/history/{_quoted(prompt_id)}")
+            status, body = await self._ask(
+                "GET", f"/history/{_quoted(prompt_id)}", limit=_INLINE_BYTES
+            )
         except TooLargeError as error:
-            return error.status == HTTPStatus.OK
-        return status == HTTPStatus.OK and prompt_id in _parse(body)
+            if error.status == HTTPStatus.OK:
+                return True
+            raise
+        if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False  # an id that no path can name
+        answer = object_in(body)
+        if status != HTTPStatus.OK or answer is None:
+            raise ComfyError(f"GET /history did not return a history: status {status}")
+        return prompt_id in answer
 
     async def last_failures(self, number: int) -> list[str]:
         """Return the errors of the last executed prompts' nodes, newest last.
 
         The text is empty for a prompt that succeeded or was interrupted.
         """
-        _, body = await self._ask("GET", f"/history?max_items={number}")
-        return [_failure(entry) for entry in _parse(body).values()]
+        _, body = await self._ask("GET", f"/history?max_items={number}", limit=MAX_FAILURES_BYTES)
+        try:
+            history = await self.in_thread(lambda: object_in(body))
+        except OSError as error:  # all threads are busy
+            raise NoAnswerError(error) from error
+        return [failure_in(entry) for entry in (history or {}).values()]
 
     async def hand_in(self, prompt: Prompt) -> float:
         """Queue a prompt behind all others and return its number. Also raises `NotTakenError`.
@@ -181,9 +202,9 @@ class ComfyClient:
         except ValueError as error:
             raise NotTakenError(str(error)) from error
         status, body = await self._ask("POST", "/prompt", posted)
-        answer = _parse(body)
+        answer = object_in(body) or {}
         if status >= HTTPStatus.BAD_REQUEST:
-            raise NotTakenError(_said(status, answer))
+            raise NotTakenError(refusal_in(answer, status))
         if status != HTTPStatus.OK or not isinstance(answer.get("prompt_id"), str):
             raise ComfyError(f"POST /prompt did not return a prompt_id: status {status}")
         number = answer.get("number")
@@ -199,11 +220,7 @@ class ComfyClient:
             _, body = await self._ask("GET", f"/object_info/{_quoted(class_type)}")
         except TooLargeError:
             return False
-        match _parse(body).get(class_type):
-            case {"input": {"hidden": dict(hidden)}}:
-                return any(kind in CREDENTIALS for kind in _flat(hidden.values()))
-            case _:
-                return False
+        return takes_credentials((object_in(body) or {}).get(class_type))
 
     async def delete(self, prompt_ids: Iterable[str]) -> None:
         """Remove waiting prompts from the queue. Other prompts are ignored."""
@@ -290,15 +307,6 @@ def _quoted(text: str) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def _flat(kinds: Iterable[object]) -> Iterator[object]:
-    """Yield the kinds of hidden inputs: texts, or lists of one, by the age of the node."""
-    for kind in kinds:
-        if isinstance(kind, list):
-            yield from kind
-        else:
-            yield kind
-
-
 async def _statuses(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[int | None]:
     read = 0
     with _connection_errors():  # no error of who reads them comes through here
@@ -311,36 +319,9 @@ async def _statuses(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[in
                     await socket.pong(message.data)
                 continue
             if message.type is aiohttp.WSMsgType.TEXT and '"status"' in message.data:
-                yield _remaining(message.data)
+                yield queue_remaining(message.data)
             else:
                 yield None
-
-
-def _remaining(text: str) -> int | None:
-    try:
-        match json.loads(text):
-            case {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": int(n)}}}}:
-                return n
-            case _:
-                return None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _failure(entry: object) -> str:
-    match entry:
-        case {"status": {"messages": list(messages)}}:
-            return next(filter(None, map(_raised, messages)), "")
-        case _:
-            return ""
-
-
-def _raised(message: object) -> str:
-    match message:
-        case ["execution_error", {"exception_message": str(text)}]:
-            return text
-        case _:
-            return ""
 
 
 async def _read(content: aiohttp.StreamReader, limit: int) -> bytes | None:
@@ -351,22 +332,3 @@ async def _read(content: aiohttp.StreamReader, limit: int) -> bytes | None:
         if len(body) > limit:
             return None
     return bytes(body)
-
-
-def _parse(body: bytes) -> Mapping[str, Any]:
-    """Return the object that the JSON shows; an empty one for anything else."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
-
-
-def _said(status: int, answer: Mapping[str, Any]) -> str:
-    match answer.get("error"):
-        case {"message": str(message), "details": str(details)} if details:
-            return f"{message}: {details}"[:300]
-        case {"message": str(message)}:
-            return message[:300]
-        case _:
-            return f"it responded with status {status}"
