@@ -25,7 +25,7 @@ log = structlog.get_logger()
 AGAIN = 1.0
 """Seconds between two tries to write a file that cannot be written."""
 
-LAST_WRITE = 1.0
+LAST_WRITE = 4.0
 """Seconds that a disk which stalls is waited for at the end."""
 
 PASSING = {errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
