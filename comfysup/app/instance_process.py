@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from comfysup.comfyui.diagnosis.circumstances import Circumstances, circumstances_of, conditions_of
-from comfysup.comfyui.diagnosis.diagnosis import diagnose, shown_tail
+from comfysup.comfyui.diagnosis.diagnosis import MAX_LINES, diagnose
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.comfyui.reboot import RebootRequest
 from comfysup.linux.executor import Executor
@@ -19,18 +19,13 @@ from comfysup.linux.rundir.pid_file import PATIENCE, PidFileAside
 from comfysup.logs.pipe import PATIENCE as PIPE_PATIENCE
 from comfysup.logs.pipe import LogPipe
 from comfysup.supervision.life import Exit
-from comfysup.supervision.protocols import Condition, Ending, ProcessRecord, RefusedError
+from comfysup.supervision.protocols import Condition, ProcessRecord, RefusedError
 from comfysup.supervision.tasks import bounded
 
 T = TypeVar("T")
 
-TAIL_LINES = 20
-"""The number of log lines in an exit; the diagnosis reads ten times as many."""
-
 FILES_PATIENCE = 1.0
 """Seconds to wait for the files of an environment, which only serve a hint."""
-
-UNREAD = "its last lines could not be read in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +96,23 @@ class InstanceProcess:
         self._kill_sent = self._kill_sent or number is signal.SIGKILL
         self._process.signal_group(number)
 
-    async def ended(self) -> Ending:
+    async def ended(self) -> Exit:
         status = await self._process.ended()
         at = time.time()
-        lines = await self._pipe.last_lines(10 * TAIL_LINES)
+        lines = await self._pipe.last_lines(MAX_LINES)
         name = _signal_name(status.signal)
         files = self._artifacts.files
         told = name in {None, "SIGABRT"} and status.code != 0  # else the status explains itself
         circumstances = await files.circumstances(lines or ()) if told else files.known
-        found = diagnose(
+        return diagnose(
+            at=at,
             exit_code=status.code,
             signal=name,
-            log_tail=lines or (),
+            log_tail=lines,
+            reboot=status.code == 0 and self._artifacts.reboot.take(),
             oom_killed=not self._kill_sent and self._artifacts.killed_for_memory(name),
             circumstances=circumstances,
         )
-        end = Exit(
-            at,
-            found.reason,
-            found.message if lines is not None else f"{found.message}; {UNREAD}",
-            exit_code=status.code,
-            signal=name,
-            hint=found.hint,
-            log_tail=tuple(shown_tail(lines or (), TAIL_LINES)),
-            permanent=found.permanent,
-        )
-        return Ending(end, reboot=status.code == 0 and self._artifacts.reboot.take())
 
     async def recorded(self) -> None:
         await self._pipe.begun()

@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from comfysup.model.spec import InstanceSpec
+from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
 from comfysup.supervision.protocols import Launcher, RefusedError, SupervisionError
 
 LOOK_PATIENCE = 2.0
 """Minimum timeout of an environment check, in seconds; a shorter timeout of the caller is
 raised."""
-
-
-STOPPED_WHILE_STARTING = "stopped while starting"
 
 
 class OverriddenError(SupervisionError):

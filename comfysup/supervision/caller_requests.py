@@ -42,6 +42,9 @@ from comfysup.supervision.transitions import (
     launch,
 )
 
+STOPPED_WHILE_STARTING = "stopped while starting"
+"""What a caller hears whose start a later stop has overridden."""
+
 
 def asked(life: Life, event: StartAsked | RestartAsked | StopAsked, now: Moment) -> Step:
     match event:
@@ -91,7 +94,7 @@ def _restart_asked(life: Life, asked: RestartAsked, now: Moment) -> Step:
 
 def _stop_asked(life: Life, asked: StopAsked, now: Moment) -> Step:
     escalation = asked.escalation
-    overridden = Resolve(STARTERS, WaitOutcome.OVERRIDDEN, "stopped while starting")
+    overridden = Resolve(STARTERS, WaitOutcome.OVERRIDDEN, STOPPED_WHILE_STARTING)
     stopped = Resolve((WaitFor.STOP,), WaitOutcome.DONE)
     match life.state:
         case Stopped():

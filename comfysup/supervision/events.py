@@ -120,14 +120,10 @@ class Blame(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process exited; `reboot` is true if ComfyUI requested a restart.
-
-    `blame` states whether a prompt is responsible for a crash.
-    """
+    """The process exited; `blame` states whether a prompt is responsible for a crash."""
 
     generation: int
     exit: Exit
-    reboot: bool = False
     blame: Blame = Blame.NONE
 
 

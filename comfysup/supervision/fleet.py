@@ -7,7 +7,6 @@ from typing import TypeAlias
 from comfysup.model.printable import shortened
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision.admission import (
-    STOPPED_WHILE_STARTING,
     Admission,
     Look,
     OverriddenError,
@@ -15,6 +14,7 @@ from comfysup.supervision.admission import (
     name_taken,
     shutting_down,
 )
+from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
 from comfysup.supervision.callers import Reply
 from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
 from comfysup.supervision.instance import Instance

@@ -289,10 +289,9 @@ class Generation:
         await end_tasks([*self._tasks, *([self._launch] if self._launch else [])])
 
     async def _await_end(self, process: Process) -> None:
-        ending = await process.ended()
-        last = await self._context.drainer.last_prompts(self.spec, ending.exit.log_tail)
-        end = replace(ending.exit, prompts=last.ids)
-        self._report(Exited(self.number, end, ending.reboot, last.blame))
+        end = await process.ended()
+        last = await self._context.drainer.last_prompts(self.spec, end.log_tail)
+        self._report(Exited(self.number, replace(end, prompts=last.ids), last.blame))
 
     async def _await_adopted_end(self) -> None:
         if process := await self._held_process():

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self, TypeAlias, assert_never
 
+REBOOT = "reboot"
+"""The reason of an exit by which ComfyUI asked to be started again."""
+
 KILL_PATIENCE = 5.0
 """Seconds for the kernel to carry out a SIGKILL before an instance counts as stuck."""
 
@@ -39,8 +42,9 @@ class Exit:
 
     `reason` is a code for programs. `message` is a sentence for people. `hint` suggests an action.
     Both `exit_code` and `signal` are None if nothing was executed or the exit status is
-    unavailable. `permanent` means that the same command fails in the same way again. `prompts` are
-    the known ids of the prompts that the process was working on.
+    unavailable. `expected` means that a caller, or ComfyUI itself, requested the exit.
+    `permanent` means that the same command fails in the same way again. `prompts` are the known
+    ids of the prompts that the process was working on.
     """
 
     at: float
@@ -53,6 +57,11 @@ class Exit:
     log_tail: tuple[str, ...] = ()
     permanent: bool = False
     prompts: tuple[str, ...] = ()
+
+    @property
+    def reboot(self) -> bool:
+        """Whether ComfyUI asked to be started again."""
+        return self.reason == REBOOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,6 @@ from comfysup.supervision.transitions import (
     go_on,
     impossible,
     launch,
-    rebooted,
     recover,
     sweep,
 )
@@ -251,11 +250,10 @@ def _unresponsive(life: Life, event: Unresponsive, now: Moment, policy: Policy) 
 
 def _exited(life: Life, event: Exited, end: Exit, now: Moment, policy: Policy) -> Step:
     match life.state:
-        case Starting(run) | Running(run) if event.reboot:
-            return sweep(replace(life, last_exit=rebooted(end)), run, StartAgain(), now)
+        case Starting(run) | Running(run) if end.reboot:
+            return sweep(replace(life, last_exit=end), run, StartAgain(), now)
         case Draining(run, then=then):
-            unasked = rebooted(end) if event.reboot else replace(end, expected=False)
-            return sweep(replace(life, last_exit=unasked), run, then, now)
+            return sweep(replace(life, last_exit=end), run, then, now)
         case Starting(run):
             failed = failed_once(life, end, policy, event.blame)
             return sweep(failed, run, Recover(was_stable=False), now)

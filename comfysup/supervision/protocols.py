@@ -52,14 +52,6 @@ class LaunchError(SupervisionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How a process exited, as the launcher diagnosed it."""
-
-    exit: Exit
-    reboot: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessRecord:
     """Identifies a process for the next daemon.
 
@@ -86,8 +78,11 @@ class Process(Protocol):
     def signal_group(self, number: Signals) -> None:
         """Send a signal to the process's group; does nothing if the group has no process left."""
 
-    async def ended(self) -> Ending:
-        """Wait without a time limit until the process has exited; may be called once."""
+    async def ended(self) -> Exit:
+        """Wait without a time limit until the process has exited, and return how and why.
+
+        The exit does not name the prompts of the process. May be called once.
+        """
 
     async def recorded(self) -> None:
         """Wait, for a bounded time, until `record` is complete for the next daemon."""

@@ -167,10 +167,6 @@ def at_rest(life: Life) -> Life:
     return replace(forgiven(life), state=Stopped())
 
 
-def rebooted(end: Exit) -> Exit:
-    return replace(end, expected=True, reason="reboot", message="requested by ComfyUI")
-
-
 def followed_by_start(life: Life) -> Life:
     """Request a start, without a failure, after the exit in progress."""
     match life.state:

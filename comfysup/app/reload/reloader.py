@@ -12,7 +12,7 @@ from comfysup.config.instances_file import InstancesFile
 from comfysup.config.settings import Settings
 from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.admission import STOPPED_WHILE_STARTING
+from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance

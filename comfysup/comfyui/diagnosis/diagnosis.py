@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from signal import Signals
+from typing import TypeAlias
 
 from comfysup.comfyui.diagnosis.circumstances import Circumstances
 from comfysup.comfyui.diagnosis.line_kinds import (
@@ -30,8 +31,11 @@ from comfysup.comfyui.diagnosis.line_kinds import (
 from comfysup.comfyui.diagnosis.patterns import ABORT, PATTERNS, PERMANENT, SIGNALS
 from comfysup.comfyui.diagnosis.patterns.pattern import PYTHON_HINT, Pattern
 from comfysup.comfyui.diagnosis.transcript import Traceback, tracebacks
+from comfysup.supervision.life import REBOOT, Exit
 
 MAX_LINES = 200
+TAIL_LINES = 20
+"""How many of the last lines stand in an exit."""
 _MESSAGE_CHARS = 300
 _WORDS_CHARS = 200
 
@@ -49,27 +53,10 @@ _CUSTOM_NODE = re.compile(r"""custom_nodes/([^/"]+)""")
 _WHAT = re.compile(r"  what\(\):\s+(.*)")
 _FIRST_SIGNAL_CODE = 128
 UNKNOWN = Circumstances()
+UNREAD = "its last lines could not be read in time"
 
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Why a process ended. `hint` is the remedy, or "" if none is known.
-
-    `permanent` means that another start with the same command ends in the same way.
-    """
-
-    reason: str
-    message: str
-    hint: str = ""
-
-    @property
-    def text(self) -> str:
-        """Message and hint in one sentence."""
-        return f"{self.message}; {self.hint}" if self.hint else self.message
-
-    @property
-    def permanent(self) -> bool:
-        return self.reason in PERMANENT
+_Explanation: TypeAlias = tuple[str, str, str]
+"""The reason, message and hint of an exit; the hint is empty if no remedy is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +73,49 @@ class _Verdict:
 
 def diagnose(
     *,
+    at: float,
+    exit_code: int | None,
+    signal: str | None,
+    log_tail: Sequence[str] | None,
+    reboot: bool = False,
+    oom_killed: bool = False,
+    circumstances: Circumstances = UNKNOWN,
+) -> Exit:
+    """Return how and why a process ended; at most the last 200 lines are looked at.
+
+    `signal` is a name like SIGKILL; `exit_code` and it are both None where the kernel no longer
+    tells. `log_tail` is None where it could not be read. `reboot` says that ComfyUI asked to be
+    started again. `oom_killed` says that its cgroup counted a kill for memory in this time.
+    """
+    lines = log_tail or ()
+    if reboot:
+        reason, message, hint = REBOOT, "requested by ComfyUI", ""
+    else:
+        reason, message, hint = _explain(exit_code, signal, lines, circumstances, oom_killed)
+        message = message if log_tail is not None else f"{message}; {UNREAD}"
+    return Exit(
+        at,
+        reason,
+        message,
+        exit_code=exit_code,
+        signal=signal,
+        expected=reboot,
+        hint=hint,
+        log_tail=tuple(shown_tail(lines, TAIL_LINES)),
+        permanent=reason in PERMANENT,
+    )
+
+
+def _explain(
     exit_code: int | None,
     signal: str | None,
     log_tail: Sequence[str],
-    oom_killed: bool = False,
-    circumstances: Circumstances = UNKNOWN,
-) -> Diagnosis:
-    """Return why a process ended, by its status and at most its last 200 lines.
-
-    `signal` is a name like SIGKILL. `exit_code` and `signal` are both None if the status is
-    unavailable. `oom_killed` means that the cgroup counted an OOM kill at that time.
-    """
+    circumstances: Circumstances,
+    oom_killed: bool,  # noqa: FBT001 - passed on
+) -> _Explanation:
     signal = signal or _signal_of_wrapper(exit_code)
     if signal == "SIGKILL" and oom_killed:
-        return Diagnosis(
+        return (
             "host_out_of_memory",
             "killed by the kernel: the container ran out of memory",
             "give the container more memory, or run fewer instances or smaller models",
@@ -112,10 +128,10 @@ def diagnose(
         return _by_signal(signal, lines)
     verdict = _verdict(lines, aborted=signal == "SIGABRT", unknown=exit_code is None)
     if found := _match(verdict):
-        known = _by_pattern(*found, verdict.node, circumstances)
-        return (
-            replace(known, reason=ABORT[0]) if verdict.native and known.reason == "exit" else known
-        )
+        reason, message, hint = _by_pattern(*found, verdict.node, circumstances)
+        if verdict.native and reason == "exit":
+            reason = ABORT[0]
+        return reason, message, hint
     if signal == "SIGABRT" or verdict.native:
         return _by_abort(verdict)
     where = f", in the custom node {verdict.node!r}" if verdict.node else ""
@@ -294,39 +310,39 @@ def _by_pattern(
     found: dict[str, str | None],
     node: str | None,
     circumstances: Circumstances,
-) -> Diagnosis:
+) -> _Explanation:
     groups = {name: value for name, value in found.items() if value is not None}
     if pattern.reason == "missing_module" and circumstances.other_python:
-        return Diagnosis("wrong_python", circumstances.other_python, PYTHON_HINT)
+        return "wrong_python", circumstances.other_python, PYTHON_HINT
     first = next(iter(groups.values()), "")
     message = pattern.message.format_map(dict.fromkeys(found, first) | groups)
     if node is not None:
         message += f", in the custom node {node!r}"
     hint = circumstances.hint(pattern.reason, pattern.hint, groups, node)
-    return Diagnosis(pattern.reason, message[:_MESSAGE_CHARS], hint)
+    return pattern.reason, message[:_MESSAGE_CHARS], hint
 
 
-def _by_signal(signal: str, lines: Sequence[str]) -> Diagnosis:
+def _by_signal(signal: str, lines: Sequence[str]) -> _Explanation:
     if signal not in SIGNALS:
         return _by_ending(None, signal, "")
     reason, message, hint = SIGNALS[signal]
     if node := _node_of_crash(lines):
         message += f", in the custom node {node!r}"
-    return Diagnosis(reason, message, hint)
+    return reason, message, hint
 
 
-def _by_abort(verdict: _Verdict) -> Diagnosis:
+def _by_abort(verdict: _Verdict) -> _Explanation:
     reason, message, hint = ABORT
     before = "" if verdict.native else " after its last line"
     said = f"{before}: {verdict.words}" if verdict.words else ""
     where = f", in the custom node {verdict.node!r}" if verdict.node else ""
-    return Diagnosis(reason, (message + said + where)[:_MESSAGE_CHARS], hint)
+    return reason, (message + said + where)[:_MESSAGE_CHARS], hint
 
 
-def _by_ending(exit_code: int | None, signal: str | None, words: str) -> Diagnosis:
+def _by_ending(exit_code: int | None, signal: str | None, words: str) -> _Explanation:
     said = f": {words}" if words else ""
     if signal is not None:
-        return Diagnosis("signal", f"terminated by {signal}{said}")
+        return "signal", f"terminated by {signal}{said}", ""
     if exit_code is None:
-        return Diagnosis("exit", f"exited; exit status unavailable{said}")
-    return Diagnosis("exit", f"exited unexpectedly with code {exit_code}{said}")
+        return "exit", f"exited; exit status unavailable{said}", ""
+    return "exit", f"exited unexpectedly with code {exit_code}{said}", ""

@@ -1,58 +1,170 @@
 """What is found out about the end of one process."""
 
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
-
-import pytest
 
 from comfysup.app.instance_process import InstanceProcess, RunArtifacts
 from comfysup.comfyui.diagnosis.circumstances import Circumstances
+from comfysup.comfyui.diagnosis.diagnosis import TAIL_LINES
+from comfysup.comfyui.reboot import RebootRequest
 from comfysup.linux.host.memory_kills import OomKills
 from comfysup.linux.process.pidfd import ExitStatus
+from comfysup.supervision.life import Exit
+
+KILLED = ExitStatus(signal=signal.SIGKILL)
+REFUSED = "main.py: error: unrecognized arguments: --lowvran"
 
 
 class Process:
-    """A process that SIGKILL has ended."""
+    """A process that has ended with that status."""
+
+    def __init__(self, status: ExitStatus) -> None:
+        self._status = status
 
     async def ended(self) -> ExitStatus:
-        return ExitStatus(signal=signal.SIGKILL)
+        return self._status
 
     def signal_group(self, number: signal.Signals) -> None:
         pass
 
 
 class Pipe:
-    async def last_lines(self, _count: int) -> list[str]:
-        return ["loading"]
+    """Has kept those lines; None where they cannot be read."""
+
+    def __init__(self, lines: Sequence[str] | None) -> None:
+        self._lines = lines
+
+    async def last_lines(self, count: int) -> Sequence[str] | None:
+        return self._lines if self._lines is None else self._lines[-count:]
 
 
-@pytest.fixture
-def killed(tmp_path: Path) -> InstanceProcess:
-    """A process in a group in which the kernel has killed something meanwhile."""
-    membership, counter = tmp_path / "self", tmp_path / "memory.events"
-    membership.write_text("0::/\n")
-    counter.write_text("oom_kill 0\n")
-    kills = OomKills(tmp_path, membership)
-    counter.write_text("oom_kill 1\n")
-    artifacts = RunArtifacts(
-        cast("Any", None),
-        cast("Any", None),
-        cast("Any", SimpleNamespace(known=Circumstances())),
-        kills,
-        earlier_kills=0,
+class Files:
+    """The files of an environment; `looks` counts how often somebody looked at them."""
+
+    known = Circumstances()
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def circumstances(self, _lines: Sequence[str]) -> Circumstances:
+        self.looks += 1
+        return Circumstances(flags=frozenset({"--lowvram"}))
+
+
+class Ended:
+    """A process that has ended, in a group in which the kernel has killed something meanwhile."""
+
+    def __init__(
+        self, where: Path, status: ExitStatus, lines: Sequence[str] | None = ("loading",)
+    ) -> None:
+        membership, counter = where / "self", where / "memory.events"
+        membership.write_text("0::/\n")
+        counter.write_text("oom_kill 0\n")
+        kills = OomKills(where, membership)
+        counter.write_text("oom_kill 1\n")
+        self.files = Files()
+        self.reboot = RebootRequest(where / "session")
+        artifacts = RunArtifacts(
+            cast("Any", None), self.reboot, cast("Any", self.files), kills, earlier_kills=0
+        )
+        pipe = cast("Any", Pipe(lines))
+        self.process = InstanceProcess(cast("Any", Process(status)), pipe, artifacts)
+
+    async def exit(self) -> Exit:
+        return await self.process.ended()
+
+
+async def test_a_kill_by_the_kernel_for_memory_is_told(tmp_path: Path) -> None:
+    end = await Ended(tmp_path, KILLED).exit()
+
+    assert (end.reason, end.signal, end.exit_code) == ("host_out_of_memory", "SIGKILL", None)
+
+
+async def test_a_kill_that_comfysup_sent_is_not_put_down_to_the_kernel(tmp_path: Path) -> None:
+    killed = Ended(tmp_path, KILLED)
+    killed.process.signal_group(signal.SIGKILL)
+
+    assert (await killed.exit()).reason == "signal"
+
+
+async def test_an_exit_holds_all_that_is_known_of_it_but_the_prompts(tmp_path: Path) -> None:
+    before = time.time()
+    end = await Ended(tmp_path, ExitStatus(code=2), ["loading", REFUSED]).exit()
+
+    assert before <= end.at <= time.time()
+    assert end == Exit(
+        end.at,
+        "unknown_argument",
+        "unknown arguments: --lowvran",
+        exit_code=2,
+        hint=end.hint,
+        log_tail=("loading", REFUSED),
+        permanent=True,
     )
-    return InstanceProcess(cast("Any", Process()), cast("Any", Pipe()), artifacts)
+    assert "--lowvram" in end.hint
 
 
-async def test_a_kill_by_the_kernel_for_memory_is_told(killed: InstanceProcess) -> None:
-    assert (await killed.ended()).exit.reason == "host_out_of_memory"
+async def test_of_the_lines_only_the_last_are_shown_and_more_are_looked_at(tmp_path: Path) -> None:
+    lines = [REFUSED, *(f"line {number}" for number in range(TAIL_LINES))]
+    end = await Ended(tmp_path, ExitStatus(code=2), lines).exit()
+
+    assert end.log_tail == tuple(lines[1:])
 
 
-async def test_a_kill_that_comfysup_sent_is_not_put_down_to_the_kernel(
-    killed: InstanceProcess,
+async def test_lines_that_could_not_be_read_are_told(tmp_path: Path) -> None:
+    end = await Ended(tmp_path, ExitStatus(code=3), None).exit()
+
+    assert end.message == (
+        "exited unexpectedly with code 3; its last lines could not be read in time"
+    )
+    assert end.log_tail == ()
+
+
+async def test_an_exit_status_that_nobody_knows_stays_unknown(tmp_path: Path) -> None:
+    end = await Ended(tmp_path, ExitStatus(), []).exit()
+
+    assert (end.exit_code, end.signal) == (None, None)
+    assert (end.reason, end.message) == ("exit", "exited; exit status unavailable")
+
+
+async def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+    assert (await Ended(tmp_path, ExitStatus(signal=40)).exit()).signal == "signal 40"
+
+
+async def test_a_reboot_is_an_expected_exit_whatever_was_read(tmp_path: Path) -> None:
+    rebooting = Ended(tmp_path, ExitStatus(code=0), None)
+    rebooting.reboot.path.touch()
+    end = await rebooting.exit()
+
+    assert end == Exit(end.at, "reboot", "requested by ComfyUI", exit_code=0, expected=True)
+    assert end.reboot
+    assert not rebooting.reboot.path.exists()
+
+
+async def test_an_exit_with_0_that_nobody_asked_for_is_no_reboot(tmp_path: Path) -> None:
+    end = await Ended(tmp_path, ExitStatus(code=0)).exit()
+
+    assert (end.reboot, end.expected, end.reason) == (False, False, "exit")
+
+
+async def test_what_crashed_after_it_asked_for_a_reboot_has_crashed(tmp_path: Path) -> None:
+    crashed = Ended(tmp_path, ExitStatus(code=1))
+    crashed.reboot.path.touch()
+
+    assert not (await crashed.exit()).reboot
+    assert crashed.reboot.path.exists()
+
+
+async def test_files_are_looked_at_only_where_the_status_does_not_say_it_all(
+    tmp_path: Path,
 ) -> None:
-    killed.signal_group(signal.SIGKILL)
+    looks = {}
+    for status in (ExitStatus(code=1), ExitStatus(), ExitStatus(code=0), KILLED):
+        ended = Ended(tmp_path, status)
+        await ended.exit()
+        looks[status] = ended.files.looks
 
-    assert (await killed.ended()).exit.reason == "signal"
+    assert list(looks.values()) == [1, 1, 0, 0]

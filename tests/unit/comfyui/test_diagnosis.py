@@ -3,7 +3,8 @@ import time
 import pytest
 
 from comfysup.comfyui.diagnosis.circumstances import Circumstances
-from comfysup.comfyui.diagnosis.diagnosis import Diagnosis, diagnose, shown_tail
+from comfysup.comfyui.diagnosis.diagnosis import diagnose, shown_tail
+from comfysup.supervision.life import Exit
 from tests.unit.comfyui import last_words as words
 
 KNOWN = Circumstances(flags=frozenset({"--lowvram", "--highvram", "--cpu"}))
@@ -16,8 +17,9 @@ def of(
     *,
     oom_killed: bool = False,
     circumstances: Circumstances = KNOWN,
-) -> Diagnosis:
+) -> Exit:
     return diagnose(
+        at=0.0,
         exit_code=None if signal else exit_code,
         signal=signal,
         log_tail=log.splitlines(),
@@ -107,7 +109,7 @@ def test_the_end_of_a_log_tells_why_it_ended(log: str, reason: str, message: str
 
     assert (reason, message) == (found.reason, found.message)
     assert found.hint
-    assert found.text == f"{found.message}; {found.hint}"
+    assert found.hint
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,8 @@ def test_the_final_traceback_decides_over_an_earlier_one() -> None:
     unknown = 'Traceback (most recent call last):\n  File "x.py", line 1\nKeyError: 7\n'
     found = of(words.DISK_FULL + "retrying\n" + unknown)
 
-    assert found == Diagnosis("exit", "exited unexpectedly with code 1: KeyError: 7")
+    assert (found.reason, found.hint) == ("exit", "")
+    assert found.message == "exited unexpectedly with code 1: KeyError: 7"
 
 
 def test_errors_in_destructors_after_the_final_traceback_do_not_hide_it() -> None:
@@ -213,9 +216,10 @@ def test_code_shown_in_a_traceback_is_no_message() -> None:
 
 
 def test_an_exit_with_0_was_meant_whatever_the_log_says() -> None:
-    assert of(words.RUNNING + words.CUDA_OOM, 0) == Diagnosis(
-        "exit", "exited unexpectedly with code 0"
-    )
+    found = of(words.RUNNING + words.CUDA_OOM, 0)
+
+    assert (found.reason, found.message) == ("exit", "exited unexpectedly with code 0")
+    assert (found.hint, found.expected) == ("", False)
 
 
 # What else is told.
@@ -322,7 +326,10 @@ def test_what_people_are_shown_leaves_out_the_usage_of_argparse() -> None:
 
 
 def test_an_unknown_ending_is_not_guessed() -> None:
-    assert of("", None) == Diagnosis("exit", "exited; exit status unavailable")
+    found = of("", None)
+
+    assert (found.reason, found.message) == ("exit", "exited; exit status unavailable")
+    assert (found.exit_code, found.signal, found.hint) == (None, None, "")
 
 
 def test_without_a_traceback_the_last_line_is_told() -> None:
@@ -380,6 +387,6 @@ def test_a_diagnosis_of_200_long_lines_is_no_long_work(line: str) -> None:
     lines = [line * 100] * 200
     started = time.process_time()
 
-    diagnose(exit_code=1, signal=None, log_tail=lines)
+    diagnose(at=0.0, exit_code=1, signal=None, log_tail=lines)
 
     assert time.process_time() - started < 20

@@ -2,12 +2,13 @@
 
 import pytest
 
-from comfysup.comfyui.diagnosis.diagnosis import Diagnosis, diagnose
+from comfysup.comfyui.diagnosis.diagnosis import diagnose
+from comfysup.supervision.life import Exit
 
 
-def of(log: str, exit_code: int | None = 1, signal: str | None = None) -> Diagnosis:
+def of(log: str, exit_code: int | None = 1, signal: str | None = None) -> Exit:
     return diagnose(
-        exit_code=None if signal else exit_code, signal=signal, log_tail=log.splitlines()
+        at=0.0, exit_code=None if signal else exit_code, signal=signal, log_tail=log.splitlines()
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from comfysup.comfyui.diagnosis.circumstances import Circumstances
-from comfysup.comfyui.diagnosis.diagnosis import Diagnosis, diagnose
+from comfysup.comfyui.diagnosis.diagnosis import diagnose
+from comfysup.supervision.life import Exit
 from tests.unit.comfyui.last_words import START
 from tests.unit.comfyui.reports import ASSETS, REPORTED, Report
 
@@ -26,10 +27,15 @@ KNOWN = Circumstances(
 )
 
 
-def of(log: str, exit_code: int | None = None, signal: str | None = None) -> Diagnosis:
+def of(log: str, exit_code: int | None = None, signal: str | None = None) -> Exit:
     return diagnose(
-        exit_code=exit_code, signal=signal, log_tail=log.split("\n"), circumstances=KNOWN
+        at=0.0, exit_code=exit_code, signal=signal, log_tail=log.split("\n"), circumstances=KNOWN
     )
+
+
+def said(found: Exit) -> str:
+    """Return message and hint as one text."""
+    return f"{found.message}; {found.hint}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -38,9 +44,9 @@ def test_the_sentence_that_ended_a_process_is_found(case: dict[str, Any]) -> Non
 
     assert case["reason"] is None or found.reason in case["reason"], found
     for words in case["says"]:
-        assert words in found.text
+        assert words in said(found)
     for words in case["never_says"]:
-        assert words not in found.text
+        assert words not in said(found)
 
 
 @pytest.mark.parametrize("report", REPORTED, ids=lambda report: report.name)
@@ -52,9 +58,9 @@ def test_the_end_of_a_reported_log_is_understood(report: Report) -> None:
 
     assert found.reason == report.reason, found
     for words in report.says:
-        assert words in found.text
+        assert words in said(found)
     for words in report.never_says:
-        assert words not in found.text
+        assert words not in said(found)
 
 
 def test_no_two_reports_have_one_name() -> None:

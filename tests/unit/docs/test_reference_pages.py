@@ -14,6 +14,7 @@ from comfysup.linux.rundir import claims, run_directory
 from comfysup.model.observed import PromptEventName
 from comfysup.supervision.events import LifecycleEvent, Unresponsive
 from comfysup.supervision.generation import CALLED_OFF
+from comfysup.supervision.life import REBOOT
 from tests.unit.docs.pages import SOURCE, argument, calls, page, rows, table, words
 
 # ---- exit reasons
@@ -23,8 +24,15 @@ def reasons_in_source() -> set[object]:
     found: set[object] = {each.reason for each in PATTERNS} | {
         reason for reason, _, _ in SIGNALS.values()
     }
-    found |= {ABORT[0], CALLED_OFF[0]}
-    for name, place in (("LaunchError", 0), ("Diagnosis", 0), ("Exit", 1), ("Unresponsive", 2)):
+    found |= {ABORT[0], CALLED_OFF[0], REBOOT}
+    explanations = ast.parse((SOURCE / "comfyui" / "diagnosis" / "diagnosis.py").read_text())
+    for node in ast.walk(explanations):
+        match node:
+            case ast.Return(value=ast.Tuple(elts=[ast.Constant(value=str(code)), _, _])):
+                found.add(code)
+            case _:
+                pass
+    for name, place in (("LaunchError", 0), ("Exit", 1), ("Unresponsive", 2)):
         for call in calls(name):
             if reason := argument(call, place, "reason"):
                 found.add(reason)

@@ -12,7 +12,6 @@ from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.life import Exit
 from comfysup.supervision.protocols import (
     Condition,
-    Ending,
     Finding,
     LaunchError,
     Probe,
@@ -47,7 +46,7 @@ class FakeProcess:
         self.swept = False
         self.sweeps = 0
         self.found: list[Condition] = []
-        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
     @property
     def record(self) -> ProcessRecord:
@@ -63,16 +62,13 @@ class FakeProcess:
         if number in self.deadly:
             self.end(None, number)
 
-    def end(
-        self, code: int | None = 1, number: Signals | None = None, *, reboot: bool = False
-    ) -> None:
+    def end(self, code: int | None = 1, number: Signals | None = None) -> None:
         if not self._ending.done():
             message = f"exited with code {code}" if number is None else f"killed by {number.name}"
             name = number.name if number else None
-            end = Exit(time(), "exited", message, exit_code=code, signal=name)
-            self._ending.set_result(Ending(end, reboot=False))
+            self._ending.set_result(Exit(time(), "exited", message, exit_code=code, signal=name))
 
-    async def ended(self) -> Ending:
+    async def ended(self) -> Exit:
         return await self._ending
 
     async def recorded(self) -> None:

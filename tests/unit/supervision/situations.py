@@ -22,6 +22,7 @@ from comfysup.supervision.events import (
     WentSilent,
 )
 from comfysup.supervision.life import (
+    REBOOT,
     Aborting,
     AfterExit,
     Backoff,
@@ -53,6 +54,7 @@ LADDER = StopEscalation.of(10.0)
 RUN = Run(4242, Moment(900.0, 1_699_999_900.0))
 READY_RUN = Run(4242, Moment(900.0, 1_699_999_900.0), Moment(910.0, 1_699_999_910.0))
 END = Exit(NOW.wall, "exited", "exited with code 1", exit_code=1)
+REBOOTED = Exit(NOW.wall, REBOOT, "requested by ComfyUI", exit_code=0, expected=True)
 
 VERDICT = ("unresponsive", "no response to 12 probes in a row")
 CALM: tuple[AfterExit, ...] = (StayStopped(), StartAgain())
@@ -152,6 +154,6 @@ EVENTS: tuple[tuple[str, Event], ...] = (
     ("Unresponsive", Unresponsive(GENERATION, "no response to 12 probes in a row")),
     ("Drained", Drained(GENERATION)),
     ("Exited", Exited(GENERATION, END)),
-    ("Exited to reboot", Exited(GENERATION, END, reboot=True)),
+    ("Exited to reboot", Exited(GENERATION, REBOOTED)),
     ("TreeGone", TreeGone(GENERATION)),
 )

@@ -20,7 +20,7 @@ from comfysup.supervision.events import (
     Unresponsive,
     WentSilent,
 )
-from comfysup.supervision.life import Exit, Life, Moment, StopEscalation
+from comfysup.supervision.life import REBOOT, Exit, Life, Moment, StopEscalation
 from comfysup.supervision.lifecycle import step
 
 PID = 4242
@@ -90,9 +90,17 @@ class Story:
         permanent: bool = False,
         hint: str = "",
     ) -> tuple[Action, ...]:
-        message = f"exited with code {code}"
-        end = Exit(self.now.wall, "exited", message, code, hint=hint, permanent=permanent)
-        return self.happens(Exited(self.life.generation, end, reboot, blame))
+        reason = REBOOT if reboot else "exited"
+        end = Exit(
+            self.now.wall,
+            reason,
+            f"exited with code {code}",
+            code,
+            expected=reboot,
+            hint=hint,
+            permanent=permanent,
+        )
+        return self.happens(Exited(self.life.generation, end, blame))
 
     def swept(self, chance: float = 0.0) -> tuple[Action, ...]:
         return self.happens(TreeGone(self.life.generation, chance))

@@ -31,6 +31,7 @@ from comfysup.supervision.events import (
     WentSilent,
 )
 from comfysup.supervision.life import (
+    REBOOT,
     Aborting,
     Backoff,
     Draining,
@@ -190,8 +191,9 @@ class AnyLife(RuleBasedStateMachine):
     @precondition(lambda self: self.context.process)
     def it_ends(self, code: int | None, *, reboot: bool, heard: bool) -> None:
         self.context.process = False
-        end = Exit(self.now.wall, "exited", "exited", exit_code=code)
-        self.reports(Exited(self.life.generation, end, reboot), heard=heard)
+        reason = REBOOT if reboot else "exited"
+        end = Exit(self.now.wall, reason, "exited", exit_code=code, expected=reboot)
+        self.reports(Exited(self.life.generation, end), heard=heard)
 
     @rule(chance=CHANCES, heard=HEARD)
     @precondition(lambda self: self.context.sweeping)
