@@ -35,8 +35,14 @@ class Command:
 
 
 def _line(text: str) -> str:
-    words = (".*?".join(map(re.escape, word.split("…"))) for word in text.split())
-    return r"\s+".join(words)
+    pattern = ""
+    for place, word in enumerate(text.split()):
+        if word == "…" and place:
+            pattern += r"(?:\s+.*?)?"  # a column that is not always there
+        else:
+            pattern += r"\s+" if place else ""
+            pattern += ".*?".join(map(re.escape, word.split("…")))
+    return pattern
 
 
 def commands(text: str) -> Iterator[Command]:

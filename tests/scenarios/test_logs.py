@@ -14,7 +14,7 @@ from tests.scenarios import kernel
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
-from tests.scenarios.waiting import HANG, bounded, until
+from tests.scenarios.waiting import HANG, bounded, until, until_async
 
 WRITE = """
 import os, sys, time
@@ -292,7 +292,7 @@ async def test_a_link_in_the_place_of_a_log_is_told_until_its_instance_is_remove
     (daemon.log_dir / "comfyui_instance_0.log").symlink_to(victim)
     await daemon.start()
     started = await daemon.api.start(0, daemon.ports.reserve())
-    troubles = await daemon.api.troubles()
+    troubles = await until_async(daemon.api.troubles)
     shown = await daemon.api.ask("GET", f"{API}/instances/0/logs")
     removed = await daemon.api.ask("DELETE", f"{API}/instances/0")
     await daemon.api.until_well()

@@ -14,8 +14,16 @@ from tests.scenarios.waiting import until
 
 SPEAKER = "while [ ! -e '<directory>/go' ]; do sleep 0.02; done; echo here I am; " + SERVE
 
+
+def remove_all(daemon: Daemon) -> None:
+    """Removes the run directory, in which the daemon may write a file at any moment."""
+    shutil.rmtree(daemon.run_dir, ignore_errors=True)
+    while daemon.run_dir.exists() and not (daemon.run_dir / "api.sock").exists():
+        shutil.rmtree(daemon.run_dir, ignore_errors=True)
+
+
 REMOVALS: dict[str, Callable[[Daemon], None]] = {
-    "all": lambda daemon: shutil.rmtree(daemon.run_dir),
+    "all": remove_all,
     "its socket": lambda daemon: (daemon.run_dir / "api.sock").unlink(),
     "its lock": lambda daemon: (daemon.run_dir / "daemon.lock").unlink(),
     "its identity": lambda daemon: (daemon.run_dir / "identity").unlink(),
