@@ -36,7 +36,8 @@ class LoopErrors:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report one error as asyncio gives it (`loop.call_exception_handler`)."""
         error = context.get("exception")
-        if isinstance(error, OSError) and is_exhaustion(error):
+        # asyncio passes the listening socket only for an accept that failed.
+        if "socket" in context and isinstance(error, OSError) and is_exhaustion(error):
             self._note(loop, error)
         else:
             loop.default_exception_handler(context)

@@ -150,13 +150,9 @@ class ComfyClient:
         if status != HTTPStatus.OK:
             raise ComfyError(f"{NO_QUEUE}: status {status}")
         try:
-            if len(body) <= _INLINE_BYTES:
-                return parse_queue(body, known), len(body)
-            return await self.in_thread(lambda: parse_queue(body, known)), len(body)
+            return await self._parsed(body, lambda: parse_queue(body, known)), len(body)
         except ValueError as error:
             raise ComfyError(str(error)) from error
-        except OSError as error:  # all threads are busy
-            raise NoAnswerError(error) from error
 
     async def has_executed(self, prompt_id: str) -> bool:
         """Return whether ComfyUI has executed that prompt; its history holds 10,000.
@@ -182,13 +178,15 @@ class ComfyClient:
     async def last_failures(self, number: int) -> list[str]:
         """Return the errors of the last executed prompts' nodes, newest last.
 
-        The text is empty for a prompt that succeeded or was interrupted.
+        The text is empty for a prompt that succeeded or was interrupted. Returns nothing if the
+        response is too large.
         """
-        _, body = await self._ask("GET", f"/history?max_items={number}", limit=MAX_FAILURES_BYTES)
+        path = f"/history?max_items={number}"
         try:
-            history = await self.in_thread(lambda: object_in(body))
-        except OSError as error:  # all threads are busy
-            raise NoAnswerError(error) from error
+            _, body = await self._ask("GET", path, limit=MAX_FAILURES_BYTES)
+        except TooLargeError:
+            return []
+        history = await self._parsed(body, lambda: object_in(body))
         return [failure_in(entry) for entry in (history or {}).values()]
 
     async def hand_in(self, prompt: Prompt) -> float:
@@ -220,7 +218,8 @@ class ComfyClient:
             _, body = await self._ask("GET", f"/object_info/{_quoted(class_type)}")
         except TooLargeError:
             return False
-        return takes_credentials((object_in(body) or {}).get(class_type))
+        classes = await self._parsed(body, lambda: object_in(body))
+        return takes_credentials((classes or {}).get(class_type))
 
     async def delete(self, prompt_ids: Iterable[str]) -> None:
         """Remove waiting prompts from the queue. Other prompts are ignored."""
@@ -259,6 +258,15 @@ class ComfyClient:
             return json.loads(body)
         except (ValueError, RecursionError):
             return None
+
+    async def _parsed(self, body: bytes, parse: Callable[[], T]) -> T:
+        """Return what `parse` makes of a body, in a thread if it is large."""
+        if len(body) <= _INLINE_BYTES:
+            return parse()
+        try:
+            return await self.in_thread(parse)
+        except OSError as error:  # all threads are busy
+            raise NoAnswerError(error) from error
 
     async def _ask(
         self,

@@ -412,5 +412,4 @@ async def test_an_end_in_good_order_gives_up_what_waits_and_says_so(
 
     said = daemon.events("prompt.given_up")
     assert [(each["prompt"], each["reason"]) for each in said] == [("r", "ended"), ("w", "ended")]
-    # A disk that is busy for seconds does not hold up the end of the daemon, which says so.
-    assert not list((daemon.run_dir / "queue").iterdir()) or daemon.events("queue.not_written")
+    assert not list((daemon.run_dir / "queue").iterdir())

@@ -48,6 +48,12 @@ async def start_without_rights(daemon: Daemon) -> None:
     await daemon.start(*without, stop_grace=0.2, shutdown_grace=2)
 
 
+async def end_sleeper(program: Program, pid: int) -> None:
+    """Kills it, and waits until the kernel has ended it: the daemon's teardown finds it else."""
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: pid not in sleepers(program))
+
+
 async def begin(daemon: Daemon) -> Program:
     program = Program(daemon.workspace, script=OF_ANOTHER_USER + SERVE)
     add_sleeper(program)
@@ -81,7 +87,7 @@ async def test_a_child_of_another_user_makes_the_instance_stuck_and_is_named(
     os.kill(sleeper, signal.SIGKILL)
     assert (await daemon.api.until(0, state="running"))["generation"] == 2
     for pid in await until(lambda: sleepers(program)):
-        os.kill(pid, signal.SIGKILL)
+        await end_sleeper(program, pid)
 
 
 async def test_a_crash_with_a_child_of_another_user_is_not_followed_by_a_second_process(
@@ -99,7 +105,7 @@ async def test_a_crash_with_a_child_of_another_user_is_not_followed_by_a_second_
     assert stuck["generation"] == 1
     assert code == 1
     assert sleepers(program) == [sleeper]
-    os.kill(sleeper, signal.SIGKILL)
+    await end_sleeper(program, sleeper)
 
 
 async def test_the_next_daemon_goes_on_with_what_is_stuck(daemon: Daemon) -> None:

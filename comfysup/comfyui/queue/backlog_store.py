@@ -25,14 +25,14 @@ log = structlog.get_logger()
 AGAIN = 1.0
 """Seconds between two tries to write a file that cannot be written."""
 
-LAST_WRITE = 4.0
+LAST_WRITE = 1.0
 """Seconds that a disk which stalls is waited for at the end."""
 
 PASSING = {errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Errors that say nothing about the file: the disk does not answer, or resources are short."""
 
 WRITING_SHARE = 10
-"""A file that took so long to write is not written again before ten times as long."""
+"""The pause after a write is this many times its duration, unless somebody waits for the next."""
 
 
 class Store(Protocol):
@@ -90,6 +90,8 @@ class BacklogStore:
         self._writing: asyncio.Task[None] | None = None
         self._refused = False
         self._tried = asyncio.Event()
+        self._waiting = 0
+        self._urgent = asyncio.Event()
 
     async def load(self, give_up_at: float = 0.0) -> None:
         """Load the backlog that an earlier daemon wrote in this life of the container.
@@ -143,12 +145,22 @@ class BacklogStore:
         self.update(replace(self.backlog, pid=pid))
 
     async def kept(self) -> bool:
-        """Wait until the current backlog is on disk. Return False if a write has failed."""
-        while self._writing is not None:
-            await self._tried.wait()
-            if self._refused:
-                return False
-        return True
+        """Wait until the current backlog is on disk. Return False if a write has failed.
+
+        The pause between two writes ends meanwhile.
+        """
+        self._waiting += 1
+        self._urgent.set()
+        try:
+            while self._writing is not None:
+                await self._tried.wait()
+                if self._refused:
+                    return False
+            return True
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._urgent.clear()
 
     async def close(self) -> None:
         """Write the backlog to disk, waiting only briefly, and stop writing."""
@@ -233,10 +245,16 @@ class BacklogStore:
                     continue
                 self._written = backlog
                 if self.backlog != self._written:
-                    await asyncio.sleep(WRITING_SHARE * (time.monotonic() - started))
+                    await self._pause(WRITING_SHARE * (time.monotonic() - started))
         finally:
             self._writing = None
             self._let_know()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until a task waits for the next write."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
 
     def _let_know(self) -> None:
         """Wake the tasks that wait for a write, and start another one for later waiters."""

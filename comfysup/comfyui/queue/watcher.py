@@ -137,7 +137,8 @@ class QueueWatcher:
     async def condition(self) -> Condition | None:
         """Return the condition of the process by the end of its last prompts, or None.
 
-        Returns None also if none has ended since the last call, or if no response arrives.
+        Returns None also if no prompt can have ended since the last call, or if the request fails;
+        the next call then repeats it.
         """
         if not self._finished:
             return None
@@ -145,6 +146,7 @@ class QueueWatcher:
         try:
             return lasting_gpu_error(await self._api.last_failures(IN_A_ROW))
         except ComfyError:
+            self._finished = True
             return None
 
     async def run(self) -> None:
@@ -195,6 +197,7 @@ class QueueWatcher:
             try:
                 async with self._api.changes() as changes:
                     self._unconnected.clear()
+                    self._finished = True
                     self._backlog_store.update(self._backlog.connected())
                     async for remaining in changes:
                         if remaining is None:

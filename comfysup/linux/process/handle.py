@@ -12,7 +12,13 @@ from functools import cache
 from signal import Signals
 from typing import Final, TypeAlias
 
-from comfysup.linux.process.pidfd import ExitStatus, Pidfd, is_exhaustion, kill_group
+from comfysup.linux.process.pidfd import (
+    ExitStatus,
+    Pidfd,
+    is_exhaustion,
+    kill_group,
+    may_signal,
+)
 from comfysup.linux.process.proc import Stat, read_stat, reap
 
 PERIOD: Final = 0.05
@@ -54,21 +60,13 @@ class PolledProcess:
 
         Raises PermissionError where this process may not.
         """
-        if not self.is_gone():
+        if self._is_seen() and not self._status().known:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def may_signal(self) -> bool:
-        """Whether this process may send signals to that one, or it is gone (kill(2), signal 0)."""
-        if self.is_gone():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return True
+        """Return whether this process may signal that one; True if it is gone."""
+        return self.is_gone() or may_signal(self.pid)
 
     def signal_group(self, number: Signals, *, is_ours: bool) -> bool:  # noqa: ARG002 - as Pidfd's
         """Send a signal to the group that the process leads, also when only others are left of it.
@@ -78,7 +76,7 @@ class PolledProcess:
         """
         if self._closed:
             return True
-        if self._stat() is None:
+        if not self._is_seen():
             return False
         kill_group(self.pid, number)
         return True
@@ -108,6 +106,21 @@ class PolledProcess:
     def close(self) -> None:
         """Look no more. May be called again."""
         self._closed = True
+
+    def _is_seen(self) -> bool:
+        """Return whether a look just now finds that very process, a zombie included.
+
+        False also if no descriptor is left to look with: a signal could reach a stranger.
+        """
+        if self._closed:
+            return False
+        try:
+            stat = read_stat(self.pid)
+        except OSError as error:
+            if not is_exhaustion(error):
+                raise
+            return False
+        return stat is not None and stat.start_time == self._last.start_time
 
     def _stat(self) -> Stat | None:
         """Return the stat of that very process; None when it is reaped, and after `close`.

@@ -90,6 +90,17 @@ def kill_group(group: int, number: Signals) -> None:
         os.killpg(group, number)
 
 
+def may_signal(pid: int) -> bool:
+    """Return whether this process may signal that one (kill(2), signal 0); True if it is gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
+
+
 class Pidfd:
     """A process, held by a descriptor until `close`."""
 
@@ -145,16 +156,8 @@ class Pidfd:
                 os.kill(self.pid, number)
 
     def may_signal(self) -> bool:
-        """Return whether this process may signal that one (signal 0); True if it is gone."""
-        if self.is_gone():
-            return True
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return True
+        """Return whether this process may signal that one; True if it is gone."""
+        return self.is_gone() or may_signal(self.pid)
 
     def signal_group(self, number: Signals, *, is_ours: bool) -> bool:
         """Signal the group that the process leads, even if only other members are left.

@@ -17,6 +17,7 @@ def exhausted() -> dict[str, object]:
     return {
         "message": "socket.accept() out of system resource",
         "exception": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        "socket": "the listening socket",
     }
 
 
@@ -41,11 +42,12 @@ async def test_a_shortage_of_descriptors_is_logged_once_and_reported_until_it_is
     assert str(reports[0]).startswith("cannot accept callers: Too many open files; comfysup may")
 
 
-async def test_every_other_error_is_asyncios(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+async def test_every_other_error_is_asyncios(number: int, caplog: pytest.LogCaptureFixture) -> None:
     def report(_file: Path, _sentence: str | None) -> None:
         raise AssertionError
 
-    context = {"message": "a defect", "exception": OSError(errno.EIO, os.strerror(errno.EIO))}
+    context = {"message": "a defect", "exception": OSError(number, os.strerror(number))}
     LoopErrors(report)(asyncio.get_running_loop(), context)
 
     assert "a defect" in caplog.text

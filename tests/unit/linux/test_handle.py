@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC220, ASYNC222, ASYNC240 - nobody but the test waits on its loop
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from comfysup.linux.process import handle
 from comfysup.linux.process.handle import PolledProcess, open_process
 from comfysup.linux.process.pidfd import ExitStatus, Pidfd
 from tests.scenarios.waiting import bounded
@@ -41,6 +43,23 @@ async def test_a_pid_that_names_another_process_is_not_signalled() -> None:
         assert one.is_gone()
         assert not one.peek().known
         assert alive(pid)
+
+
+async def test_a_process_that_cannot_be_looked_at_is_not_signalled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_stat(_pid: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with child("sleep", "60") as pid:
+        one = PolledProcess(pid)
+        monkeypatch.setattr(handle, "read_stat", read_stat)
+
+        one.send(signal.SIGKILL)
+        assert not one.signal_group(signal.SIGKILL, is_ours=False)
+
+        assert alive(pid)
+        assert not one.is_gone()
 
 
 async def status_of(pid: int) -> ExitStatus:

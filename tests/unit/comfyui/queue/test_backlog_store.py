@@ -84,6 +84,35 @@ async def test_a_file_that_does_not_answer_yet_is_not_lost(
     assert not StateFile(tmp_path / "0.json").aside.exists()
 
 
+async def test_the_pause_between_two_writes_ends_when_the_last_write_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITING_SHARE", float("inf"))
+    writes = asyncio.Semaphore(0)
+
+    async def in_thread(work: Callable[[], T]) -> T:
+        await writes.acquire()
+        return work()
+
+    backlog_store = BacklogStore(
+        StateFile(tmp_path / "0.json"),
+        "life",
+        BacklogThreads(in_thread, asyncio.to_thread),
+        lambda *_: None,
+        lambda *_: None,
+    )
+    backlog_store.update(Backlog(42, owed=(Prompt(1.0, "a", None),)))
+    await until(writes.locked)
+    backlog_store.update(Backlog(42, owed=(Prompt(1.0, "b", None),)))
+    writes.release()
+    writes.release()
+
+    async with bounded():
+        assert await backlog_store.kept()
+
+    assert b'"b"' in (tmp_path / "0.json").read_bytes()
+
+
 async def test_a_file_that_somebody_removed_is_written_anew(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:

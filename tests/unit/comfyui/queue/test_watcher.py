@@ -21,7 +21,7 @@ from comfysup.comfyui.queue.watcher import LOOK_GAP, QueueWatcher, pauses
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.spec import Rescue
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import until, until_async
 from tests.unit.comfyui.queue.conftest import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     BusyServer,
@@ -360,6 +360,23 @@ async def test_prompts_that_fail_in_a_row_by_an_error_of_the_gpu_are_a_condition
     assert condition.code == "gpu_fault"
     assert "CUDA error: device-side assert triggered" in condition.message
     assert await watcher.condition() is None
+
+
+async def test_prompts_that_fail_before_the_websocket_is_connected_are_a_condition(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
+    server = await serve(QueueServer())
+    for number in range(IN_A_ROW):
+        server.add(f"p{number}")
+        server.take()
+        server.finish("CUDA error: device-side assert triggered\nCompile with ...")
+    watcher = desk.watch(server.url)
+    await until(lambda: watcher.is_known)
+
+    condition = await until_async(watcher.condition)
+
+    assert condition is not None
+    assert condition.code == "gpu_fault"
 
 
 class FloodingServer(QueueServer):
