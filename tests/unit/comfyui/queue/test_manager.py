@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -176,6 +177,15 @@ async def test_a_crash_is_a_strike_also_when_its_silence_was_seen_first(
     assert [(each.prompt_id, each.reason) for each in news] == [("runs", "crashed_twice")]
 
 
+def content_with(file: Path, words: tuple[str, ...]) -> bytes | None:
+    """Reads the file once, because the next write may follow at once; None without the words."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    return content if all(word.encode() in content for word in words) else None
+
+
 @pytest.mark.parametrize("state", [Sweeping(RUN, 0.0, Recover(was_stable=False)), Launching()])
 async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     make_queues: MakeQueues,
@@ -189,8 +199,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     instance, _ = await attended(queues, serve)
     for struck in ("[]", '["runs"]'):
         words = ('"running":[{', f'"struck":{struck}')
-        await until(lambda: file.exists() and all(word in file.read_text() for word in words))  # noqa: B023
-        before = file.read_bytes()
+        before = await until(partial(content_with, file, words))
         await queues.close()
         file.write_bytes(before)
         end = replace(CRASH, prompts=("runs",))
