@@ -200,6 +200,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     for struck in ("[]", '["runs"]'):
         words = ('"running":[{', f'"struck":{struck}')
         before = await until(partial(content_with, file, words))
+        assert before is not None
         await queues.close()
         file.write_bytes(before)
         end = replace(CRASH, prompts=("runs",))
