@@ -23,7 +23,7 @@ STDERR: Final = 2
 
 
 class ExitWith(SystemExit):
-    """The end of a command whose exit code tells how its work went, even if output was lost."""
+    """Exits a command with the code of its work, even if output was lost."""
 
 
 class DiscardingFile(io.RawIOBase):
@@ -54,7 +54,7 @@ class DiscardingFile(io.RawIOBase):
         while self.lost is None:
             try:
                 return os.write(self._descriptor, data)
-            except BlockingIOError:  # whoever shares the pipe has made it non-blocking
+            except BlockingIOError:  # another process that shares the pipe made it non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.lost = error

@@ -231,10 +231,9 @@ class ComfyClient:
     async def changes(self) -> AsyncIterator[AsyncIterator[int | None]]:
         """Connect, and yield how many prompts run or wait: at once, and at every change.
 
-        None for any other message: of its progress, for one, which ComfyUI tells everybody of a
-        prompt without a client.
-
-        It has an id of its own: ComfyUI lets a second client of the same id replace the first.
+        Yields None for any other message, for example the progress of a prompt without a client,
+        which ComfyUI sends to all clients. The client id is unique, because ComfyUI replaces a
+        client by a second one with the same id.
         """
         client = f"comfysup-{secrets.token_hex(8)}"
         with _connection_errors():

@@ -21,7 +21,7 @@ class InstanceEventView:
 class PromptEventView:
     """What became of a prompt whose process has ended; a reason where it was given up.
 
-    Of several prompts of which only the number is known `count` tells it, and `prompt_id` is null.
+    If only the number of prompts is known, `count` is that number and `prompt_id` is null.
     """
 
     at: str
@@ -44,7 +44,7 @@ class DaemonEventView:
 
 @dataclass(frozen=True)
 class MissedView:
-    """Events that a reader did not get; null where nobody knows how many."""
+    """The number of events that a reader missed; null if unknown."""
 
     missed: int | None
 
@@ -84,7 +84,7 @@ class PlannedView:
 class ReloadView:
     """What a reload did; an instance stands in one of the lists, or in none of them.
 
-    In a `dry_run` nothing was done, and the lists tell what would be. `plan` has every instance
+    In a `dry_run` nothing was changed, and the lists state what would be. `plan` has every instance
     with the reason, by id.
     """
 

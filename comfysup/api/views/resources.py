@@ -12,7 +12,7 @@ from comfysup.model.observed import Usage
 class ExitView:
     """How a process ended; `exit_code` and `signal` are null where that is not known.
 
-    `hint` says what to do about it, null where nobody can say. `prompts` are the ids of those that
+    `hint` says what to do about it, null if unknown. `prompts` are the ids of those that
     the process was working on.
     """
 
@@ -39,7 +39,7 @@ class HealthView:
 
 @dataclass(frozen=True)
 class ConditionView:
-    """What is wrong with an instance that runs; `hint` is null where nobody can say what to do."""
+    """What is wrong with an instance that runs; `hint` is null if there is no remedy."""
 
     code: str
     message: str
@@ -212,7 +212,7 @@ class LinkView:
 
 @dataclass(frozen=True)
 class RestartingView:
-    """What a caller hears who lets the daemon start anew."""
+    """The response to a restart in place."""
 
     status: str
     message: str

@@ -1,1 +1,1 @@
-"""The queues of ComfyUI: watched while a process runs, handed in again after its end."""
+"""The queues of ComfyUI: watched while a process runs, resubmitted after it has exited."""

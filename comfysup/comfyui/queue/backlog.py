@@ -1,16 +1,16 @@
-"""What is known of the prompts of one instance, and what must be run again after an end.
+"""The prompts of one instance: those its process has, and those to resubmit after it has exited.
 
-Pure: each method returns the backlog as it is afterwards. A prompt is in one of these places:
+Pure: each method returns the new backlog. A prompt is in one of these places:
 
-    running ─┐                 ┌─> handed in to the next process
+    running ─┐                 ┌─> resubmitted to the next process
     waiting ─┼─ lost() ─> owed ┤
-    drained ─┘                 └─> given up, and said to be
+    drained ─┘                 └─> given up, and reported
 
-What a process finished leaves it by no longer being seen. A prompt is handed in again once after a
-crash that it may have caused; after the second it is given up, so that none can loop.
+A finished prompt leaves the backlog when it no longer appears in the queue. A prompt that may have
+caused a crash is resubmitted once; after the second crash it is given up, so that it cannot loop.
 
-A look at `/queue` shows everything; between two looks only the depth is told, by `/ws`. So there is
-a time in which prompts are accepted and not seen: they are counted (`unseen`).
+A read of `/queue` shows all prompts; between two reads `/ws` reports only their number. Prompts
+that were accepted but not yet read are therefore only counted (`unseen`).
 """
 
 from collections.abc import Mapping
@@ -37,23 +37,22 @@ B = TypeVar("B", bound="Backlog")
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """All that is known of the prompts of one instance.
+    """The prompts of one instance.
 
-    `running`, `waiting` and `drained` are those of the present process, `pid`; `drained` were
-    taken out of its queue to be run by the next one. `owed` are those of processes that ended, in
-    the order in which they are to be handed in; `posted` is the id of the one that is being handed
-    in, and of which no answer says whether the process has it; `ran` are the ids of those that ran
-    when their process ended. `struck` are the ids of prompts that may have caused a crash.
+    `running`, `waiting` and `drained` belong to the current process, `pid`; `drained` prompts were
+    removed from its queue for the next process. `owed` prompts belong to exited processes, in the
+    order of resubmission. `posted` is the id of the prompt that is being resubmitted, while no
+    response confirms it. `ran` are the ids of prompts that ran when their process exited, and
+    `struck` those of prompts that may have caused a crash.
 
-    `told` is how many prompts the process has by its last word, None before the first, and `left`
-    how many have left its queue since it was last looked at. `worked` says that any has ever.
-    `heard_of` is how many changes were told of since that look, None before the first one that they
-    can be counted from, and `due` how many will still be told of that the look has shown already.
+    `told` is the number of prompts that the process reported last, None before the first report.
+    `left` is how many have left its queue since the last read, and `worked` whether any ever has.
+    `heard_of` counts the changes reported since that read, None before a read to count from; `due`
+    counts changes that the read already included and that are still to be reported.
 
-    `choice` is what a caller wants rescued of this process, None to leave it to the policy;
-    `overdue` says that the running one outlasted the time for a drain, `ended` that it has ended
-    although it was last seen running, and `silent` that the process owed an answer for too long
-    when it was to be stopped.
+    `choice` is a caller's choice of what to rescue from this process, None for the policy's.
+    `overdue` means that the running prompt outlasted the drain, `ended` that it has ended since it
+    was last seen running, and `silent` that the process did not respond when it was to be stopped.
     """
 
     pid: int | None = None
@@ -76,44 +75,44 @@ class Backlog:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the next daemon needs to know nothing of it."""
+        """Whether nothing needs to be stored for the next daemon."""
         prompts = self.running or self.waiting or self.drained or self.owed
         return not (prompts or self.unseen or self.choice or self.overdue)
 
     @property
     def known(self) -> Mapping[Key, Prompt]:
-        """The prompts of the present process, so that they need not be read again."""
+        """The prompts of the current process by key, so that they are not parsed again."""
         return {each.key: each for each in (*self._taken, *self.waiting)}
 
     @property
     def ids(self) -> frozenset[str]:
-        """The ids of those that run or wait in the present process."""
+        """The ids of the prompts that run or wait in the current process."""
         return frozenset(each.id for each in (*self._taken, *self.waiting))
 
     @property
     def depth(self) -> int:
-        """How many run or wait in the present process."""
+        """The number of prompts that run or wait in the current process."""
         return len(self.running) + len(self.waiting)
 
     @property
     def all(self) -> tuple[Prompt, ...]:
-        """All of them in the order in which they are to be run again."""
+        """All prompts in the order in which they are to run again."""
         running = self._taken[1:] if self.ended else self._taken
         return (*running, *in_order((*self.waiting, *self.drained)), *self.owed)
 
     @property
     def uncounted(self) -> Self:
-        """The same without what `/ws` tells between two looks."""
+        """The same without the counters that `/ws` updates between two reads."""
         return replace(self, told=None, left=0, worked=False, due=0, heard_of=None)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the prompts of the present process are, by number, those that are known."""
+        """Whether the process reports as many prompts as are known."""
         return self.told in (None, self.depth) and not self.left
 
     @property
     def unseen(self) -> int:
-        """How many the process has accepted, at least, of which nothing else is known."""
+        """The minimum number of prompts that the process has accepted and that were not read."""
         if self.told is None:
             return 0
         expected = max(0, self.depth - self.left) + len(self.drained) + (self.posted is not None)
@@ -122,10 +121,10 @@ class Backlog:
     # ---- while a process lives
 
     def heard(self, remaining: int) -> Self:
-        """Hear how many prompts the process had when this was sent, running or waiting.
+        """Record how many prompts ran or waited when the process sent a status message.
 
-        What the last look was ahead of says nothing new: ComfyUI answers `/queue` at once, and
-        sends what has happened before, one message for each change, after that.
+        Messages about changes that the last read already included are skipped: ComfyUI responds to
+        `/queue` at once, and sends its pending messages, one for each change, afterwards.
         """
         if self.due:
             return replace(self, due=self.due - 1)
@@ -141,25 +140,25 @@ class Backlog:
         if remaining:
             return heard
         if heard.left >= heard.depth:
-            # That is all that there is to see, as of this message: the next changes follow it.
+            # Equivalent to a read of an empty queue at this message; later changes follow it.
             counted = None if heard.heard_of is None else 0
             return replace(heard.seen(Snapshot((), ()), 0.0), due=0, heard_of=counted)
-        # More are known than were ever told of: the last ones were handed in after this was sent.
+        # More prompts are known than were reported: the last were submitted after this message.
         staying = heard.waiting[heard.left - heard.depth :]
         return _pruned(replace(heard, running=(), waiting=staying, left=0))
 
     def marked(self, key: Key, mark: str) -> Self:
-        """Note where the output ended while that prompt ran; nothing where it runs no more."""
+        """Record where the output ended while that prompt ran. No effect if it no longer runs."""
         if not self.running or self.running[0].prompt.key != key:
             return self
         first, *others = self.running
         return replace(self, running=(replace(first, mark=mark), *others))
 
     def executed(self, count: int) -> Self:
-        """Take on that so many prompts ended behind the mark of the running one, by the output.
+        """Record that so many prompts ended after the mark of the running one, by the output.
 
-        The first of them was the running one. Of the others it is not known which they were, since
-        the queue may have been changed meanwhile; but so many have left it.
+        The first of them was the running one. The others are unknown, because the queue may have
+        changed meanwhile, and are only counted.
         """
         if not count or not self.running:
             return self
@@ -168,15 +167,15 @@ class Backlog:
         return replace(self, ended=True, left=self.left + more, told=told, worked=True)
 
     def logged(self, unfinished: int) -> Self:
-        """Take on that the process had so many prompts at least, by what it wrote at last."""
+        """Record that the process had at least so many prompts, by its last output."""
         return replace(self, told=max(unfinished, self.depth if self.told is None else self.told))
 
     def connected(self) -> Self:
-        """Hear from now on what happens; of what has happened before nothing more is told."""
+        """Record a new `/ws` connection: changes before it are not reported any more."""
         return replace(self, due=0, heard_of=None)
 
     def seen(self, queue: Snapshot, now: float) -> Self:
-        """Look at the queue of the process; `now` is wall-clock seconds."""
+        """Record a read of the queue; `now` is wall-clock seconds."""
         before = Snapshot(self._taken, self.waiting)
         changes = queue.changes_since(before)
         ahead = self.due + changes - (self.heard_of or 0)
@@ -206,7 +205,7 @@ class Backlog:
         return _pruned(_bounded(fresh))
 
     def withdrawn(self) -> Self:
-        """Move what waits to `drained`, but for what is not kept: it can only be run here."""
+        """Move waiting prompts to `drained`, except those without content, which only run here."""
         drained = [each for each in self.waiting if each.content is not None]
         return replace(
             self,
@@ -217,11 +216,11 @@ class Backlog:
     # ---- when a process has ended
 
     def at_work(self, *, crashed: bool) -> str | None:
-        """Return the id of the prompt that was worked on when the process ended; None: none known.
+        """Return the id of the prompt that was executing when the process exited, None if unknown.
 
-        Not of the one last seen running where that has left the queue since: then the next had
-        begun. After a crash or a silence the next in line is meant also where none was seen
-        running, and at last the one whose POST was not answered.
+        If the prompt last seen running has left the queue since, the next one was executing. After
+        a crash or a silence it is the next in line even if none was seen running, and if none
+        waited either, the one whose POST was not answered.
         """
         order = (*self._taken, *self.waiting)
         hung = crashed or self.silent
@@ -232,11 +231,10 @@ class Backlog:
     def lost(
         self, rescue: Rescue, *, crashed: bool, ran: str | None = None
     ) -> tuple[Self, tuple[GivenUp, ...]]:
-        """Owe the next process what this one had, and say what is given up.
+        """Move the prompts of the exited process to `owed`; also return those given up.
 
-        `rescue` is the policy; the choice of a caller goes before it. Neither holds for what is
-        owed for longer: that was decided when the process ended that had it. `ran` is the id of the
-        prompt that was worked on, where that is known better than from this backlog.
+        `rescue` is the policy; a caller's choice overrides it. Prompts already owed are not
+        affected. `ran` is the id of the executing prompt, if known better than by this backlog.
         """
         ran = ran or self.at_work(crashed=crashed)
         suspect = ran if crashed or self.overdue else None
@@ -264,14 +262,14 @@ class Backlog:
         return _pruned(left), tuple(given_up)
 
     def forgotten(self, why: tuple[str, str]) -> tuple[Self, tuple[GivenUp, ...]]:
-        """Give everything up, for a reason with its sentence: there will be no next process."""
+        """Give up all prompts, for a reason with its sentence: no next process will start."""
         known = tuple(GivenUp(each.id, *why) for each in self.all)
         return type(self)(), (*known, *self._lost_unseen(why))
 
     def chosen(self, rescue: Rescue, *, at_end: bool) -> tuple[Self, tuple[GivenUp, ...]]:
-        """Take on a caller's choice of what is rescued; say what is given up for it.
+        """Apply a caller's choice of what to rescue; also return the prompts given up for it.
 
-        It holds for what is owed by now, and with `at_end` for what the present process will leave.
+        It applies to the owed prompts, and with `at_end` to those that the current process leaves.
         """
         unwanted: frozenset[str] = frozenset()
         if rescue is not Rescue.ALL:
@@ -285,21 +283,21 @@ class Backlog:
         given_up = (each for each in self.owed if each.id in unwanted)
         return _pruned(left), tuple(GivenUp(each.id, *NOT_CHOSEN) for each in given_up)
 
-    # ---- while the next process is given what is owed
+    # ---- while owed prompts are resubmitted
 
     def posting(self, prompt: Prompt) -> Self:
-        """Note that it is about to be handed in: should the process end by it, it is known."""
+        """Record that a prompt is about to be resubmitted, so that it is known if it crashes."""
         return replace(self, posted=prompt.id)
 
     def handed_in(self, prompt: Prompt, number: float) -> Self:
-        """Note that the process took it, under a number of its own."""
+        """Record that the process accepted a prompt, under a new number."""
         waiting = in_order((*self.waiting, replace(prompt, number=number)))
-        told = None if self.heard_of is None else self.heard_of - 1  # of this it is told too
+        told = None if self.heard_of is None else self.heard_of - 1  # `/ws` reports this change too
         owed = self._owed_without(prompt)
         return _pruned(replace(self, owed=owed, waiting=waiting, heard_of=told))
 
     def settled(self, prompt: Prompt) -> Self:
-        """Note that it is owed no more: the process has it already, or has refused it."""
+        """Remove a prompt from the owed ones: the process has or had it, or has refused it."""
         left = replace(
             self,
             owed=self._owed_without(prompt),
@@ -321,7 +319,7 @@ class Backlog:
 
 
 def _pruned(backlog: B) -> B:
-    """Forget what is noted of prompts that are gone."""
+    """Remove notes about prompts that are gone."""
     if not (backlog.struck or backlog.ran or backlog.posted):
         return backlog
     owed = {each.id for each in backlog.owed}
@@ -334,7 +332,7 @@ def _pruned(backlog: B) -> B:
 
 
 def _bounded(backlog: B) -> B:
-    """Keep the contents of as many as may be kept; first of those that nobody else has."""
+    """Keep the contents of as many prompts as allowed; first of those that ComfyUI lacks."""
     prompts = backlog.all
     if len(prompts) <= KEPT_PROMPTS and sum(each.size for each in prompts) <= KEPT_BYTES:
         return backlog

@@ -32,7 +32,7 @@ PASSING = {errno.ETIMEDOUT, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOM
 """Errors that say nothing about the file: the disk does not answer, or resources are short."""
 
 WRITING_SHARE = 10
-"""The pause after a write is this many times its duration, unless somebody waits for the next."""
+"""The pause after a write is this many times its duration, unless a task waits for the next."""
 
 
 class Store(Protocol):
@@ -69,7 +69,7 @@ class Storage:
 class BacklogStore:
     """Holds the backlog of one instance, writes every change to disk, and reports it.
 
-    `tell` receives what becomes of prompts; `changed` is called after each change.
+    `tell` receives the events of prompts; `changed` is called after each change.
     """
 
     def __init__(
@@ -125,12 +125,12 @@ class BacklogStore:
             await asyncio.sleep(AGAIN)
 
     def update(self, backlog: Backlog) -> None:
-        """Go on with that backlog."""
+        """Replace the backlog."""
         if backlog == self.backlog:
             return
         before, self.backlog = self.backlog, backlog
         self._changed()
-        # What is counted goes with the next that is written: each of these is followed by a look.
+        # Counters alone are not written: a read of the queue follows each of their changes.
         if backlog.uncounted != before.uncounted:
             self._begin_to_write()
 
@@ -179,7 +179,7 @@ class BacklogStore:
         self._go_on(self.backlog.lost(rescue, crashed=crashed, ran=ran))
 
     def forget(self, why: tuple[str, str]) -> None:
-        """There will be no next process, for a reason with its sentence."""
+        """Give up all prompts: no next process will start, for a reason with its sentence."""
         self._go_on(self.backlog.forgotten(why))
 
     def choose(self, rescue: Rescue, *, at_end: bool) -> None:
@@ -187,10 +187,10 @@ class BacklogStore:
         self._go_on(self.backlog.chosen(rescue, at_end=at_end))
 
     async def posting(self, prompt: Prompt) -> None:
-        """Note that a prompt is about to be handed in.
+        """Record that a prompt is about to be submitted.
 
-        Where a crash has to do with prompts, the note is on disk before, as far as the disk does
-        not stall: should the process end by it, the next daemon knows the guilty one too.
+        If prompts are suspected of a crash, the record is on disk first, unless the disk stalls: if
+        the prompt crashes the process, the next daemon knows it too.
         """
         self.update(self.backlog.posting(prompt))
         if self.backlog.struck:
@@ -203,7 +203,7 @@ class BacklogStore:
         self._tell(PromptEvent(PromptEventName.RESCUED, prompt.id))
 
     def not_kept(self, prompt: Prompt) -> None:
-        """Give up one of which only the id is known: an earlier daemon kept no more on disk."""
+        """Give up a prompt of which an earlier daemon stored only the id."""
         self._go_on((self.backlog.settled(prompt), (unkept(prompt),)))
 
     def credentials_lost(self, prompt: Prompt) -> None:

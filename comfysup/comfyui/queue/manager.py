@@ -28,14 +28,14 @@ log = structlog.get_logger()
 LINES = 200
 """Number of last lines of a process that are searched for the end of its worker."""
 LOAD_PATIENCE = 30.0
-"""Seconds for which the files of an earlier daemon are waited for, all together."""
+"""Maximum seconds to wait for all files of an earlier daemon together."""
 RESCUE_PATIENCE = 20.0
-"""Maximum seconds that readiness waits for prompts to be handed in; the rest follow later."""
+"""Maximum seconds for which resubmission delays readiness; the rest follow later."""
 
 
 @dataclass(slots=True)
 class _Attended:
-    """A process that is watched; `frames` are those at the last sign of its `worker`."""
+    """A watched process. `frames` is the watcher's count at the last sign of the `worker`."""
 
     pid: int
     watcher: QueueWatcher
@@ -46,11 +46,11 @@ class _Attended:
 
 
 class QueueManager:
-    """Watches the queues of instances that run, and remembers what their processes were given.
+    """Watches the queues of running instances, and keeps the backlogs of all.
 
-    `api` gives what asks the ComfyUI at a url. `tell` hears what became of prompts, `changed` that
-    something here is shown otherwise now. `look_at` is how to look at the threads of a process,
-    `output` gives what the processes of an instance write.
+    `api` returns the client of the ComfyUI at a url. `tell` receives the events of prompts, and
+    `changed` is called when `facts` may have changed. `look_at` returns the examination of a
+    process's threads, and `output` the output of an instance.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class QueueManager:
             self._inherited.add(number)
 
     def restored(self, instances: Iterable[Instance]) -> None:
-        """Take note of the processes of whose end only an earlier daemon was told.
+        """Record the exits that an earlier daemon saw but did not write to the queue files.
 
-        It may have died before the file of the queue said so: the state file is written first.
+        It may have died in between, because the state file is written first.
         """
         for instance in instances:
             self._instances[instance.spec.id] = instance
@@ -122,7 +122,7 @@ class QueueManager:
         return QueueFacts(len(known.waiting), running)
 
     async def drain(self, number: int) -> None:
-        """Take all waiting prompts out of a queue and return when none runs."""
+        """Remove all waiting prompts from a queue and return when none runs."""
         if attended := self._attended.get(number):
             await attended.watcher.drain()
 
@@ -167,7 +167,7 @@ class QueueManager:
         return attended.worker.has_died(logged=tells_of_its_end(lines))
 
     def fell_silent(self, number: int) -> None:
-        """Hear that an instance did not answer."""
+        """Record that an instance did not answer a probe."""
         if attended := self._attended.get(number):
             attended.worker = attended.worker.interrupted()
 
@@ -177,14 +177,14 @@ class QueueManager:
         backlog_store.update(replace(backlog_store.backlog, overdue=True))
 
     def choose(self, number: int, rescue: Rescue, *, at_end: bool) -> None:
-        """Take on which prompts a caller wants rescued; see `Drainer`."""
+        """Apply a caller's choice of prompts to rescue; see `Drainer`."""
         self._backlog_store(number).choose(rescue, at_end=at_end)
 
     async def last_prompts(self, number: int, lines: Sequence[str]) -> LastPrompts:
-        """Return what a process, which has ended, was working on, by all that it has told.
+        """Return the prompts that an exited process was executing.
 
-        Its output tells which have ended since the queue was last seen, and where that was not
-        known at last how many prompts it had accepted.
+        Its output shows which prompts ended after the last read of the queue and, if the queue was
+        unknown at the end, how many prompts had been accepted.
         """
         backlog_store = self._backlog_store(number)
         if attended := self._attended.get(number):
@@ -215,8 +215,8 @@ class QueueManager:
                 backlog_store = self._backlog_store(number)
                 backlog_store.update(replace(backlog_store.backlog, silent=True))
             case LifecycleEvent.STARTING if attended:
-                # It is about to end, or executes itself anew: what it had is lost either way, but
-                # only its end tells whether by a crash.
+                # The process exits, or replaces itself by execve: its prompts are lost either way,
+                # but only its exit status shows whether by a crash.
                 self._leave(number)
                 self._backlog_store(number).belong_to(None)
             case LifecycleEvent.ADOPTED if life.run and isinstance(life.state, Running | Draining):
@@ -232,7 +232,7 @@ class QueueManager:
                 pass
 
     async def rescue(self, spec: InstanceSpec, pid: int) -> None:
-        """Watch a process that has become ready, and wait until all owed prompts are handed in."""
+        """Watch a process that has become ready, and wait until owed prompts are resubmitted."""
         look = self._look_at(pid)
         threads = (await look()).threads
         watcher = self._attend(spec, pid, look, Worker.of_ready(threads))
@@ -247,7 +247,7 @@ class QueueManager:
         if instance := self._instances.get(spec.id):
             self._lose_untold(instance)
         if backlog_store.backlog.pid != pid:
-            self._lose(spec, crashed=False)  # nobody has told how the one before it ended
+            self._lose(spec, crashed=False)  # how the previous process ended is unknown
         self._leave(spec.id)
         backlog_store.belong_to(pid)
         watcher = QueueWatcher(
@@ -265,14 +265,14 @@ class QueueManager:
         return watcher
 
     async def _watch(self, attended: _Attended, backlog_store: BacklogStore) -> None:
-        """Watch a process; begin with the threads of one that was taken over."""
+        """Watch a process, after reading the threads of one that was adopted."""
         if attended.worker.seen is None:
             running = next((each.id for each in backlog_store.backlog.running), None)
             attended.worker = Worker.of_adopted((await attended.look()).threads, running)
         await attended.watcher.run()
 
     def _watching_ended(self, number: int, task: asyncio.Task[None]) -> None:
-        """Show no queue any more that a defect keeps from being watched."""
+        """Stop reporting a queue if a bug ended its watcher."""
         if task.cancelled() or not (defect := task.exception()):
             return
         log.error("queue.broke", instance=number, exc_info=defect)
@@ -286,7 +286,7 @@ class QueueManager:
         self._backlog_store(spec.id).lost(spec.policy.rescue, crashed=crashed, ran=ran)
 
     def _lose_untold(self, instance: Instance) -> None:
-        """Record as lost what an earlier daemon did not, although it knew of the end."""
+        """Record an exit that an earlier daemon knew of but did not write to the queue file."""
         number = instance.spec.id
         if number in self._inherited:
             end = untold_end(self._backlog_store(number).backlog, instance.life)

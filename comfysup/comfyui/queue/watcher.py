@@ -1,4 +1,4 @@
-"""Watches the queue of one process, and hands prompts in and out of it.
+"""Watches the queue of one process, resubmits prompts to it and removes prompts from it.
 
 ComfyUI's websocket reports each change of the queue and its depth but not the content, so `/queue`
 is read upon each change. Without a websocket it is read once per probe period.
@@ -62,12 +62,12 @@ async def no_mark() -> str:
 
 
 class QueueWatcher:
-    """Keeps the backlog of an instance true while one process of it lives.
+    """Keeps the backlog of an instance current while one of its processes lives.
 
-    `rescued` is set when the process has been given all that was owed to it; `frames` counts what
-    it told of anything but its queue. `period` is how often
-    to look where nothing tells of changes, in seconds. `mark` returns where the output of the
-    process ends at a moment of the call, empty where nobody knows; it raises nothing.
+    `rescued` is set when the process has received all owed prompts. `frames` counts its messages
+    that do not concern the queue. `period` is the number of seconds between two reads without a
+    websocket. `mark` returns the current end of the process's output, empty if unknown; it does
+    not raise.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class QueueWatcher:
     async def condition(self) -> Condition | None:
         """Return the condition of the process by the end of its last prompts, or None.
 
-        Returns None also if no prompt can have ended since the last call, or if the request fails;
-        the next call then repeats it.
+        Also None if no prompt can have ended since the last call, or if a request fails, which the
+        next call repeats.
         """
         if not self._finished:
             return None
@@ -150,7 +150,7 @@ class QueueWatcher:
             return None
 
     async def run(self) -> None:
-        """Watch and hand in owed prompts until cancelled.
+        """Watch the queue and resubmit owed prompts until cancelled.
 
         A bug is logged and both are restarted.
         """
@@ -189,10 +189,10 @@ class QueueWatcher:
     def _backlog(self) -> Backlog:
         return self._backlog_store.backlog
 
-    # ---- knowing
+    # ---- reading
 
     async def _listen(self) -> None:
-        """Hear of changes for as long as the process lives."""
+        """Receive changes while the process lives."""
         while True:
             try:
                 async with self._api.changes() as changes:
@@ -246,7 +246,7 @@ class QueueWatcher:
                 await self._urgent.wait()
 
     async def _look(self) -> None:
-        """Read the queue. The caller holds the turn, so no prompt is handed in meanwhile."""
+        """Read the queue. The caller holds the turn, so no prompt is submitted meanwhile."""
         self._urgent.clear()
         queue, self._size = await self._api.queue(self._backlog.known)
         self._unanswered_since = time.monotonic() if self._changed.is_set() else None
@@ -255,10 +255,7 @@ class QueueWatcher:
             self._taken.set()
 
     async def _mark_running(self) -> None:
-        """Note of each prompt that was seen running where the output ended at a moment after that.
-
-        What the output tells behind that place of a prompt that ended is told of this one first.
-        """
+        """Record where the output ended after a prompt was seen running: its end comes next."""
         while True:
             await self._taken.wait()
             self._taken.clear()
@@ -282,10 +279,10 @@ class QueueWatcher:
             log.warning(event, url=self._api.url, error=str(error))
             self._complained.add(event)
 
-    # ---- handing in
+    # ---- resubmitting
 
     async def _rescue(self) -> None:
-        """Hand in owed prompts in order, except those that the process has or had."""
+        """Resubmit owed prompts in order, except those that the process has or had."""
         looked = False
         while self._backlog.owed and not self._draining:
             try:
@@ -295,7 +292,7 @@ class QueueWatcher:
                         looked = True
                         continue
                     await self._hand_in(self._backlog.owed[0])
-                    # After a crash the running prompt must be known before the next is handed in.
+                    # After a crash the running prompt must be known before the next is submitted.
                     looked = not self._backlog.struck
             except ComfyError as error:
                 looked = False  # may have been accepted without a response
@@ -315,7 +312,7 @@ class QueueWatcher:
             self._backlog_store.credentials_lost(prompt)
             return
         await self._backlog_store.posting(prompt)
-        self._change()  # it owes an answer from now on
+        self._change()  # a response is pending from now on
         try:
             number = await self._api.hand_in(prompt)
         except NotTakenError as error:
@@ -333,7 +330,7 @@ class QueueWatcher:
             self._takes_credentials[each] = await self._api.takes_credentials(each)
         return any(self._takes_credentials[each] for each in classes)
 
-    # ---- taking out
+    # ---- removing
 
     async def _withdraw(self) -> None:
         await self._look()

@@ -1,7 +1,7 @@
 """Handles to processes: by pidfds, or by pid and start time where the kernel refuses pidfds.
 
 Some sandboxes do not have pidfd_open(2) (gVisor), and older seccomp profiles of Docker refuse it.
-There an end is noticed by looks at /proc, `PERIOD` apart.
+There /proc is polled every `PERIOD` seconds.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from comfysup.linux.process.pidfd import (
 from comfysup.linux.process.proc import Stat, read_stat, reap
 
 PERIOD: Final = 0.05
-"""Seconds between two looks at a process that is polled."""
+"""Seconds between two polls of a process."""
 
 REFUSALS: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES})
-"""How a kernel answers that has no pidfd_open, and a sandbox that forbids it."""
+"""Errors of kernels without pidfd_open, and of sandboxes that refuse it."""
 
 
 class PolledProcess:
-    """One process, known by its pid and start time.
+    """A process identified by its pid and start time.
 
-    A signal is sent right after a look at the start time: a process that ends in between could be
-    mistaken only if its pid were given anew within these microseconds, and not while it is a child
-    that this process has not reaped.
+    The start time is checked right before each signal. A signal could reach another process only
+    if the kernel reused the pid within these microseconds, which is impossible for an unreaped
+    child of this process.
     """
 
     def __init__(self, pid: int) -> None:
-        """Note its start time; raises ProcessLookupError when there is none."""
+        """Read the start time. Raises ProcessLookupError if the process does not exist."""
         stat = read_stat(pid)
         if stat is None:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
@@ -46,19 +46,22 @@ class PolledProcess:
         self._closed = False
 
     async def ended(self) -> None:
-        """Wait until the process is a zombie or gone, or `close` is called; any number may wait."""
-        while not self.is_gone():  # noqa: ASYNC110 - the kernel tells of no change
+        """Wait until the process is a zombie or gone, or `close` is called.
+
+        Any number of tasks may wait.
+        """
+        while not self.is_gone():  # noqa: ASYNC110 - the kernel reports no change
             await asyncio.sleep(PERIOD)
 
     def is_gone(self) -> bool:
-        """Whether the process is a zombie or gone; True after `close`."""
+        """Return whether the process is a zombie or gone; True after `close`."""
         stat = self._stat()
         return stat is None or stat.ended or self._status().known
 
     def send(self, number: Signals) -> None:
-        """Send a signal to the process alone; nothing happens when it is gone.
+        """Signal the process alone. Does nothing if it is gone.
 
-        Raises PermissionError where this process may not.
+        Raises PermissionError if this process may not signal it.
         """
         if self._is_seen() and not self._status().known:
             with suppress(ProcessLookupError):
@@ -69,10 +72,10 @@ class PolledProcess:
         return self.is_gone() or may_signal(self.pid)
 
     def signal_group(self, number: Signals, *, is_ours: bool) -> bool:  # noqa: ARG002 - as Pidfd's
-        """Send a signal to the group that the process leads, also when only others are left of it.
+        """Signal the group that the process leads, even if only other members are left.
 
-        False, and nothing is sent, once the number can be a stranger's: the process is gone and
-        was no child of this one, or has been reaped.
+        Sends nothing and returns False if the number may have been reused: the process is gone and
+        was not a child of this one, or has been reaped.
         """
         if self._closed:
             return True
@@ -82,7 +85,7 @@ class PolledProcess:
         return True
 
     def peek(self) -> ExitStatus:
-        """Return how the ended process ended, and leave it unreaped; unknown for no child."""
+        """Return the exit status without reaping the process; unknown if it is not a child."""
         return ExitStatus() if self._stat() is None else self._status()
 
     def _status(self) -> ExitStatus:
@@ -93,24 +96,24 @@ class PolledProcess:
         return ExitStatus.of_waitid(info)
 
     def wait(self) -> None:
-        """Block until the process has ended, and let it go, where it is a child of this one."""
+        """Block until the process has ended, then reap it. Returns at once if it is not a child."""
         with suppress(ChildProcessError):
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             self.reap()
 
     def reap(self) -> None:
-        """Let the ended process go, where it is a child of this one."""
+        """Reap the ended process if it is a child of this one."""
         if self._stat() is not None:
             reap(os.P_PID, self.pid)
 
     def close(self) -> None:
-        """Look no more. May be called again."""
+        """Treat the process as gone from now on. Idempotent."""
         self._closed = True
 
     def _is_seen(self) -> bool:
-        """Return whether a look just now finds that very process, a zombie included.
+        """Return whether the process exists right now, zombies included.
 
-        False also if no descriptor is left to look with: a signal could reach a stranger.
+        Returns False if no descriptor is available to check: the pid may have been reused.
         """
         if self._closed:
             return False
@@ -123,9 +126,9 @@ class PolledProcess:
         return stat is not None and stat.start_time == self._last.start_time
 
     def _stat(self) -> Stat | None:
-        """Return the stat of that very process; None when it is reaped, and after `close`.
+        """Return the stat of the process; None if it was reaped, and after `close`.
 
-        Where no descriptor is left to look with, it is as it was seen last.
+        Returns the last one read if no descriptor is available.
         """
         if self._closed:
             return None
@@ -142,7 +145,7 @@ class PolledProcess:
 
 
 class GoneProcess:
-    """Stands for a process that is gone: its pid may be somebody else's by now."""
+    """A process that is gone, and whose pid may have been reused."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -154,19 +157,19 @@ class GoneProcess:
         """Do nothing."""
 
     def may_signal(self) -> bool:
-        """Nobody refuses."""
+        """Return True."""
         return True
 
     def is_gone(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def signal_group(self, number: Signals, *, is_ours: bool) -> bool:  # noqa: ARG002 - as Pidfd's
-        """Do nothing: what is left of its group is the sweep's."""
+        """Do nothing and return True: the sweep handles what is left of its group."""
         return True
 
     def peek(self) -> ExitStatus:
-        """Nobody knows."""
+        """Return an unknown status."""
         return ExitStatus()
 
     def wait(self) -> None:
@@ -184,7 +187,7 @@ ProcessHandle: TypeAlias = Pidfd | PolledProcess
 
 @cache
 def refusal_of_pidfds() -> str | None:
-    """Return why processes are polled, in the kernel's words; None where pidfds can be had."""
+    """Return the kernel's error if pidfds are refused, so that processes are polled, else None."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except OSError as error:
@@ -193,5 +196,5 @@ def refusal_of_pidfds() -> str | None:
 
 
 def open_process(pid: int) -> ProcessHandle:
-    """Return a handle to a process; raises ProcessLookupError when there is none."""
+    """Return a handle to a process. Raises ProcessLookupError if it does not exist."""
     return Pidfd(pid) if refusal_of_pidfds() is None else PolledProcess(pid)

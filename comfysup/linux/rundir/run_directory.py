@@ -2,7 +2,7 @@
 
 <run>/
 ├── daemon.lock      held by the daemon, names its pid
-├── api.sock         the HTTP API, for whoever is on this machine
+├── api.sock         the HTTP API, for processes on this machine
 ├── state.json       what the next daemon would have to know
 ├── settings.json   the last settings that were good, without the tokens
 ├── heartbeat       when the daemon last turned its event loop
