@@ -22,7 +22,7 @@ from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Life, Recover, Stopping, Stuck
 from comfysup.supervision.protocols import Clock
-from comfysup.supervision.transitions import cannot_kill
+from comfysup.supervision.stop_escalation import cannot_kill
 
 ENDINGS = (LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED)
 """The events that report the end of an instance's process."""

@@ -36,8 +36,9 @@ from comfysup.linux.rundir.handover import Handover, become_anew, received
 from comfysup.linux.rundir.run_directory import RunDirectory, RunDirectoryError
 from comfysup.linux.watchdog import end_at_last
 from comfysup.supervision.fleet import RELEASE_PATIENCE, Fleet
-from comfysup.supervision.life import KILL_PATIENCE, Phase, StopEscalation
+from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
+from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation
 from comfysup.supervision.tasks import bounded, keep_going, run
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Exit, Moment, Recover, Stopping, Stuck
-from comfysup.supervision.transitions import cannot_kill
+from comfysup.supervision.stop_escalation import cannot_kill
 
 
 @dataclass(frozen=True, slots=True)

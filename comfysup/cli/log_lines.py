@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from comfysup.api.views.overview import padded, wall, width
+from comfysup.api.views.instance_table import padded, wall, width
 from comfysup.cli.client import Client, instance_path
 from comfysup.cli.output import on_terminal
 from comfysup.cli.table import folded

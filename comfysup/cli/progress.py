@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from comfysup.api.views.overview import padded, width
+from comfysup.api.views.instance_table import padded, width
 from comfysup.cli.client import ApiError, Client, NotReachableError, instance_path
 from comfysup.cli.requests import Request
 from comfysup.cli.table import folded

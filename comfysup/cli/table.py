@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from comfysup.api.views.overview import width
+from comfysup.api.views.instance_table import width
 
 GAP: Final = "  "
 INDENT: Final = "    "

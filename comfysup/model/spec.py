@@ -36,15 +36,6 @@ class Policy:
     restart: Restart = Restart.ALWAYS
     rescue: Rescue = Rescue.ALL
 
-    def backoff(self, earlier: int, chance: float) -> float:
-        """Return the seconds to wait before the next start.
-
-        `earlier` is the number of back-offs already made in this row of failures. `chance`, in [0,
-        1), spreads the restarts of simultaneous exits over the last tenth of the wait.
-        """
-        doubled = self.backoff_initial * 2.0 ** min(earlier, 64)
-        return min(doubled, self.backoff_max) * (1.0 + chance / 10.0)
-
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:

@@ -30,15 +30,15 @@ from comfysup.supervision.life import (
     Stuck,
     Sweeping,
 )
+from comfysup.supervision.restart_policy import forgiven
+from comfysup.supervision.stop_escalation import cannot_kill
 from comfysup.supervision.transitions import (
     STARTERS,
     Step,
     at_rest,
-    cannot_kill,
     drain,
     end_run,
     followed_by_start,
-    forgiven,
     launch,
 )
 

@@ -6,7 +6,8 @@ from enum import Enum, StrEnum, auto
 from typing import TypeAlias
 
 from comfysup.model.spec import Rescue
-from comfysup.supervision.life import Exit, StopEscalation
+from comfysup.supervision.life import Exit
+from comfysup.supervision.stop_escalation import StopEscalation
 
 # Requests of callers.
 

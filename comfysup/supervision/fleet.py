@@ -18,10 +18,10 @@ from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
 from comfysup.supervision.callers import Reply
 from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import StopEscalation
 from comfysup.supervision.protocols import InstanceContext, RefusedError
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.results import Outcome, Result, result_of
+from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks
 from comfysup.supervision.uniqueness import check_unique, is_bound, name_clash
 

@@ -19,7 +19,7 @@ from comfysup.supervision.events import (
     Report,
     TreeGone,
 )
-from comfysup.supervision.life import KILL_PATIENCE, Exit
+from comfysup.supervision.life import Exit
 from comfysup.supervision.monitor import Health, Monitor
 from comfysup.supervision.protocols import (
     Condition,
@@ -28,6 +28,7 @@ from comfysup.supervision.protocols import (
     Process,
     ProcessRecord,
 )
+from comfysup.supervision.stop_escalation import KILL_PATIENCE
 from comfysup.supervision.tasks import AGAIN, LONGEST_AGAIN, end_tasks
 
 log = structlog.get_logger()

@@ -40,7 +40,6 @@ from comfysup.supervision.life import (
     Run,
     Stopped,
     Stopping,
-    StopStage,
     Stuck,
     Sweeping,
 )
@@ -49,7 +48,7 @@ from comfysup.supervision.monitor import Health
 from comfysup.supervision.protocols import Condition, InstanceContext
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.resumption import resume
-from comfysup.supervision.transitions import cannot_kill
+from comfysup.supervision.stop_escalation import StopStage, cannot_kill
 
 log = structlog.get_logger()
 

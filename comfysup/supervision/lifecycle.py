@@ -5,7 +5,6 @@ handles the requests of callers. `transitions` holds the parts that several tran
 table in `docs/explanation/architecture.md` is generated from this module.
 """
 
-import signal
 from dataclasses import replace
 
 from comfysup.model.spec import Policy
@@ -35,7 +34,6 @@ from comfysup.supervision.events import (
     WentSilent,
 )
 from comfysup.supervision.life import (
-    KILL_PATIENCE,
     Aborting,
     Backoff,
     Draining,
@@ -50,20 +48,23 @@ from comfysup.supervision.life import (
     Running,
     StartAgain,
     Starting,
-    StopEscalation,
     Stopped,
     Stopping,
-    StopStage,
     Stuck,
     Sweeping,
+)
+from comfysup.supervision.restart_policy import failed_once
+from comfysup.supervision.stop_escalation import (
+    KILL_PATIENCE,
+    StopEscalation,
+    StopStage,
+    cannot_kill,
 )
 from comfysup.supervision.transitions import (
     LOOK_FIRST,
     STARTERS,
     Step,
-    cannot_kill,
     end_run,
-    failed_once,
     go_on,
     impossible,
     launch,
@@ -116,14 +117,10 @@ def _deadline_passed(life: Life, now: Moment, policy: Policy, remnants: tuple[st
         case Draining(run, escalation=escalation, then=then):
             ending, actions = end_run(life, run, then, escalation, now)
             return ending, (StrikePrompt(), *actions)
-        case Stopping(escalation=escalation, stop_stage=StopStage.INTERRUPTED) as stopping:
-            late = escalation.later(max(0.0, now.monotonic - escalation.terminate))
-            harder = replace(stopping, escalation=late, stop_stage=StopStage.TERMINATED)
-            return replace(life, state=harder), (Signal(signal.SIGTERM),)
-        case Stopping(escalation=escalation, stop_stage=StopStage.TERMINATED) as stopping:
-            late = escalation.later(max(0.0, now.monotonic - escalation.kill))
-            hardest = replace(stopping, escalation=late, stop_stage=StopStage.KILLED)
-            return replace(life, state=hardest), (Signal(signal.SIGKILL),)
+        case Stopping(escalation=escalation, stop_stage=StopStage.INTERRUPTED):
+            return _escalate(life, life.state, StopStage.TERMINATED, escalation.terminate, now)
+        case Stopping(escalation=escalation, stop_stage=StopStage.TERMINATED):
+            return _escalate(life, life.state, StopStage.KILLED, escalation.kill, now)
         case Stopping(run, then=then) | Sweeping(run, then=then) as ending:
             stuck = Stuck(run, then, remnants, ended=isinstance(ending, Sweeping))
             told = Resolve(tuple(WaitFor), WaitOutcome.STUCK, cannot_kill(remnants))
@@ -132,6 +129,13 @@ def _deadline_passed(life: Life, now: Moment, policy: Policy, remnants: tuple[st
             return launch(replace(life, restarts=life.restarts + 1))
         case Stopped() | Launching() | Aborting() | Failed() | Stuck():
             return impossible(life, DeadlinePassed())
+
+
+def _escalate(life: Life, state: Stopping, stage: StopStage, due: float, now: Moment) -> Step:
+    """Send the signal of a stage that was due at `due`; a delay postpones the later stages."""
+    later = state.escalation.later(max(0.0, now.monotonic - due))
+    stopping = replace(state, escalation=later, stop_stage=stage)
+    return replace(life, state=stopping), (Signal(stage.signal),)
 
 
 def _time_lost(life: Life, seconds: float, now: Moment, policy: Policy) -> Life:

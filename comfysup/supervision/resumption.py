@@ -15,11 +15,11 @@ from comfysup.supervision.life import (
     Starting,
     Stopped,
     Stopping,
-    StopStage,
     Stuck,
     Sweeping,
 )
 from comfysup.supervision.protocols import ProcessRecord
+from comfysup.supervision.stop_escalation import StopStage
 
 
 def resume(
@@ -62,7 +62,7 @@ def _go_on(life: Life, generation: Generation, watch: Callable[[bool], None]) ->
             generation.drain()
         case Stopping(stop_stage=(StopStage.TERMINATED | StopStage.KILLED) as stop_stage):
             # The state is written before its signal is sent. SIGINT must not be sent twice.
-            generation.signal(Signals[stop_stage])
+            generation.signal(stop_stage.signal)
         case Stuck(ended=False):
             generation.signal(Signals.SIGKILL)
         case Sweeping() | Stuck():

@@ -1,13 +1,11 @@
 """Parts that several transitions share: the next life, and the actions to perform."""
 
-import signal
 from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import (
     Action,
-    Blame,
     Drain,
     Emit,
     Event,
@@ -23,12 +21,10 @@ from comfysup.supervision.events import (
     WaitOutcome,
 )
 from comfysup.supervision.life import (
-    KILL_PATIENCE,
     Aborting,
     AfterExit,
     Backoff,
     Draining,
-    Exit,
     Failed,
     GiveUp,
     Launching,
@@ -39,26 +35,17 @@ from comfysup.supervision.life import (
     Running,
     StartAgain,
     StayStopped,
-    StopEscalation,
     Stopped,
     Stopping,
-    StopStage,
     Stuck,
     Sweeping,
 )
+from comfysup.supervision.restart_policy import failures_allowed, forgiven, restart_delay
+from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation, StopStage
 
 Step: TypeAlias = tuple[Life, tuple[Action, ...]]
 
 STARTERS = (WaitFor.SPAWN, WaitFor.READY)
-PERMANENT_FAILURES = 2
-"""The maximum number of failures in a row if the last one is permanent. One restart is tried in
-case an update was in progress."""
-
-BLAMED_RESTARTS = 10
-BLAMED_SHARE = 2
-"""The limits, as a number of crashes in a row and as a multiple of `max_failures`, up to which a
-crash without a finished prompt is blamed on its prompt. Many such crashes in a row are more likely
-the fault of the instance."""
 LOOK_FIRST = 15.0
 """Minimum seconds for a loading process to become ready after a gap: its first answer alone may
 take ten."""
@@ -66,11 +53,6 @@ take ten."""
 
 class ImpossibleEventError(Exception):
     """An event in a state in which it cannot happen; always an internal error."""
-
-
-def cannot_kill(remnants: tuple[str, ...]) -> str:
-    """Return the message for processes that SIGKILL did not end."""
-    return ": ".join(["SIGKILL did not end it", *([", ".join(remnants)] if remnants else [])])
 
 
 def launch(life: Life) -> Step:
@@ -99,7 +81,7 @@ def drain(
 def end_run(life: Life, run: Run, then: AfterExit, escalation: StopEscalation, now: Moment) -> Step:
     """Stop the process: SIGINT first, then the stages of `escalation`."""
     stopping = Stopping(run, escalation.at(now.monotonic), StopStage.INTERRUPTED, then)
-    actions = (Unwatch(), Signal(signal.SIGINT), Emit(LifecycleEvent.STOPPING))
+    actions = (Unwatch(), Signal(StopStage.INTERRUPTED.signal), Emit(LifecycleEvent.STOPPING))
     return replace(life, state=stopping), actions
 
 
@@ -132,34 +114,13 @@ def recover(life: Life, then: Recover, now: Moment, policy: Policy, chance: floa
     clean = life.last_exit is not None and life.last_exit.exit_code == 0 and then.verdict is None
     if clean and policy.restart is not Restart.ALWAYS:
         return at_rest(life), (Emit(LifecycleEvent.STOPPED),)
-    if policy.restart is Restart.NEVER or life.failures >= _failures_allowed(life, policy):
+    if policy.restart is Restart.NEVER or life.failures >= failures_allowed(life, policy):
         return replace(life, state=Failed()), (Emit(LifecycleEvent.FAILED),)
     if then.was_stable:
         return launch(replace(life, restarts=life.restarts + 1))
-    until = now.after(policy.backoff(life.backoffs, chance))
+    until = now.after(restart_delay(policy, life.backoffs, chance))
     waiting = replace(life, state=Backoff(until), backoffs=life.backoffs + 1)
     return waiting, (Emit(LifecycleEvent.BACKOFF),)
-
-
-def _failures_allowed(life: Life, policy: Policy) -> int:
-    permanent = life.last_exit is not None and life.last_exit.permanent
-    return min(policy.max_failures, PERMANENT_FAILURES) if permanent else policy.max_failures
-
-
-def forgiven(life: Life) -> Life:
-    """Reset the counts of failures, because a caller starts the instance."""
-    return replace(life, restarts=0, failures=0, backoffs=0)
-
-
-def failed_once(life: Life, end: Exit, policy: Policy, blame: Blame = Blame.NONE) -> Life:
-    """Count a failure; a crash that a prompt caused counts against that prompt only.
-
-    `BLAMED_RESTARTS` limits this. The back-off grows with each crash of either kind.
-    """
-    limit = max(BLAMED_RESTARTS, BLAMED_SHARE * policy.max_failures)
-    excused = blame is Blame.CERTAIN or (blame is Blame.LIKELY and life.backoffs < limit)
-    failures = life.failures + (0 if excused else 1)
-    return replace(life, last_exit=replace(end, expected=False), failures=failures)
 
 
 def at_rest(life: Life) -> Life:

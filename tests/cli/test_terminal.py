@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from comfysup.api.views.overview import width
+from comfysup.api.views.instance_table import width
 from tests.cli.shell import Shell, plain
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program

@@ -14,9 +14,10 @@ from comfysup.api.views import text_output as texts
 from comfysup.api.views.resources import InstancesView, StatusView, StopAllView
 from comfysup.api.views.serializers import present, present_all
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import KILL_PATIENCE, Phase, StopEscalation
+from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
+from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation
 
 STOP_ALL_WITHIN = 24.0
 """Seconds within which `stop_all` has stopped each instance or reports it as stuck."""

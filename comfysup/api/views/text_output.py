@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from comfysup.api.views.overview import NUMBERS, facts, padded, sentences, width
+from comfysup.api.views.instance_table import NUMBERS, facts, padded, sentences, width
 from comfysup.api.views.resources import InstanceView
 from comfysup.model.printable import printable, printable_line
 from comfysup.supervision.instance import Instance

@@ -18,7 +18,8 @@ from comfysup.model.instances_file import ReloadOutcome
 from comfysup.supervision.events import LifecycleEvent, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
-from comfysup.supervision.life import Exit, Recover, Run, StopEscalation, Stopping, StopStage
+from comfysup.supervision.life import Exit, Recover, Run, Stopping
+from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 from tests.scenarios.waiting import until
 from tests.unit.api.site import API, Site, World, services_of, site_of
 from tests.unit.api.streams import EVENTS, Event, following

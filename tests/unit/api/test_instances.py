@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from comfysup.supervision.events import WaitFor
-from comfysup.supervision.life import StopEscalation
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.api.site import API, Site, World, site_of, world_of
 from tests.unit.supervision.fakes import (
     FailingLauncher,

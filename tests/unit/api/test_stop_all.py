@@ -3,7 +3,7 @@
 import pytest
 
 from comfysup.api.routes import instances as routes
-from comfysup.supervision.life import KILL_PATIENCE, StopEscalation
+from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation
 from tests.scenarios.waiting import bounded
 from tests.unit.api.site import API, one, several, site_of, world_of
 from tests.unit.supervision.fakes import FakeLauncher, StubbornProcess, UnkillableProcess

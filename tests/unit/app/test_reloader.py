@@ -18,8 +18,9 @@ from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import Phase, StopEscalation, Stopped
+from comfysup.supervision.life import Phase, Stopped
 from comfysup.supervision.records import InstanceRecord
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.fakes import (
     PATIENT,
     FakeLauncher,

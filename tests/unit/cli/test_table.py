@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfysup.api.views.overview import duration, size, width
+from comfysup.api.views.instance_table import duration, size, width
 from comfysup.cli.table import Layout, Line, Row, lines_of, wrapped
 
 LAYOUT = Layout(

@@ -40,13 +40,12 @@ from comfysup.supervision.life import (
     Starting,
     State,
     StayStopped,
-    StopEscalation,
     Stopped,
     Stopping,
-    StopStage,
     Stuck,
     Sweeping,
 )
+from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 
 NOW = Moment(monotonic=1000.0, wall=1_700_000_000.0)
 GENERATION = 7

@@ -20,8 +20,9 @@ from comfysup.supervision.events import (
     Unresponsive,
     WentSilent,
 )
-from comfysup.supervision.life import REBOOT, Exit, Life, Moment, StopEscalation
+from comfysup.supervision.life import REBOOT, Exit, Life, Moment
 from comfysup.supervision.lifecycle import step
+from comfysup.supervision.stop_escalation import StopEscalation
 
 PID = 4242
 

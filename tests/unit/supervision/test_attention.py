@@ -8,7 +8,8 @@ from comfysup.model.spec import Policy
 from comfysup.supervision.attention import BEAT, GAP, Attention
 from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import Moment, Phase, Starting, StopEscalation, Stopping
+from comfysup.supervision.life import Moment, Phase, Starting, Stopping
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.scenarios.waiting import until
 from tests.unit.supervision.asking import start
 from tests.unit.supervision.fakes import FakeLauncher, FakeProber, NeverReadyProbe, spec_of

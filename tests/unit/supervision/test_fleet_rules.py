@@ -11,9 +11,10 @@ from comfysup.model.spec import InstanceSpec, Policy
 from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
-from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.scenarios.waiting import until
 from tests.unit.supervision.fakes import (
     FakeLauncher,

@@ -3,7 +3,8 @@
 from signal import Signals
 
 from comfysup.supervision.events import WaitOutcome
-from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.life import Phase
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.asking import DONE, OVERRIDDEN, restart, start, stop
 from tests.unit.supervision.fakes import (
     FakeLauncher,

@@ -11,7 +11,8 @@ from comfysup.supervision.events import (
     WaitOutcome,
     Watch,
 )
-from comfysup.supervision.life import Launching, Life, Phase, StopEscalation, Stopping, Sweeping
+from comfysup.supervision.life import Launching, Life, Phase, Stopping, Sweeping
+from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import (
     PID,

@@ -13,14 +13,8 @@ from comfysup.supervision.events import (
     WaitFor,
     WaitOutcome,
 )
-from comfysup.supervision.life import (
-    Draining,
-    Phase,
-    StayStopped,
-    StopEscalation,
-    Stopped,
-    Stopping,
-)
+from comfysup.supervision.life import Draining, Phase, StayStopped, Stopped, Stopping
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.story import Story, running, starting
 
 LADDER = StopEscalation.of(10.0)

@@ -41,13 +41,12 @@ from comfysup.supervision.life import (
     Moment,
     Phase,
     Running,
-    StopEscalation,
     Stopped,
     Stopping,
-    StopStage,
     Sweeping,
 )
 from comfysup.supervision.lifecycle import step
+from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 from tests.unit.supervision.surroundings import Surroundings
 
 Wish: TypeAlias = StartAsked | RestartAsked | StopAsked

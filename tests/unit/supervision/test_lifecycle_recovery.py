@@ -17,7 +17,8 @@ from comfysup.supervision.events import (
     WaitOutcome,
 )
 from comfysup.supervision.life import Launching, Phase
-from comfysup.supervision.transitions import BLAMED_RESTARTS, STARTERS
+from comfysup.supervision.restart_policy import BLAMED_RESTARTS, restart_delay
+from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import Story, backing_off, failed, running, starting, stuck
 
 STOPPED = Resolve((WaitFor.STOP,), WaitOutcome.DONE)
@@ -64,7 +65,7 @@ def test_the_back_off_doubles_to_its_cap_and_jitters_by_a_tenth(
 
 
 def test_a_thousand_failures_do_not_overflow_the_back_off() -> None:
-    assert Policy().backoff(1_000_000, chance=0) == 60
+    assert restart_delay(Policy(), 1_000_000, chance=0) == 60
 
 
 def test_a_failure_that_repeats_itself_for_certain_is_tried_once_more_and_no_oftener() -> None:

@@ -6,15 +6,8 @@ import pytest
 
 from comfysup.model.spec import Policy
 from comfysup.supervision.events import DeadlinePassed, Signal, TimeLost
-from comfysup.supervision.life import (
-    KILL_PATIENCE,
-    Phase,
-    Running,
-    StopEscalation,
-    Stopping,
-    StopStage,
-    Sweeping,
-)
+from comfysup.supervision.life import Phase, Running, Stopping, Sweeping
+from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation, StopStage
 from comfysup.supervision.transitions import LOOK_FIRST
 from tests.unit.supervision.story import Story, backing_off, running, starting
 

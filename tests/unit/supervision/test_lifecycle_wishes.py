@@ -24,10 +24,10 @@ from comfysup.supervision.life import (
     Phase,
     StartAgain,
     StayStopped,
-    StopEscalation,
     Stopping,
     Sweeping,
 )
+from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import (
     Story,

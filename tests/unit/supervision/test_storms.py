@@ -10,9 +10,10 @@ from comfysup.model.spec import Policy
 from comfysup.supervision.callers import Reply
 from comfysup.supervision.events import RestartAsked, StartAsked, StopAsked, WaitFor, WaitOutcome
 from comfysup.supervision.fleet import Fleet
-from comfysup.supervision.life import Phase, StopEscalation
+from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
+from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.chaos import Chaos, ChaoticLauncher, chaotic_prober
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import Stage, alive, fleet_on
