@@ -11,7 +11,6 @@ from comfysup.config.run_location import own_part, run_location
 from comfysup.config.variables import SettingsError, Token, Variables
 from comfysup.model.spec import Policy
 
-LOG_MAX_BYTES = 50 << 20
 MAX_LOG_KEEP = 100
 
 
@@ -33,7 +32,7 @@ class Settings:
     instances_file: Path = Path("/instances.json")
     run_dir: Path = Path("/run/comfysup")
     log_dir: Path = Path("/workspace/logs")
-    log_max_bytes: int = LOG_MAX_BYTES
+    log_max_bytes: int = 50 << 20
     log_keep: int = 5
     token: Token | None = None
     read_token: Token | None = None
@@ -51,23 +50,23 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], uid: int) -> "Settings":
         """Return the settings of a daemon of this user id; raises SettingsError with all errors."""
-        read = Variables(environ)
+        read, default = Variables(environ), cls()
         elsewhere = {name: environ[name] for name in environ if name != "COMFYSUP_RUN_DIR"}
 
         def run_dir(text: str) -> Path:
             return Path(own_part(str(variables.path(text)), uid))
 
-        workspace = read.read("COMFYSUP_WORKSPACE", variables.path, Path("/workspace"))
+        workspace = read.read("COMFYSUP_WORKSPACE", variables.path, default.workspace)
         settings = cls(
             autolaunch=not read.read("DISABLE_AUTOLAUNCH", _flag, default=True),
-            environment=read.read("COMFYUI_ENVIRONMENT", values.environment, "comm"),
-            base_port=read.read("COMFYUI_BASE_PORT", _port, 3001),
+            environment=read.read("COMFYUI_ENVIRONMENT", values.environment, default.environment),
+            base_port=read.read("COMFYUI_BASE_PORT", _port, default.base_port),
             extra_args=read.arguments("EXTRA_ARGS"),
-            host=read.read("COMFYSUP_HOST", variables.host, "0.0.0.0"),  # noqa: S104 - as above
-            port=read.read("COMFYSUP_PORT", _port, 8001),
+            host=read.read("COMFYSUP_HOST", variables.host, default.host),
+            port=read.read("COMFYSUP_PORT", _port, default.port),
             workspace=workspace,
             instances_file=read.read(
-                "COMFYSUP_INSTANCES_FILE", variables.path, Path("/instances.json")
+                "COMFYSUP_INSTANCES_FILE", variables.path, default.instances_file
             ),
             run_dir=read.read(
                 "COMFYSUP_RUN_DIR",
@@ -75,17 +74,27 @@ class Settings:
                 Path(run_location(elsewhere, uid)),
             ),
             log_dir=read.read("COMFYSUP_LOG_DIR", variables.path, workspace / "logs"),
-            log_max_bytes=read.read("COMFYSUP_LOG_MAX_BYTES", variables.size, LOG_MAX_BYTES),
-            log_keep=read.read("COMFYSUP_LOG_KEEP", _keep, 5),
+            log_max_bytes=read.read(
+                "COMFYSUP_LOG_MAX_BYTES", variables.size, default.log_max_bytes
+            ),
+            log_keep=read.read("COMFYSUP_LOG_KEEP", _keep, default.log_keep),
             token=read.token("COMFYSUP_TOKEN"),
             read_token=read.token("COMFYSUP_READ_TOKEN"),
-            allowed_hosts=read.read("COMFYSUP_ALLOWED_HOSTS", _hosts, frozenset()),
-            max_body=read.read("COMFYSUP_MAX_BODY", variables.size, 1 << 20),
-            body_timeout=read.read("COMFYSUP_BODY_TIMEOUT", variables.seconds, 10.0),
-            max_json_depth=read.read("COMFYSUP_MAX_JSON_DEPTH", _depth, 32),
-            idle_timeout=read.read("COMFYSUP_IDLE_TIMEOUT", variables.seconds, 30.0),
-            max_connections=read.read("COMFYSUP_MAX_CONNECTIONS", _connections, 1_000),
-            shutdown_grace=read.read("COMFYSUP_SHUTDOWN_GRACE", variables.seconds, 8.0),
+            allowed_hosts=read.read("COMFYSUP_ALLOWED_HOSTS", _hosts, default.allowed_hosts),
+            max_body=read.read("COMFYSUP_MAX_BODY", variables.size, default.max_body),
+            body_timeout=read.read(
+                "COMFYSUP_BODY_TIMEOUT", variables.seconds, default.body_timeout
+            ),
+            max_json_depth=read.read("COMFYSUP_MAX_JSON_DEPTH", _depth, default.max_json_depth),
+            idle_timeout=read.read(
+                "COMFYSUP_IDLE_TIMEOUT", variables.seconds, default.idle_timeout
+            ),
+            max_connections=read.read(
+                "COMFYSUP_MAX_CONNECTIONS", _connections, default.max_connections
+            ),
+            shutdown_grace=read.read(
+                "COMFYSUP_SHUTDOWN_GRACE", variables.seconds, default.shutdown_grace
+            ),
             policy=read.policy(),
             warnings=read.warnings(),
         )

@@ -1,6 +1,11 @@
 """Limits on everything that a caller controls."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from comfysup.config.settings import Settings
+
+DEFAULTS: Final = Settings()
 
 MAX_WAIT = 3_600.0
 """Seconds that a request may ask to wait."""
@@ -23,15 +28,15 @@ MAX_HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on requests and connections. Times are seconds.
+    """Bounds on requests and connections. Times are seconds; `Settings` has the defaults.
 
-    `idle_seconds` is how long a connection may take to bring its next request, the whole head of
-    it included; `body_seconds` how long the body may take after that. `json_depth` counts lists
-    and objects within each other. `connections` holds for each listener by itself.
+    `idle_seconds` is the maximum time until the complete head of the next request has arrived, and
+    `body_seconds` the maximum time for its body. `json_depth` counts nested lists and objects.
+    `connections` applies to each listener separately.
     """
 
-    body_bytes: int = 1 << 20
-    body_seconds: float = 10.0
-    json_depth: int = 32
-    idle_seconds: float = 30.0
-    connections: int = 1_000
+    body_bytes: int = DEFAULTS.max_body
+    body_seconds: float = DEFAULTS.body_timeout
+    json_depth: int = DEFAULTS.max_json_depth
+    idle_seconds: float = DEFAULTS.idle_timeout
+    connections: int = DEFAULTS.max_connections

@@ -16,12 +16,11 @@ from comfysup.comfyui.client import (
     ComfyError,
     NoAnswerError,
     NotConnectedError,
-    NotTakenError,
 )
 from comfysup.comfyui.diagnosis.conditions import IN_A_ROW, lasting_gpu_error
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.comfyui.queue.backlog_store import BacklogStore
-from comfysup.comfyui.queue.prompts import Prompt, classes_without_credentials
+from comfysup.comfyui.queue.resubmission import Resubmission
 from comfysup.supervision.protocols import Condition
 from comfysup.supervision.tasks import keep_going
 
@@ -98,7 +97,7 @@ class QueueWatcher:
         self._unconnected = asyncio.Event()
         self._unconnected.set()
         self._turn = asyncio.Lock()
-        self._takes_credentials: dict[str, bool] = {}
+        self._resubmission = Resubmission(api, backlog_store)
 
     @property
     def is_known(self) -> bool:
@@ -291,7 +290,7 @@ class QueueWatcher:
                         await self._look()
                         looked = True
                         continue
-                    await self._hand_in(self._backlog.owed[0])
+                    await self._resubmission.submit(self._backlog.owed[0], self._change)
                     # After a crash the running prompt must be known before the next is submitted.
                     looked = not self._backlog.struck
             except ComfyError as error:
@@ -300,35 +299,6 @@ class QueueWatcher:
                 await asyncio.sleep(self._retry(error))
         self._change()
         self.rescued.set()
-
-    async def _hand_in(self, prompt: Prompt) -> None:
-        if prompt.content is None:
-            self._backlog_store.not_kept(prompt)
-            return
-        if await self._api.has_executed(prompt.id):
-            self._backlog_store.update(self._backlog.settled(prompt))
-            return
-        if await self._lacks_credentials(prompt):
-            self._backlog_store.credentials_lost(prompt)
-            return
-        await self._backlog_store.posting(prompt)
-        self._change()  # a response is pending from now on
-        try:
-            number = await self._api.hand_in(prompt)
-        except NotTakenError as error:
-            self._backlog_store.refused(prompt, str(error))
-        else:
-            self._backlog_store.handed_in(prompt, number)
-
-    async def _lacks_credentials(self, prompt: Prompt) -> bool:
-        """Return whether a node of the prompt takes keys and the prompt shows none."""
-        try:
-            classes = classes_without_credentials(prompt)
-        except ValueError:
-            return False  # ComfyUI reports its error
-        for each in sorted(classes - self._takes_credentials.keys()):
-            self._takes_credentials[each] = await self._api.takes_credentials(each)
-        return any(self._takes_credentials[each] for each in classes)
 
     # ---- removing
 
