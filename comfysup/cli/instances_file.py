@@ -54,11 +54,11 @@ class DaemonsFile:
         text = f"{unknown}\n  {self.path} has: {known}"
         if not (self.entries or self.mistakes or self.path.exists()):
             text = (
-                f"{unknown}\n  there is no {self.path}, where it could be looked up; "
-                "instances that stand in neither are created over HTTP: POST …/start-single"
+                f"{unknown}\n  {self.path} does not exist; "
+                "to create an instance, send POST …/start-single"
             )
         if self.mistakes:
-            text += ", and mistakes: see `comfysup config check`"
+            text += ", and errors: see `comfysup config check`"
         names = [each.spec.name for each in self.entries]
         raise with_suggestion(ApiError(unknown.status, text, unknown.code), ref, names)
 

@@ -73,7 +73,7 @@ async def test_an_unknown_reference_is_answered_with_what_there_is(
     assert said.code == 1
     assert "no instance 'mian'; there are: 0 'main'" in said.err
     assert "did you mean 'main'?" in said.err
-    assert "instances.json has: 5 'other', and mistakes: see `comfysup config check`" in said.err
+    assert "instances.json has: 5 'other', and errors: see `comfysup config check`" in said.err
 
 
 async def test_a_start_that_fails_tells_the_reason(daemon: Daemon, shell: Shell) -> None:

@@ -61,7 +61,7 @@ def check_directory(path: Path) -> None:
             return
         if stat.S_ISLNK(found.st_mode) and not _is_ours(found, each.parent):
             raise ForeignFileError(
-                errno.ELOOP, f"{each} is a link that user {found.st_uid} has made", str(path)
+                errno.ELOOP, f"{each} is a link that user {found.st_uid} created", str(path)
             )
 
 
@@ -78,7 +78,8 @@ def _check(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ForeignFileError(errno.EINVAL, "it is not a regular file; remove it", str(path))
     if not _is_ours(found, path.parent):
-        why = f"it belongs to user {found.st_uid}, not to root or us; remove it, or `chown` it"
+        owner = f"it belongs to user {found.st_uid}, not to root or comfysup's user"
+        why = f"{owner}; remove it, or `chown` it"
         raise ForeignFileError(errno.EPERM, why, str(path))
     if found.st_nlink > 1 and _is_open_to_others(path.parent):
         raise ForeignFileError(

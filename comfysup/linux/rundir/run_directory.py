@@ -191,7 +191,9 @@ class RunDirectory:
                 self.write_identity()
                 mended.append("identity")
         except OSError as error:
-            raise RunDirectoryError(f"cannot mend {self.path}: {error.strerror}") from error
+            raise RunDirectoryError(
+                f"cannot recreate files of {self.path}: {error.strerror}"
+            ) from error
         return mended
 
     def release(self) -> None:
@@ -239,7 +241,7 @@ def check(path: Path) -> None:
         )
     if found.st_mode & SHARED:
         raise RunDirectoryError(
-            f"cannot use {path} as run directory: others can write to it; chmod 700 mends that"
+            f"cannot use {path} as run directory: others can write to it; run chmod 700 on it"
         )
 
 

@@ -200,7 +200,7 @@ def test_a_directory_that_is_a_link_of_somebody_else_is_refused(tmp_path: Path) 
     reported, _ = write(path, b"a line\n", Rotation())
 
     assert reported[0] is not None
-    assert f"{tmp_path}/logs is a link that user {STRANGER} has made" in reported[0]
+    assert f"{tmp_path}/logs is a link that user {STRANGER} created" in reported[0]
     with pytest.raises(ForeignFileError):
         PidFile(path.parent, 0, 1).write()
     assert list((tmp_path / "etc").iterdir()) == []

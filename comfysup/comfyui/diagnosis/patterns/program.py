@@ -26,21 +26,21 @@ PROGRAM = (
     pattern(
         "exit",
         r"(?P<what>is bound to a different event loop|attached to a different loop)",
-        "a custom node used the server's sockets from a thread of its own ({what})",
-        "update or disable the custom node that shows progress, or the use of memory and GPU",
+        "a custom node used the server's sockets from its own thread ({what})",
+        "update or disable the custom node that reports progress or the use of memory and GPU",
     ),
     pattern(
         "exit",
         r"^(?P<what>FileNotFoundError: \[Errno 2\] No such file or directory$|ssl\.SSLError: .+)",
         "ComfyUI cannot use --tls-keyfile and --tls-certfile ({what})",
-        "name two existing PEM files that belong together",
+        "set them to two existing PEM files that match",
         frame=r"server\.py:start(?:_multi_address)?$",
     ),
     pattern(
         "exit",
         r"^ssl\.SSLError: (?P<what>.+)",
-        "the certificates that this machine trusts cannot be read ({what})",
-        "install ca-certificates again, or name a file of them as SSL_CERT_FILE in `env`",
+        "the trusted certificates of this machine cannot be read ({what})",
+        "install ca-certificates again, or set SSL_CERT_FILE in `env` to a file of certificates",
         frame=r"ssl\.py:load_default_certs$",
     ),
     # ---- the rest
@@ -62,7 +62,7 @@ PROGRAM = (
         "exit",
         r"^(?P<what>(?:\w+\.)*\w+Error\b.*)",
         "extra_model_paths.yaml, or a file of --extra-model-paths-config, cannot be used ({what})",
-        "correct it after extra_model_paths.yaml.example, or remove it",
+        "correct it as in extra_model_paths.yaml.example, or remove it",
         frame=r"extra_config\.py:load_extra_path_config$",
     ),
     pattern(
@@ -81,13 +81,15 @@ PROGRAM = (
         "exit",
         r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
         "{file} is not valid Python ({what})",
-        "clone it again: an update may have left merge conflicts; it may need a newer Python",
+        "clone it again: an update may have left merge conflicts, or the file requires a newer "
+        "Python",
         frame=r"^(?P<file>/.+):$",
     ),
     pattern(
         "exit",
         r"^(?P<what>(?:IndentationError|TabError|SyntaxError): .+)",
         "a file of ComfyUI or of a custom node is not valid Python ({what})",
-        "clone it again: an update may have left merge conflicts; it may need a newer Python",
+        "clone it again: an update may have left merge conflicts, or the file requires a newer "
+        "Python",
     ),
 )

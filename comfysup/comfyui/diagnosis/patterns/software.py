@@ -17,8 +17,8 @@ SOFTWARE = (
         r"(?:comfy(?:_(?:api|api_nodes|config|execution|extras))?|app|api_server|utils"
         r"|middleware|nodes|execution|server|folder_paths|latent_preview|alembic_db"
         r"|node_helpers|cuda_malloc|protocol|hook_breaker_\w+|model_filemanager)(?:\.[\w.]+)?)'",
-        "ComfyUI's own module {own!r} was not found: something else of that name hides it, or "
-        "ComfyUI's directory is not complete",
+        "ComfyUI's own module {own!r} was not found: another module of that name hides it, or "
+        "ComfyUI's directory is incomplete",
         "remove the package or file of that name from the venv and from custom_nodes, or clone "
         "ComfyUI again",
     ),
@@ -32,14 +32,14 @@ SOFTWARE = (
     pattern(
         "wrong_python",
         r"error while loading shared libraries: (?P<library>libpython[\w.]+):",
-        "the environment's Python was made for another system: it lacks {library}",
+        "the environment's Python was built for another system: {library} is missing",
         PYTHON_HINT,
     ),
     pattern(
         "missing_module",
         r"error while loading shared libraries: (?P<library>[^:]+):",
         "the system library {library!r} is missing",
-        "install the package of the system that has it",
+        "install the system package that contains it",
     ),
     pattern(
         "missing_module",
@@ -53,21 +53,21 @@ SOFTWARE = (
     pattern(
         "missing_module",
         r"Descriptors cannot (?:not )?be created directly",
-        "two installed packages are incompatible (one was made for an older protobuf)",
+        "two installed packages are incompatible (one was built for an older protobuf)",
         OTHER_VERSION,
     ),
     pattern(
         "missing_module",
         r"^ImportError: (?P<needed>[\w.-]+[<>=!~]\S*) is required for a normal functioning of this "
         r"module, but found (?P<installed>\S+?)\.?$",
-        "two installed packages are incompatible: {needed} is needed, {installed} is there",
+        "two installed packages are incompatible: {needed} is required, {installed} is installed",
         OTHER_VERSION,
     ),
     pattern(
         "missing_module",
         r"^(?:AttributeError: )?module '(?P<module>(?:torch|torchvision|torchaudio|numpy|cv2)"
         r"(?:\.[\w.]+)?)' has no attribute '(?P<name>\w+)'",
-        "the installed {module!r} has no {name!r}: another version of it is needed",
+        "the installed {module!r} has no {name!r}: another version is required",
         OTHER_VERSION,
     ),
     pattern(
@@ -79,14 +79,14 @@ SOFTWARE = (
     pattern(
         "exit",
         r'PyCapsule_Import could not import module "datetime"',
-        "NumPy was interrupted while it was loaded: OpenBLAS could start no threads",
+        "NumPy was interrupted while loading: OpenBLAS could not start its threads",
         "set OPENBLAS_NUM_THREADS=1 in `env`; raise the container's limit (docker run "
         "--pids-limit), or update a Docker whose seccomp profile refuses them",
     ),
     pattern(
         "exit",
         r"UnicodeEncodeError: '(?P<codec>(?!utf)[\w-]+)' codec",
-        "ComfyUI writes text that its locale cannot show ({codec})",
+        "ComfyUI wrote text that its locale cannot encode ({codec})",
         "set LANG=C.UTF-8 in `env` or in the container",
     ),
     pattern(
@@ -108,12 +108,13 @@ SOFTWARE = (
         "missing_module",
         r"No module named '(?P<part>tkinter|_tkinter)'",
         "the environment's Python lacks its own module {part!r}",
-        "install the package of the system that has it, as python3-tk",
+        "install the system package that contains it, such as python3-tk",
     ),
     pattern(
         "missing_module",
         r"No module named '(?P<gone>distutils|pkg_resources)(?:\.[\w.]+)?'",
-        "the Python module {gone!r} is missing, which neither Python nor a new setuptools has",
+        "the Python module {gone!r} is missing, which neither Python nor a current setuptools "
+        "contains",
         "install an older one: venv/bin/python -m pip install 'setuptools<81'",
     ),
     pattern(
@@ -127,7 +128,8 @@ SOFTWARE = (
         r"No module named '(?P<gone>aifc|asynchat|asyncore|audioop|cgi|crypt|imghdr|imp|nntplib"
         r"|pipes|smtpd|sndhdr|telnetlib|uu|xdrlib)'",
         "the Python module {gone!r} is missing, which Python itself no longer has",
-        "update what asks for it, or recreate the environment's venv with an older Python",
+        "update the package that imports it, or recreate the environment's venv with an older "
+        "Python",
     ),
     pattern(
         "wrong_python",
@@ -142,7 +144,7 @@ SOFTWARE = (
         "missing_module",
         r"No module named '(?P<module>[\w.]+)'; '(?P<hidden>[\w.]+)' is not a package",
         "the module {module!r} was not found: a file {hidden}.py hides the package of that name",
-        "remove or rename that file; it may lie in ComfyUI's directory or in a custom node",
+        "remove or rename that file; it may be in ComfyUI's directory or in a custom node",
     ),
     pattern(
         "missing_module",
@@ -167,20 +169,22 @@ SOFTWARE = (
         "missing_module",
         r"cannot import name '(?P<name>[^']+)' from '(?P<part>[\w.]+)' "
         r"\(\S*/lib/python[\d.]+/(?:\w+/)?\w+\.py\)",
-        "this Python has no {name!r} in {part!r}: it is too new for what asks for it, or too old",
-        "update what asks for it, or recreate the environment's venv with another Python",
+        "this Python has no {name!r} in {part!r}: it is too new or too old for the package that "
+        "imports it",
+        "update the package that imports it, or recreate the environment's venv with another "
+        "Python",
     ),
     pattern(
         "missing_module",
         r"cannot import name '(?P<name>[^']+)' from '(?P<module>[\w.]+)'",
-        "the installed {module!r} has no {name!r}: another version of it is needed",
+        "the installed {module!r} has no {name!r}: another version is required",
         OTHER_VERSION,
     ),
     pattern(
         "missing_module",
         r"(?:ImportError|OSError): (?P<library>[\w.+-]+\.so[.\d]*): cannot open shared object file",
         "the system library {library!r} is missing",
-        "install the package of the system that has it",
+        "install the system package that contains it",
     ),
     pattern(
         "missing_module",
@@ -197,7 +201,7 @@ SOFTWARE = (
     pattern(
         "missing_module",
         r"Could not load library (?P<library>[\w.-]+\.so[.\d]*)\. Error: (?P<path>\S+): undefined",
-        "the parts of {library!r} are of two versions: another version of it is needed",
+        "the parts of {library!r} are of two versions: another version is required",
         "install one version of cuDNN, the one that the environment's torch brings",
     ),
     pattern(
@@ -205,8 +209,8 @@ SOFTWARE = (
         r"Could not load library \S+\. Error: (?P<library>[\w.+-]+\.so[.\d]*): cannot open"
         r"|Unable to load any of \{(?P<first>[\w.+-]+\.so[.\d]*)",
         "the system library {library!r} is missing",
-        "install the nvidia packages that torch needs into the environment's venv, or CUDA's "
-        "package of the system that has it",
+        "install the nvidia packages that torch needs into the environment's venv, or the "
+        "system package of CUDA that contains it",
     ),
     pattern(
         "missing_module",
@@ -224,14 +228,15 @@ SOFTWARE = (
     pattern(
         "exit",
         r"(?:ImportError|OSError): (?P<library>\S+\.so[.\d]*): cannot enable executable stack",
-        "the library {library} wants an executable stack, which the system's C library refuses",
+        "the library {library} requires an executable stack, which the system's C library refuses",
         "install a newer version of its package, or clear the mark: patchelf --clear-execstack",
     ),
     pattern(
         "exit",
         r"(?:ImportError|OSError): (?P<library>\S+\.so\S*): cannot allocate memory in static TLS",
-        "the library {library} is loaded too late: others have used up the room for its variables",
-        "name that file in LD_PRELOAD in `env`, so that it is loaded first",
+        "the library {library} is loaded too late: other libraries have used up the static TLS "
+        "block",
+        "set LD_PRELOAD in `env` to that file, so that it is loaded first",
     ),
     pattern(
         "exit",
@@ -244,6 +249,6 @@ SOFTWARE = (
         "exit",
         r"(?:ImportError|OSError): (?P<library>\S+\.so)\S*: undefined symbol",
         "the library {library} was built for other versions of torch or Python",
-        "install the version of that package that fits the environment's torch",
+        "install the version of that package that matches the environment's torch",
     ),
 )
