@@ -19,10 +19,10 @@ THRESHOLD = FAILURES * (PERIOD + TIMEOUT)
 that does nothing wrong near it."""
 
 
-async def begin(daemon: Daemon, **env: str) -> tuple[Comfy, Answer]:
+async def begin(daemon: Daemon, probe_failures: int = FAILURES, **env: str) -> tuple[Comfy, Answer]:
     build_environment(daemon.workspace, "comm")
     await daemon.start(
-        probe_period=PERIOD, probe_timeout=TIMEOUT, probe_failures=FAILURES, stop_grace=0.2
+        probe_period=PERIOD, probe_timeout=TIMEOUT, probe_failures=probe_failures, stop_grace=0.2
     )
     port = daemon.ports.reserve()
     variables = {f"STANDIN_{name.upper()}": value for name, value in env.items()}
@@ -65,15 +65,18 @@ async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) 
 
 
 async def test_one_slow_answer_is_nothing(daemon: Daemon) -> None:
-    await begin(daemon, block_loop=f"{1.5 * TIMEOUT}@0.2")
+    _, answer = await begin(daemon, probe_failures=1_000)
+    pid = answer.body["instance"]["pid"]
 
-    async def failed() -> bool:
-        return bool((await daemon.api.show(0))["health"]["failures"])
+    async def failures() -> int:
+        return int((await daemon.api.show(0))["health"]["failures"])
 
     async def answers() -> bool:
-        return (await daemon.api.show(0))["health"]["live"] is True
+        return not await failures()
 
-    await until_async(failed)
+    os.kill(pid, signal.SIGSTOP)
+    await until_async(failures)
+    os.kill(pid, signal.SIGCONT)
     await until_async(answers)
 
     assert (await daemon.api.show(0))["generation"] == 1

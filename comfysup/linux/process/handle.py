@@ -113,7 +113,8 @@ class PolledProcess:
     def _is_seen(self) -> bool:
         """Return whether the process exists right now, zombies included.
 
-        Returns False if no descriptor is available to check: the pid may have been reused.
+        If no descriptor is available to read /proc, only an unreaped child of this process is known
+        to exist: the pid of any other process may have been reused.
         """
         if self._closed:
             return False
@@ -122,8 +123,15 @@ class PolledProcess:
         except OSError as error:
             if not is_exhaustion(error):
                 raise
-            return False
+            return self._is_unreaped_child()
         return stat is not None and stat.start_time == self._last.start_time
+
+    def _is_unreaped_child(self) -> bool:
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return True
 
     def _stat(self) -> Stat | None:
         """Return the stat of the process; None if it was reaped, and after `close`.

@@ -176,7 +176,8 @@ class Process:
         """Signal the process and every member of its group.
 
         First records the descendants, which may lose their place in the tree when their parent
-        ends. Does nothing after `sweep`, or if this process may not signal any of them.
+        ends. Does nothing after `sweep`, or if this process may not signal any of them. If no
+        descriptor is available to identify them, retries every `LOOK_AGAIN_AFTER` seconds.
         """
         if self._swept:
             return
@@ -186,8 +187,15 @@ class Process:
         except OSError as error:
             if not is_exhaustion(error):
                 raise
-        if not self._handle.signal_group(number, is_ours=self._reaper is not None):
+        if self._handle.signal_group(number, is_ours=self._reaper is not None):
+            return
+        try:
             _signal_each(_members_of(self.pid, self.start_time), number)
+        except OSError as error:
+            if not is_exhaustion(error):
+                raise
+            loop = asyncio.get_running_loop()
+            loop.call_later(LOOK_AGAIN_AFTER, self.signal_group, number)
 
     async def sweep(self) -> None:
         """Kill the process and all descendants until none is left, then reap and release it.

@@ -45,21 +45,40 @@ async def test_a_pid_that_names_another_process_is_not_signalled() -> None:
         assert alive(pid)
 
 
+def refuse_descriptors(_pid: int) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 async def test_a_process_that_cannot_be_looked_at_is_not_signalled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_stat(_pid: int) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    with subprocess.Popen(
+        ["sh", "-c", "setsid sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        one = PolledProcess(pid)
+        with monkeypatch.context() as patch:
+            patch.setattr(handle, "read_stat", refuse_descriptors)
+            one.send(signal.SIGKILL)
+            assert not one.signal_group(signal.SIGKILL, is_ours=False)
+            assert not one.is_gone()
+        assert alive(pid)
+        one.send(signal.SIGKILL)
 
+
+async def test_a_child_is_signalled_without_a_descriptor_to_look_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with child("sleep", "60") as pid:
         one = PolledProcess(pid)
-        monkeypatch.setattr(handle, "read_stat", read_stat)
+        monkeypatch.setattr(handle, "read_stat", refuse_descriptors)
 
         one.send(signal.SIGKILL)
-        assert not one.signal_group(signal.SIGKILL, is_ours=False)
 
-        assert alive(pid)
-        assert not one.is_gone()
+        assert (
+            await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ) is not None
 
 
 async def status_of(pid: int) -> ExitStatus:
