@@ -1,6 +1,8 @@
 """Real processes for the tests of this directory, and what the kernel says of them."""
 
+import itertools
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -91,3 +93,17 @@ def open_descriptors() -> set[str]:
         with suppress(OSError):
             found.add(f"{name} {Path('/proc/self/fd', name).readlink()}")
     return found
+
+
+@contextmanager
+def limited_descriptors(free: int) -> Iterator[None]:
+    """As if all descriptors were taken but for so many."""
+    used = {int(each.split()[0]) for each in open_descriptors()}
+    unused = (number for number in itertools.count() if number not in used)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = next(itertools.islice(unused, free, None))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -15,7 +15,14 @@ from comfysup.linux.process.proc import read_stat
 from comfysup.linux.process.process import Process
 from comfysup.linux.process.reaper import Reaper
 from tests.scenarios.waiting import bounded, until
-from tests.unit.linux.children import MARKER, alive, open_descriptors, shell, sweeps
+from tests.unit.linux.children import (
+    MARKER,
+    alive,
+    limited_descriptors,
+    open_descriptors,
+    shell,
+    sweeps,
+)
 
 pytestmark = pytest.mark.usefixtures("refusal")
 
@@ -98,6 +105,20 @@ async def swept(process: Process) -> None:
 def children(pid: int) -> list[int]:
     with open(f"/proc/{pid}/task/{pid}/children") as file:  # noqa: PTH123 - a file of the kernel
         return [int(word) for word in file.read().split()]
+
+
+async def test_a_signal_that_no_descriptor_is_left_for_is_sent_later(
+    foreign: list[Foreign], reaper: Reaper
+) -> None:
+    one = start(foreign)
+    process = adopt(one, reaper)
+
+    with limited_descriptors(0):
+        process.signal_group(signal.SIGKILL)
+
+    one.reap()
+    await ended(process)
+    await swept(process)
 
 
 async def test_its_group_is_signalled_and_its_end_seen(

@@ -1,14 +1,12 @@
 # ruff: noqa: ASYNC240 - nobody but the test waits on its loop
 
 import asyncio
-import itertools
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from comfysup.linux.process.process import Process
 from comfysup.linux.process.reaper import Reaper
 from comfysup.linux.process.sweep import Sweep
 from tests.scenarios.waiting import bounded, until
-from tests.unit.linux.children import MARKER, alive, open_descriptors, sweeps
+from tests.unit.linux.children import MARKER, alive, limited_descriptors, open_descriptors, sweeps
 
 pytestmark = pytest.mark.usefixtures("refusal")
 
@@ -206,20 +204,6 @@ async def test_who_hides_every_sign_is_known_by_its_parent(spawn: Spawn, output:
     await swept(process)
 
     assert not alive(left[0])
-
-
-@contextmanager
-def limited_descriptors(free: int) -> Iterator[None]:
-    """As if all descriptors were taken but for so many."""
-    used = {int(each.split()[0]) for each in open_descriptors()}
-    unused = (number for number in itertools.count() if number not in used)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = next(itertools.islice(unused, free, None))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_without_descriptors_nothing_is_started_and_nothing_left(spawn: Spawn) -> None:
