@@ -401,7 +401,7 @@ async def test_a_restart_counts_the_generations_on(tmp_path: Path) -> None:
 async def test_an_instance_that_cannot_be_stopped_is_reported_and_keeps_its_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comfysup.supervision.life.KILL_PATIENCE", 0.01)
+    monkeypatch.setattr("comfysup.supervision.stop_escalation.KILL_PATIENCE", 0.01)
     async with scene(tmp_path, FakeLauncher(UnkillableProcess)) as here:
         await here.reload(entry(0, stop_grace=0.01), entry(1, stop_grace=0.01))
 
