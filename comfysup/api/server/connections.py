@@ -29,9 +29,8 @@ LONGEST_REASON = 100
 READING = {"GET", "HEAD", "OPTIONS"}
 """Methods by which nothing is changed."""
 
-LINGERING = 10.0
-"""Maximum seconds to read and discard the rest of a refused body: as long as a body may take. If
-the connection were closed before, the kernel could reset it and lose the response."""
+LINGERING = 1.0
+"""Seconds that the rest of a refused body is read and thrown away, so that the answer arrives."""
 
 
 def _written_out(status: bytes, text: str, code: str) -> bytes:
