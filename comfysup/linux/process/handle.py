@@ -61,9 +61,10 @@ class PolledProcess:
     def send(self, number: Signals) -> None:
         """Signal the process alone. Does nothing if it is gone.
 
-        Raises PermissionError if this process may not signal it.
+        Raises PermissionError if this process may not signal it, and another OSError if no
+        descriptor is available to identify it.
         """
-        if self._is_seen() and not self._status().known:
+        if self._exists() and not self._status().known:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -75,11 +76,12 @@ class PolledProcess:
         """Signal the group that the process leads, even if only other members are left.
 
         Sends nothing and returns False if the number may have been reused: the process is gone and
-        was not a child of this one, or has been reaped.
+        was not a child of this one, or has been reaped. Raises OSError if no descriptor is
+        available to identify it.
         """
         if self._closed:
             return True
-        if not self._is_seen():
+        if not self._exists():
             return False
         kill_group(self.pid, number)
         return True
@@ -110,21 +112,18 @@ class PolledProcess:
         """Treat the process as gone from now on. Idempotent."""
         self._closed = True
 
-    def _is_seen(self) -> bool:
+    def _exists(self) -> bool:
         """Return whether the process exists right now, zombies included.
 
-        If no descriptor is available to read /proc, only an unreaped child of this process is known
-        to exist: the pid of any other process may have been reused.
+        Raises OSError if no descriptor is available to check: the pid may have been reused, except
+        that of an unreaped child.
         """
-        if self._closed:
-            return False
         try:
-            stat = read_stat(self.pid)
+            return self._stat_now() is not None
         except OSError as error:
-            if not is_exhaustion(error):
-                raise
-            return self._is_unreaped_child()
-        return stat is not None and stat.start_time == self._last.start_time
+            if is_exhaustion(error) and self._is_unreaped_child():
+                return True
+            raise
 
     def _is_unreaped_child(self) -> bool:
         try:
@@ -138,14 +137,16 @@ class PolledProcess:
 
         Returns the last one read if no descriptor is available.
         """
-        if self._closed:
-            return None
         try:
-            stat = read_stat(self.pid)
+            return self._stat_now()
         except OSError as error:
             if not is_exhaustion(error):
                 raise
             return self._last
+
+    def _stat_now(self) -> Stat | None:
+        """Return the same. Raises OSError if no descriptor is available."""
+        stat = None if self._closed else read_stat(self.pid)
         if stat is None or stat.start_time != self._last.start_time:
             return None
         self._last = stat

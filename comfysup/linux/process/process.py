@@ -145,7 +145,7 @@ class Process:
         stat = read_stat(pid)
         if stat is None or stat.start_time != start_time:
             handle.close()
-            # A number is given anew once nobody is left in the group and session it named.
+            # The kernel reuses a number when its group and session have no members left.
             process_tree = process_tree if stat is None else ProcessTree(NOBODY, marker, output)
             return cls(GoneProcess(pid), start_time, process_tree, None, sweeps)
         if stat.parent != os.getpid():
@@ -154,7 +154,7 @@ class Process:
         return cls(handle, start_time, process_tree, reaper, sweeps)
 
     def undo(self) -> None:
-        """Kill a process that has just been spawned and nobody wants; waits for its end."""
+        """Kill a process that was just spawned and cannot be kept. Waits for its end."""
         self._handle.signal_group(signal.SIGKILL, is_ours=True)
         self._handle.wait()
         self._handle.close()
@@ -187,10 +187,9 @@ class Process:
         except OSError as error:
             if not is_exhaustion(error):
                 raise
-        if self._handle.signal_group(number, is_ours=self._reaper is not None):
-            return
         try:
-            _signal_each(_members_of(self.pid, self.start_time), number)
+            if not self._handle.signal_group(number, is_ours=self._reaper is not None):
+                _signal_each(_members_of(self.pid, self.start_time), number)
         except OSError as error:
             if not is_exhaustion(error):
                 raise
