@@ -19,10 +19,10 @@ THRESHOLD = FAILURES * (PERIOD + TIMEOUT)
 that does nothing wrong near it."""
 
 
-async def begin(daemon: Daemon, probe_failures: int = FAILURES, **env: str) -> tuple[Comfy, Answer]:
+async def begin(daemon: Daemon, **env: str) -> tuple[Comfy, Answer]:
     build_environment(daemon.workspace, "comm")
     await daemon.start(
-        probe_period=PERIOD, probe_timeout=TIMEOUT, probe_failures=probe_failures, stop_grace=0.2
+        probe_period=PERIOD, probe_timeout=TIMEOUT, probe_failures=FAILURES, stop_grace=0.2
     )
     port = daemon.ports.reserve()
     variables = {f"STANDIN_{name.upper()}": value for name, value in env.items()}
@@ -65,7 +65,7 @@ async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) 
 
 
 async def test_one_slow_answer_is_nothing(daemon: Daemon) -> None:
-    _, answer = await begin(daemon, probe_failures=1_000)
+    _, answer = await begin(daemon)
     pid = answer.body["instance"]["pid"]
 
     async def failures() -> int:
