@@ -1,4 +1,4 @@
-"""What the daemon's own death costs: taking instances over, and starting anew in place."""
+"""What the daemon's own death costs: adopting instances, and restarting in place."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ def main() -> None:
         with comfysup_daemon(stage) as daemon, comfysup(stage, stage.ports, daemon):
             burdens = _restart(daemon, options.restarts)
     show("The daemon dies", ("what", "median ms", "worst ms"), rows)
-    show("It starts anew in place", ("restarts", "RSS MB", "descriptors"), burdens)
+    show("It restarts in place", ("restarts", "RSS MB", "descriptors"), burdens)
 
 
 def _take_over(stage: Stage, daemon: Daemon) -> float:
@@ -51,7 +51,7 @@ def _take_over(stage: Stage, daemon: Daemon) -> float:
 
 
 def _restart(daemon: Daemon, times: int) -> list[tuple[str, str, str]]:
-    """Let the daemon start anew so often; return what it holds now and then."""
+    """Restart the daemon so often; return what it holds now and then."""
     pid = daemon.process.pid
     rows = []
     for number in range(times + 1):
@@ -73,7 +73,7 @@ def _wait_for_new_start(daemon: Daemon, before: str) -> None:
     until = time.monotonic() + PATIENCE
     while _started_at(daemon) == before:
         if time.monotonic() > until:
-            raise TimeoutError("the daemon does not start anew")
+            raise TimeoutError("the daemon does not restart")
         time.sleep(0.05)
 
 

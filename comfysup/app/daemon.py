@@ -306,12 +306,7 @@ class Daemon:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Treat SIGTERM and SIGINT as an order to end, SIGHUP as an order to restart in place."""
-        orders = {
-            signal.SIGTERM: Order.END,
-            signal.SIGINT: Order.END,
-            signal.SIGHUP: self._hangup,
-        }
-
+        orders = {signal.SIGTERM: Order.END, signal.SIGINT: Order.END, signal.SIGHUP: self._hangup}
         loop = asyncio.get_running_loop()
 
         def told(number: signal.Signals) -> None:

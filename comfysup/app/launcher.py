@@ -136,7 +136,7 @@ class InstanceLauncher:
         finally:
             self._under_way -= 1
         fifo = self._paths.run.fifo(spec.id, generation)
-        pipe = LogPipe(fifo, self._paths.log_file(spec.id), self._pump, reader, anew=True)
+        pipe = LogPipe(fifo, self._paths.log_file(spec.id), self._pump, reader, new_line=True)
         artifacts = self._artifacts(spec, process.pid, gpu)
         artifacts.pid_file.write()
         return InstanceProcess(process, pipe, artifacts)

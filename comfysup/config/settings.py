@@ -58,7 +58,7 @@ class Settings:
 
         workspace = read.read("COMFYSUP_WORKSPACE", variables.path, default.workspace)
         settings = cls(
-            autolaunch=not read.read("DISABLE_AUTOLAUNCH", _flag, default=True),
+            autolaunch=not read.read("DISABLE_AUTOLAUNCH", _flag, default=not default.autolaunch),
             environment=read.read("COMFYUI_ENVIRONMENT", values.environment, default.environment),
             base_port=read.read("COMFYUI_BASE_PORT", _port, default.base_port),
             extra_args=read.arguments("EXTRA_ARGS"),

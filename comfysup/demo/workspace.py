@@ -15,8 +15,8 @@ def build_environment(workspace: Path, name: str, *, missing_flags: Collection[s
     """Makes `<workspace>/ComfyUI-<name>` and returns its absolute path.
 
     Takes milliseconds and downloads nothing. `missing_flags` are arguments that this environment
-    shall not know, as older versions of ComfyUI do not know `--database-url`. What is there
-    already is written anew; what others put there stays.
+    shall not know, as older versions of ComfyUI do not know `--database-url`. Existing files of the
+    same names are overwritten; other files stay.
     """
     shared = workspace.absolute() / "shared-models"
     for kind in _MODELS:

@@ -44,7 +44,7 @@ class LogPipe:
         pump: LogPump,
         reader: int,
         *,
-        anew: bool,
+        new_line: bool,
         began: ResumeToken | None = None,
     ) -> None:
         """Take the reading end of a FIFO, as returned by `open_reader` or `make_fifo`."""
@@ -54,7 +54,7 @@ class LogPipe:
         self._reader = reader
         self._began = began
         self._moved: asyncio.Future[None] | None = None  # set once the pipe is released
-        take_in = partial(pump.take_in, self._reader, log_file, anew=anew, began=began)
+        take_in = partial(pump.take_in, self._reader, log_file, new_line=new_line, began=began)
         self._taken_in = pump.ask(take_in)
 
     @classmethod
@@ -66,7 +66,9 @@ class LogPipe:
         Does not wait for the log. If the log cannot be written, the pump reports that and
         continues.
         """
-        return cls(fifo, log_file, pump, make_fifo(fifo), anew=True, began=ResumeToken.parse(began))
+        return cls(
+            fifo, log_file, pump, make_fifo(fifo), new_line=True, began=ResumeToken.parse(began)
+        )
 
     @classmethod
     def adopt(
@@ -83,7 +85,7 @@ class LogPipe:
         daemon ran, the amount is unknown, and a line in the log says so.
         """
         reader, held = open_left(source or fifo)
-        pipe = cls(fifo, log_file, pump, reader, anew=not held, began=ResumeToken.parse(began))
+        pipe = cls(fifo, log_file, pump, reader, new_line=not held, began=ResumeToken.parse(began))
         if not held:
             os.close(pipe.open_for_instance(MAYBE_MORE))
         return pipe

@@ -176,12 +176,12 @@ class LogPump:
             return lines_with(log_file, text, since=since, offsets=writer.offsets, lost=writer.lost)
 
     def take_in(
-        self, reader: int, log_file: Path, *, anew: bool, began: ResumeToken | None
+        self, reader: int, log_file: Path, *, new_line: bool, began: ResumeToken | None
     ) -> None:
         """Start to move the output of `reader`, which `let_go` finally closes.
 
-        `anew` means that the output does not continue an existing line. `began` is the start of the
-        process's output in the log; None means here, or unknown.
+        `new_line` means that the output does not continue an existing line. `began` is the start of
+        the process's output in the log; None means here, or unknown.
         """
         writer = self._writers.get(log_file)
         if writer is None:
@@ -190,7 +190,7 @@ class LogPump:
             )
             self._writers[log_file] = writer
         with self._at(log_file):
-            writer.begin(began, end_line=anew)
+            writer.begin(began, end_line=new_line)
         self._intakes[reader] = Intake(reader, log_file, writer)
         self._epoll.register(reader, select.EPOLLIN)
 

@@ -293,7 +293,7 @@ class Instance:
 
     def dismiss(self) -> None:
         """Tell all waiting callers that the daemon restarts in place; their requests continue."""
-        message = f"still {self.life.phase} when comfysup started anew"
+        message = f"still {self.life.phase} when comfysup restarted in place"
         self._callers.answer(tuple(WaitFor), Reply(WaitOutcome.DISMISSED, message))
 
     async def _contain(self, defect: Exception) -> None:

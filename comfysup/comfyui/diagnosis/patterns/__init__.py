@@ -51,7 +51,7 @@ SIGNALS = {
     "SIGKILL": (
         "signal",
         "terminated by SIGKILL",
-        "if nobody killed it, the machine ran out of memory: see the kernel log of the host",
+        "unless another program killed it, the host ran out of memory: see the host's kernel log",
     ),
 }
 """Reason, message and hint by signal name, for signals that need an explanation."""
