@@ -32,6 +32,13 @@ CROWDED: Final = 1.0
 """Seconds after the last find from which missed processes no longer count: other programs may start
 and end processes all the time."""
 
+CROWDED_LOOKS: Final = 50
+"""Looks after the last find that must have passed as well.
+
+On a busy machine a second can pass within five looks, and a descendant that keeps forking was seen
+to escape up to three in a row.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
@@ -77,7 +84,9 @@ class Sweep:
         self._seen: set[int] = set()
         self._quiet = 0
         self._last_found: float | None = None
+        self._looks_since = 0
         self._locked: set[int] = set()
+        self._escaped = False
         self._judged = 0
         self.reading: tuple[int, int] | None = None
 
@@ -107,27 +116,33 @@ class Sweep:
         while True:
             missed = self._look()
             now = time.monotonic()
-            if self.remnants:
-                self._quiet, self._last_found = 0, now
+            if self.remnants or self._escaped:
+                self._quiet, self._last_found, self._looks_since = 0, now, 0
                 return False
+            self._looks_since += 1
             self._quiet = 0 if missed else self._quiet + 1
-            if self._quiet >= QUIET_LOOKS or now > self._last_found + CROWDED:
+            crowded = now > self._last_found + CROWDED and self._looks_since >= CROWDED_LOOKS
+            if self._quiet >= QUIET_LOOKS or crowded:
                 return True
             if now > give_way:
                 return False
 
     def _look(self) -> bool:
-        """Kill all finds of one look. Return whether a new process ended before it was examined."""
+        """Kill all finds of one look. Return whether a process ended that may have forked before.
+
+        Either a new process ended before it was examined, or a descendant before it was stopped.
+        """
         pids = {*self._candidates()} - {self._process_tree.leader}
         fresh = pids - self._seen
         suspects = sorted(fresh | self._known.keys(), reverse=True)
         self.remnants = {}
+        self._escaped = False
         missed = False
         for pid in suspects:
             if pid not in self.remnants and not self._judge(pid):
                 missed = missed or pid in fresh
         self._seen = pids
-        return missed
+        return missed or self._escaped
 
     def _judge(self, pid: int) -> bool:
         """Kill a process and its tree if it is a descendant. Return False if that is undecided.
@@ -158,13 +173,21 @@ class Sweep:
         return claimed
 
     def _end_tree(self, root: Found) -> None:
+        """Stop a descendant and its own descendants, then kill all of them.
+
+        One that ended before it was stopped may have left a child that init or this process has
+        adopted, so the next look must find it.
+        """
         with ExitStack() as opened:
             stopped: list[ProcessHandle] = []
             waiting = [root]
             while waiting:
                 found = waiting.pop()
-                handle = None if found.pid in self.remnants else _open(found)
+                if found.pid in self.remnants:
+                    continue
+                handle = _open(found)
                 if handle is None:
+                    self._escaped = True
                     continue
                 opened.enter_context(closing(handle))
                 self.remnants[found.pid] = Remnant(found, refused=not _send(handle, SIGSTOP))

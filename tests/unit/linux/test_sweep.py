@@ -82,6 +82,23 @@ def test_a_process_that_exits_while_its_signs_are_read_makes_the_look_void(
         assert sweep._look()
 
 
+def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have forked after it was recognized."""
+    with child("sleep", "1000") as pid:
+
+        def exits(process_tree: ProcessTree, pid: int, *_: object, **__: object) -> bool:
+            os.kill(pid, signal.SIGKILL)
+            wait_ended(pid)
+            return True
+
+        monkeypatch.setattr(ProcessTree, "claims", exits)
+        sweep = Sweep(ProcessTree(NO_LEADER, MARKER), lambda: [pid])
+
+        assert sweep._look()
+
+
 @pytest.mark.parametrize("kind", ["own session", "hidden"])
 async def test_a_stranger_whose_memory_is_locked_holds_up_no_sweep(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -181,6 +198,19 @@ def test_others_that_begin_and_end_all_the_time_do_not_keep_it_for_ever() -> Non
     finish(Sweep(ProcessTree(NO_LEADER, MARKER), candidates))
 
     assert time.monotonic() - began >= sweeping.CROWDED
+
+
+def test_a_machine_too_busy_to_look_does_not_end_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "CROWDED", 0.0)
+    looks: list[int] = []
+
+    def candidates() -> list[int]:
+        looks.append(0)
+        return [NO_LEADER + len(looks)]
+
+    finish(Sweep(ProcessTree(NO_LEADER, MARKER), candidates))
+
+    assert len(looks) == sweeping.CROWDED_LOOKS
 
 
 # ---- a process that forks and exits again and again
