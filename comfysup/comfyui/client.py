@@ -32,9 +32,9 @@ from comfysup.comfyui.queue.prompts import (
     Key,
     Prompt,
     Snapshot,
-    hand_in_body,
     is_number,
     parse_queue,
+    submission_body,
 )
 from comfysup.supervision.tasks import InThread
 
@@ -189,17 +189,17 @@ class ComfyClient:
         history = await self._parsed(body, lambda: object_in(body))
         return [failure_in(entry) for entry in (history or {}).values()]
 
-    async def hand_in(self, prompt: Prompt) -> float:
+    async def submit(self, prompt: Prompt) -> float:
         """Queue a prompt behind all others and return its number. Also raises `NotTakenError`.
 
         Raises `ComfyError` when the answer neither names a prompt nor refuses it: the prompt may
         have been accepted.
         """
         try:
-            posted = hand_in_body(prompt)
+            submission = submission_body(prompt)
         except ValueError as error:
             raise NotTakenError(str(error)) from error
-        status, body = await self._ask("POST", "/prompt", posted)
+        status, body = await self._ask("POST", "/prompt", submission)
         answer = object_in(body) or {}
         if status >= HTTPStatus.BAD_REQUEST:
             raise NotTakenError(refusal_in(answer, status))

@@ -62,14 +62,14 @@ def untold_end(backlog: Backlog, life: Life) -> UntoldEnd | None:
     """
     if not _is_of_ended_process(backlog, life):
         return None
-    had = {backlog.posted, *backlog.ids}
+    had = {backlog.unconfirmed, *backlog.ids}
     end = life.last_exit
     ran = next((each for each in end.prompts if each in had), None) if end else None
     return UntoldEnd(ran is not None and end is not None and not end.expected, ran)
 
 
 def _is_of_ended_process(backlog: Backlog, life: Life) -> bool:
-    if not (backlog.depth or backlog.drained or backlog.posted):
+    if not (backlog.depth or backlog.drained or backlog.unconfirmed):
         return False
     match life.state:
         case Sweeping() | Stuck(ended=True):

@@ -57,13 +57,13 @@ class Prompts:
             answer = await self._daemon.api.act(NUMBER, "restart", **query)
             assert answer.status in {200, 202, 500, 503}, answer
             return f"restart {answer.status}"
-        return await self._hand_in(chance)
+        return await self._submit(chance)
 
-    async def _hand_in(self, chance: Random) -> str:
+    async def _submit(self, chance: Random) -> str:
         name = str(UUID(int=chance.getrandbits(128), version=4))
         graph = {**sleep(chance.random() / 5), "2": text(name)["1"]}
         try:
-            await self._comfy.hand_in(graph, name)
+            await self._comfy.submit(graph, name)
         except (aiohttp.ClientError, OSError):  # it is not there, or died meanwhile
             await asyncio.sleep(0.1)
             return "not accepted"

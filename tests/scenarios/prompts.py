@@ -34,7 +34,7 @@ class Comfy:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
-    async def hand_in(self, graph: Graph, prompt_id: str, **more: object) -> None:
+    async def submit(self, graph: Graph, prompt_id: str, **more: object) -> None:
         body = {"prompt": graph, "prompt_id": prompt_id, **more}
         async with (
             aiohttp.ClientSession(self._url) as client,

@@ -33,16 +33,16 @@ async def emptied(comfy: Comfy) -> None:
 async def test_a_restart_finishes_what_runs_and_hands_in_the_rest(daemon: Daemon) -> None:
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
+    await comfy.submit({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
     for prompt_id in ("b", "a"):
-        await comfy.hand_in(sleep(60), prompt_id, client_id="me")
+        await comfy.submit(sleep(60), prompt_id, client_id="me")
     await known(daemon, 1, 2)
 
     restarting = asyncio.create_task(daemon.api.act(0, "restart", drain=300))
     await daemon.api.until(0, state="draining")
     await emptied(comfy)
-    await comfy.hand_in(sleep(60), "late", client_id="you")
+    await comfy.submit(sleep(60), "late", client_id="you")
     await emptied(comfy)
     go_on.touch()
     answer = await restarting
@@ -63,9 +63,9 @@ async def test_a_restart_finishes_what_runs_and_hands_in_the_rest(daemon: Daemon
 async def test_after_a_stop_the_next_start_hands_in_the_rest(daemon: Daemon) -> None:
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
+    await comfy.submit({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
-    await comfy.hand_in(sleep(60), "waits")
+    await comfy.submit(sleep(60), "waits")
     await known(daemon, 1, 1)
 
     stopping = asyncio.create_task(daemon.api.act(0, "stop", drain=300))
@@ -80,9 +80,9 @@ async def test_after_a_stop_the_next_start_hands_in_the_rest(daemon: Daemon) -> 
 
 async def test_what_runs_too_long_is_ended_and_run_again(daemon: Daemon) -> None:
     comfy = await begin(daemon)
-    await comfy.hand_in(sleep(60), "runs")
+    await comfy.submit(sleep(60), "runs")
     await comfy.runs("runs")
-    await comfy.hand_in(sleep(60), "waits")
+    await comfy.submit(sleep(60), "waits")
     await known(daemon, 1, 1)
 
     await daemon.api.act(0, "restart", drain=0.5)
@@ -101,7 +101,7 @@ async def test_an_idle_one_is_drained_at_once(daemon: Daemon) -> None:
 
 async def test_a_stop_does_not_wait_for_a_drain(daemon: Daemon) -> None:
     comfy = await begin(daemon)
-    await comfy.hand_in(sleep(60), "runs")
+    await comfy.submit(sleep(60), "runs")
     await comfy.runs("runs")
     draining = asyncio.create_task(daemon.api.act(0, "restart", drain=3600))
     await daemon.api.until(0, state="draining")
@@ -115,9 +115,9 @@ async def test_the_next_daemon_goes_on_draining(daemon: Daemon) -> None:
     """Scenario 26, while draining."""
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
+    await comfy.submit({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
     await comfy.runs("runs")
-    await comfy.hand_in(sleep(60), "waits")
+    await comfy.submit(sleep(60), "waits")
     await known(daemon, 1, 1)
     status = (await daemon.api.act(0, "restart", drain=300, timeout=0)).status
     await daemon.api.until(0, state="draining")
@@ -138,7 +138,7 @@ async def test_the_next_daemon_goes_on_draining(daemon: Daemon) -> None:
 async def test_instances_are_restarted_one_at_a_time(daemon: Daemon) -> None:
     comfies = [await begin(daemon, number) for number in range(3)]
     for number, comfy in enumerate(comfies):
-        await comfy.hand_in({**sleep(0.3), "2": text(f"ran{number}")["1"]}, "runs")
+        await comfy.submit({**sleep(0.3), "2": text(f"ran{number}")["1"]}, "runs")
 
     answer = await daemon.api.ask("POST", f"{API}/environments/comm/restart", drain=30)
 

@@ -54,7 +54,7 @@ async def test_a_stopped_process_is_ended_after_exactly_the_threshold(daemon: Da
 async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) -> None:
     """A prompt runs, but nothing is done for it."""
     comfy, answer = await begin(daemon)
-    await comfy.hand_in(sleep(60), "runs")
+    await comfy.submit(sleep(60), "runs")
     await known(daemon, 1, 0)
     os.kill(answer.body["instance"]["pid"], signal.SIGSTOP)
 
@@ -88,7 +88,7 @@ async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
     daemon: Daemon, *, burn: bool
 ) -> None:
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(block(1.5 * TIMEOUT, burn=burn), "blocks")
+    await comfy.submit(block(1.5 * TIMEOUT, burn=burn), "blocks")
 
     assert (await comfy.has_run("blocks"))["status"]["completed"]
     assert (await daemon.api.show(0))["generation"] == 1
@@ -96,7 +96,7 @@ async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
 
 async def test_one_that_works_on_a_prompt_gets_five_times_as_long(daemon: Daemon) -> None:
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(block(2.5 * THRESHOLD, burn=True), "blocks")
+    await comfy.submit(block(2.5 * THRESHOLD, burn=True), "blocks")
 
     assert (await comfy.has_run("blocks"))["status"]["completed"]
     assert (await daemon.api.show(0))["generation"] == 1
@@ -107,7 +107,7 @@ async def test_one_that_takes_the_gil_before_its_prompt_is_seen_gets_as_long(
 ) -> None:
     """Nothing tells that it has a prompt; that it works is enough."""
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(node("StandInBlock", seconds=2.5 * THRESHOLD, burn=True), "blocks")
+    await comfy.submit(node("StandInBlock", seconds=2.5 * THRESHOLD, burn=True), "blocks")
 
     assert (await comfy.has_run("blocks"))["status"]["completed"]
     assert (await daemon.api.show(0))["generation"] == 1
@@ -115,7 +115,7 @@ async def test_one_that_takes_the_gil_before_its_prompt_is_seen_gets_as_long(
 
 async def test_one_that_works_on_a_prompt_for_ever_is_ended(daemon: Daemon) -> None:
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(block(60, burn=True), "blocks")
+    await comfy.submit(block(60, burn=True), "blocks")
 
     shown = await daemon.api.until(0, generation=2)
 
@@ -127,7 +127,7 @@ async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
 ) -> None:
     """Dead-locked: a prompt runs, and no CPU is used for it."""
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(block(60, burn=False), "blocks")
+    await comfy.submit(block(60, burn=False), "blocks")
 
     shown = await daemon.api.until(0, generation=2)
 
@@ -143,8 +143,8 @@ async def test_one_whose_worker_has_ended_is_restarted_and_given_what_waits(
     The worker ends between two prompts, or in one, with a traceback in the log.
     """
     comfy, _ = await begin(daemon)
-    await comfy.hand_in(node("StandInEndWorker", **{how: True}), "ends it")
-    await comfy.hand_in(text("waits"), "waits")
+    await comfy.submit(node("StandInEndWorker", **{how: True}), "ends it")
+    await comfy.submit(text("waits"), "waits")
 
     shown = await daemon.api.until(0, generation=2, state="running")
 
@@ -161,7 +161,7 @@ async def test_an_error_of_the_gpu_by_which_every_prompt_fails_is_shown(daemon: 
     comfy, _ = await begin(daemon)
     message = "CUDA error: an illegal memory access was encountered"
     for number in range(3):
-        await comfy.hand_in(node("StandInFail", message=message), f"p{number}")
+        await comfy.submit(node("StandInFail", message=message), f"p{number}")
     await comfy.has_run("p2")
 
     async def shown() -> bool:

@@ -69,15 +69,15 @@ async def crash(daemon: Daemon) -> None:
     await daemon.api.until(0, state="running", generation=shown["generation"] + 1)
 
 
-async def test_what_waited_and_what_ran_is_handed_in_again(daemon: Daemon, comfy: Comfy) -> None:
+async def test_what_waited_and_what_ran_is_submitted_again(daemon: Daemon, comfy: Comfy) -> None:
     """The same ids, order, client, extra data and targets; a front one before all that waited."""
     graph = {**sleep(60), "2": node("SaveText", text="t", filename_prefix="t")["1"]}
-    await comfy.hand_in(sleep(60), "runs", client_id="me")
+    await comfy.submit(sleep(60), "runs", client_id="me")
     await comfy.runs("runs")
     extra = {"extra_pnginfo": {"workflow": {"nodes": ["ü"]}}, "mine": 1}
-    await comfy.hand_in(graph, "second", extra_data=extra, client_id="you")
-    await comfy.hand_in(graph, "third", partial_execution_targets=["2"])
-    await comfy.hand_in(sleep(60), "first", front=True)
+    await comfy.submit(graph, "second", extra_data=extra, client_id="you")
+    await comfy.submit(graph, "third", partial_execution_targets=["2"])
+    await comfy.submit(sleep(60), "first", front=True)
     await known(daemon, 1, 3)
     before = [entry[1:] for entries in await comfy.entries() for entry in entries]
 
@@ -97,11 +97,11 @@ async def test_a_poisonous_prompt_is_given_up_and_the_others_run(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in(wait_for(go_on), "before")
+    await comfy.submit(wait_for(go_on), "before")
     await comfy.runs("before")
-    await comfy.hand_in(poison("SIGSEGV", 0.3), "poison")
+    await comfy.submit(poison("SIGSEGV", 0.3), "poison")
     for name in ("one", "two"):
-        await comfy.hand_in(text(name), name)
+        await comfy.submit(text(name), name)
     await known(daemon, 1, 3)
     go_on.touch()
 
@@ -121,10 +121,10 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
 ) -> None:
     """Before anybody can look who runs."""
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in(wait_for(go_on), "before")
+    await comfy.submit(wait_for(go_on), "before")
     await comfy.runs("before")
-    await comfy.hand_in(poison("SIGKILL", seconds), "poison")
-    await comfy.hand_in(text("after"), "after")
+    await comfy.submit(poison("SIGKILL", seconds), "poison")
+    await comfy.submit(text("after"), "after")
     await known(daemon, 1, 2)
     go_on.touch()
 
@@ -136,7 +136,7 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
 
 
 async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
-    """Each ends the process as soon as it is handed in; more of them than `max_failures` allows.
+    """Each ends the process as soon as it is submitted; more of them than `max_failures` allows.
 
     The innocent ones before each finish in every process.
     """
@@ -146,12 +146,12 @@ async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
     comfy = Comfy(port)
     await daemon.api.start(0, port)
     go_on = daemon.workspace / "go on"
-    await comfy.hand_in(wait_for(go_on), "first")
+    await comfy.submit(wait_for(go_on), "first")
     await comfy.runs("first")
     for number in range(3):
-        await comfy.hand_in(text(f"innocent{number}"), f"innocent{number}")
-        await comfy.hand_in(poison("SIGKILL", 0), f"poison{number}")
-    await comfy.hand_in(text("last"), "last")
+        await comfy.submit(text(f"innocent{number}"), f"innocent{number}")
+        await comfy.submit(poison("SIGKILL", 0), f"poison{number}")
+    await comfy.submit(text("last"), "last")
     await known(daemon, 1, 7)
     go_on.touch()
 
@@ -169,7 +169,7 @@ async def test_a_queue_is_shown_as_not_known_while_a_node_holds_the_gil(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     await known(daemon, 0, 0)
-    await comfy.hand_in(
+    await comfy.submit(
         {**sleep(0.2), "2": node("StandInBlock", seconds=30)["1"]}, "blocks", client_id="me"
     )
     await known(daemon, 1, 0)
@@ -196,9 +196,9 @@ async def test_the_policy_chooses(
     port = daemon.ports.reserve()
     comfy = Comfy(port)
     await daemon.api.start(0, port, rescue=rescue)
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 1)
 
     await crash(daemon)
@@ -217,9 +217,9 @@ async def test_a_caller_chooses(
     daemon: Daemon, comfy: Comfy, verb: str, rescue: str, runs: list[str], waits: list[str]
 ) -> None:
     """With the stop or restart that ends the process, or later, with the start after it."""
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 1)
 
     if verb == "start":
@@ -239,7 +239,7 @@ async def test_a_prompt_that_hangs_does_not_come_back_for_ever(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """It outlasts the time for a drain twice."""
-    await comfy.hand_in(node("StandInStubborn", seconds=600), "hangs")
+    await comfy.submit(node("StandInStubborn", seconds=600), "hangs")
     await comfy.runs("hangs")
     for _ in range(2):
         await known(daemon, 1, 0)
@@ -255,9 +255,9 @@ async def test_a_prompt_that_hangs_is_dropped_although_nothing_told_that_it_bega
 ) -> None:
     """The one before it had ended a moment earlier: only the log tells that, and it stays done."""
     finish = daemon.root / "finish"
-    await comfy.hand_in({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
-    await comfy.hand_in(node("StandInStubborn", seconds=600), "hangs")
-    await comfy.hand_in(text("after"), "after")
+    await comfy.submit({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
+    await comfy.submit(node("StandInStubborn", seconds=600), "hangs")
+    await comfy.submit(text("after"), "after")
     await known(daemon, 1, 2)
     await marked(daemon)
 
@@ -277,8 +277,8 @@ async def test_what_ended_while_no_daemon_ran_is_not_run_again(
 ) -> None:
     """The instance tells the next daemon nothing before it dies; its output does."""
     finish = daemon.root / "finish"
-    await comfy.hand_in({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
-    await comfy.hand_in({**text("begun"), "2": sleep(600)["1"]}, "runs")
+    await comfy.submit({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
+    await comfy.submit({**text("begun"), "2": sleep(600)["1"]}, "runs")
     await known(daemon, 1, 1)
     await marked(daemon)
     file = daemon.run_dir / "queue" / "0.json"
@@ -299,9 +299,9 @@ async def test_what_ended_while_no_daemon_ran_is_not_run_again(
 async def test_a_restart_hands_in_before_its_caller_hears_of_it(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 1)
     for _ in range(3):
         assert (await daemon.api.act(0, "restart")).status == 200
@@ -316,10 +316,10 @@ async def test_a_restart_hands_in_before_its_caller_hears_of_it(
 async def test_a_reboot_asked_for_by_the_manager_keeps_the_queue(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(node("StandInCrash", ending="reboot"), "w")
-    await comfy.hand_in(text("last"), "last")
+    await comfy.submit(node("StandInCrash", ending="reboot"), "w")
+    await comfy.submit(text("last"), "last")
     await known(daemon, 1, 2)
     with suppress(aiohttp.ClientError):
         await comfy.get("/manager/reboot")
@@ -331,9 +331,9 @@ async def test_a_reboot_asked_for_by_the_manager_keeps_the_queue(
 
 
 async def test_a_key_is_kept_off_the_disk_and_in_memory(daemon: Daemon, comfy: Comfy) -> None:
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w", extra_data={"api_key_comfy_org": "hush-hush"})
+    await comfy.submit(sleep(60), "w", extra_data={"api_key_comfy_org": "hush-hush"})
     await known(daemon, 1, 1)
 
     await crash(daemon)
@@ -345,11 +345,11 @@ async def test_a_key_is_kept_off_the_disk_and_in_memory(daemon: Daemon, comfy: C
 
 
 async def test_prompts_outlive_the_daemon_and_the_instance(daemon: Daemon, comfy: Comfy) -> None:
-    """Both die; the next daemon hands in what the last one knew, but what held a key."""
-    await comfy.hand_in(sleep(60), "r")
+    """Both die; the next daemon submits what the last one knew, but what held a key."""
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "key", extra_data={"auth_token_comfy_org": "hush"})
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "key", extra_data={"auth_token_comfy_org": "hush"})
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 2)
     file = daemon.run_dir / "queue" / "0.json"
     await until(lambda: file.exists() and b'"id":"w"' in file.read_bytes())
@@ -369,16 +369,16 @@ async def test_prompts_outlive_the_daemon_and_the_instance(daemon: Daemon, comfy
 async def test_the_next_daemon_knows_the_queue_of_what_it_adopts(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 1)
     since = (await daemon.api.show(0))["queue"]["running_prompts"]
     file = daemon.run_dir / "queue" / "0.json"
     await until(lambda: file.exists() and '"w"' in file.read_text())
 
     await dies(daemon)
-    await comfy.hand_in(sleep(60), "unseen")
+    await comfy.submit(sleep(60), "unseen")
     await daemon.start()
 
     await known(daemon, 1, 2)
@@ -389,7 +389,7 @@ async def test_the_next_daemon_knows_the_queue_of_what_it_adopts(
 
 
 async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -> None:
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await known(daemon, 1, 0)
 
     await daemon.api.ask("DELETE", f"{API}/instances/0")
@@ -402,9 +402,9 @@ async def test_an_end_in_good_order_gives_up_what_waits_and_says_so(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """The next daemon begins with an empty table."""
-    await comfy.hand_in(sleep(60), "r")
+    await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
-    await comfy.hand_in(sleep(60), "w")
+    await comfy.submit(sleep(60), "w")
     await known(daemon, 1, 1)
 
     daemon.signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ async def test_what_a_whole_tree_uses_is_shown(daemon: Daemon) -> None:
 
     await until_async(is_so)
 
-    await Comfy(port).hand_in(node("StandInBurn", seconds=60), "burns")
+    await Comfy(port).submit(node("StandInBurn", seconds=60), "burns")
 
     async def burns() -> bool:
         return bool((await daemon.api.show(0))["usage"]["cpu_percent"] > 20)

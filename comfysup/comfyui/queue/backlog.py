@@ -41,7 +41,7 @@ class Backlog:
 
     `running`, `waiting` and `drained` belong to the current process, `pid`; `drained` prompts were
     removed from its queue for the next process. `owed` prompts belong to exited processes, in the
-    order of resubmission. `posted` is the id of the prompt that is being resubmitted, while no
+    order of resubmission. `unconfirmed` is the id of the prompt that is being resubmitted, while no
     response confirms it. `ran` are the ids of prompts that ran when their process exited, and
     `struck` those of prompts that may have caused a crash.
 
@@ -60,7 +60,7 @@ class Backlog:
     waiting: tuple[Prompt, ...] = ()
     drained: tuple[Prompt, ...] = ()
     owed: tuple[Prompt, ...] = ()
-    posted: str | None = None
+    unconfirmed: str | None = None
     ran: frozenset[str] = frozenset()
     struck: frozenset[str] = frozenset()
     told: int | None = None
@@ -115,8 +115,8 @@ class Backlog:
         """The minimum number of prompts that the process has accepted and that were not read."""
         if self.told is None:
             return 0
-        expected = max(0, self.depth - self.left) + len(self.drained) + (self.posted is not None)
-        return max(0, self.told - expected)
+        known = max(0, self.depth - self.left) + len(self.drained)
+        return max(0, self.told - known - (self.unconfirmed is not None))
 
     # ---- while a process lives
 
@@ -226,7 +226,7 @@ class Backlog:
         hung = crashed or self.silent
         if self.left < len(order) and (hung or self.running or self.left):
             return order[self.left].id
-        return self.posted if hung else None
+        return self.unconfirmed if hung else None
 
     def lost(
         self, rescue: Rescue, *, crashed: bool, ran: str | None = None
@@ -285,11 +285,11 @@ class Backlog:
 
     # ---- while owed prompts are resubmitted
 
-    def posting(self, prompt: Prompt) -> Self:
+    def submitting(self, prompt: Prompt) -> Self:
         """Record that a prompt is about to be resubmitted, so that it is known if it crashes."""
-        return replace(self, posted=prompt.id)
+        return replace(self, unconfirmed=prompt.id)
 
-    def handed_in(self, prompt: Prompt, number: float) -> Self:
+    def submitted(self, prompt: Prompt, number: float) -> Self:
         """Record that the process accepted a prompt, under a new number."""
         waiting = in_order((*self.waiting, replace(prompt, number=number)))
         told = None if self.heard_of is None else self.heard_of - 1  # `/ws` reports this change too
@@ -320,14 +320,14 @@ class Backlog:
 
 def _pruned(backlog: B) -> B:
     """Remove notes about prompts that are gone."""
-    if not (backlog.struck or backlog.ran or backlog.posted):
+    if not (backlog.struck or backlog.ran or backlog.unconfirmed):
         return backlog
     owed = {each.id for each in backlog.owed}
     return replace(
         backlog,
         struck=backlog.struck & {each.id for each in backlog.all},
         ran=backlog.ran & owed,
-        posted=backlog.posted if backlog.posted in owed else None,
+        unconfirmed=backlog.unconfirmed if backlog.unconfirmed in owed else None,
     )
 
 

@@ -186,20 +186,20 @@ class BacklogStore:
         """Apply a caller's choice of prompts to rescue: owed ones, and `at_end` this process'."""
         self._go_on(self.backlog.chosen(rescue, at_end=at_end))
 
-    async def posting(self, prompt: Prompt) -> None:
+    async def submitting(self, prompt: Prompt) -> None:
         """Record that a prompt is about to be submitted.
 
         If prompts are suspected of a crash, the record is on disk first, unless the disk stalls: if
         the prompt crashes the process, the next daemon knows it too.
         """
-        self.update(self.backlog.posting(prompt))
+        self.update(self.backlog.submitting(prompt))
         if self.backlog.struck:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WRITE):
                     await self.kept()
 
-    def handed_in(self, prompt: Prompt, number: float) -> None:
-        self.update(self.backlog.handed_in(prompt, number))
+    def submitted(self, prompt: Prompt, number: float) -> None:
+        self.update(self.backlog.submitted(prompt, number))
         self._tell(PromptEvent(PromptEventName.RESCUED, prompt.id))
 
     def not_kept(self, prompt: Prompt) -> None:

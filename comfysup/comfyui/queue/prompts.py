@@ -206,7 +206,7 @@ def classes_without_credentials(prompt: Prompt) -> frozenset[str]:
     """Return the classes of its nodes, unless the keys of a Comfy account are seen in it.
 
     ComfyUI keeps such keys, from 0.3.67 on, where no route shows them: a prompt of which no keys
-    are seen may have had some, if a node of it takes them. ValueError as `hand_in_body`.
+    are seen may have had some, if a node of it takes them. ValueError as `submission_body`.
     """
     _, _, graph, extra_data, *_ = json.loads(prompt.content or b"[]")
     if not isinstance(graph, dict) or not isinstance(extra_data, dict):
@@ -217,7 +217,7 @@ def classes_without_credentials(prompt: Prompt) -> frozenset[str]:
     return frozenset(str(node.get("class_type")) for node in nodes)
 
 
-def hand_in_body(prompt: Prompt) -> dict[str, object]:
+def submission_body(prompt: Prompt) -> dict[str, object]:
     """Return what to POST to /prompt to have it run again as it was, behind all that waits.
 
     ValueError for an entry of another form than ComfyUI's.

@@ -30,14 +30,14 @@ class Resubmission:
         if await self._lacks_credentials(prompt):
             self._backlog_store.credentials_lost(prompt)
             return
-        await self._backlog_store.posting(prompt)
+        await self._backlog_store.submitting(prompt)
         pending()
         try:
-            number = await self._api.hand_in(prompt)
+            number = await self._api.submit(prompt)
         except NotTakenError as error:
             self._backlog_store.refused(prompt, str(error))
         else:
-            self._backlog_store.handed_in(prompt, number)
+            self._backlog_store.submitted(prompt, number)
 
     async def _lacks_credentials(self, prompt: Prompt) -> bool:
         """Return whether a node of the prompt takes keys and the prompt shows none."""

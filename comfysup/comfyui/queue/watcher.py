@@ -295,7 +295,7 @@ class QueueWatcher:
                     looked = not self._backlog.struck
             except ComfyError as error:
                 looked = False  # may have been accepted without a response
-                self._complain("queue.not_handed_in", error)
+                self._complain("queue.not_submitted", error)
                 await asyncio.sleep(self._retry(error))
         self._change()
         self.rescued.set()

@@ -116,7 +116,7 @@ class Running:
             body = await response.json() if is_json else await response.text()
             return {"status": response.status, "body": body}
 
-    async def hand_in(self, graph: dict[str, Any], **more: object) -> dict[str, Any]:
+    async def submit(self, graph: dict[str, Any], **more: object) -> dict[str, Any]:
         return await self.ask("POST", "/prompt", json={"prompt": graph, **more})
 
     def url(self, path: str) -> str:

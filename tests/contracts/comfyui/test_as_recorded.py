@@ -92,7 +92,7 @@ async def test_a_prompt_is_told_and_remembered_as_recorded(start: Start) -> None
         connect(running.url("/ws?clientId=caller")) as caller,
         connect(running.url("/ws?clientId=observer")) as observer,
     ):
-        accepted = await running.hand_in(
+        accepted = await running.submit(
             PREVIEW, prompt_id="one", client_id="caller", extra_data=data
         )
         for_caller = await told(caller.receive_json, RECORDED["caller_messages"])

@@ -35,7 +35,7 @@ async def test_sigint_cleans_up_and_exits_with_0(start: Start, environment: Path
 
 async def test_sigint_does_not_wait_for_a_prompt(start: Start) -> None:
     running = await (await start()).ready()
-    await running.hand_in(sleep(60))
+    await running.submit(sleep(60))
 
     running.signal(signal.SIGINT)
 
@@ -139,7 +139,7 @@ async def test_two_with_their_own_files_live_side_by_side(start: Start, tmp_path
     first = await (await start()).ready()
     own = ("--temp-directory", str(tmp_path), "--database-url", f"sqlite:///{tmp_path}/db")
     second = await (await start(*own)).ready()
-    await first.hand_in(PREVIEW)
+    await first.submit(PREVIEW)
 
     second.signal(signal.SIGINT)
     assert await second.ended() == 0
@@ -178,7 +178,7 @@ async def test_a_spent_budget_lets_it_live(start: Start, tmp_path: Path) -> None
 async def test_a_node_ends_it(start: Start) -> None:
     running = await (await start()).ready()
     with suppress(aiohttp.ClientError):  # it may be faster than its answer
-        await running.hand_in(node("StandInCrash", ending="SIGSEGV", message="Fatal Python error"))
+        await running.submit(node("StandInCrash", ending="SIGSEGV", message="Fatal Python error"))
 
     await running.says("Fatal Python error")
     assert await running.ended() == -signal.SIGSEGV

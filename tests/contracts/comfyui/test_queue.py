@@ -8,9 +8,9 @@ from tests.contracts.comfyui.running import PREVIEW, Running, node, sleep
 from tests.scenarios.waiting import bounded
 
 
-async def hand_in_sleepers(running: Running, *ids: str, **more: object) -> None:
+async def submit_sleepers(running: Running, *ids: str, **more: object) -> None:
     for prompt_id in ids:
-        answer = await running.hand_in(sleep(60), prompt_id=prompt_id, **more)
+        answer = await running.submit(sleep(60), prompt_id=prompt_id, **more)
         assert answer["status"] == 200
 
 
@@ -39,9 +39,9 @@ async def test_everyone_is_told_of_every_change(start: Start) -> None:
     running = await (await start()).ready()
     async with running.client.ws_connect(running.url("/ws")) as socket:
         assert await status(socket) == 0
-        await hand_in_sleepers(running, "a")
+        await submit_sleepers(running, "a")
         assert [await status(socket), await status(socket)] == [1, 1]
-        await hand_in_sleepers(running, "b", "c")
+        await submit_sleepers(running, "b", "c")
         assert [await status(socket), await status(socket)] == [2, 3]
         await running.ask("POST", "/queue", json={"delete": ["b", "a", "nobody"]})
         assert await status(socket) == 2
@@ -55,11 +55,11 @@ async def test_everyone_is_told_of_every_change(start: Start) -> None:
 async def test_numbers_decide_the_order(start: Start) -> None:
     running = await (await start()).ready()
     async with running.client.ws_connect(running.url("/ws")) as socket:
-        await hand_in_sleepers(running, "runs")
+        await submit_sleepers(running, "runs")
         assert [await status(socket) for _ in range(3)] == [0, 1, 1]
-    await hand_in_sleepers(running, "second", "third")
-    await hand_in_sleepers(running, "first", number=0.5)
-    await hand_in_sleepers(running, "front", front=True)
+    await submit_sleepers(running, "second", "third")
+    await submit_sleepers(running, "first", number=0.5)
+    await submit_sleepers(running, "front", front=True)
 
     assert await queue(running) == (["runs"], ["front", "first", "second", "third"])
 
@@ -67,9 +67,9 @@ async def test_numbers_decide_the_order(start: Start) -> None:
 async def test_an_entry_is_a_list_of_five(start: Start) -> None:
     running = await (await start()).ready()
     graph = PREVIEW | {"9": sleep(60)["1"]}
-    await hand_in_sleepers(running, "runs")
+    await submit_sleepers(running, "runs")
 
-    await running.hand_in(
+    await running.submit(
         graph, prompt_id="p", client_id="c", extra_data={"k": 1}, partial_execution_targets=["9"]
     )
 
@@ -79,7 +79,7 @@ async def test_an_entry_is_a_list_of_five(start: Start) -> None:
 
 async def test_an_interruption_of_another_prompt_does_nothing(start: Start) -> None:
     running = await (await start()).ready()
-    await hand_in_sleepers(running, "a")
+    await submit_sleepers(running, "a")
     await is_executing(running)
 
     await running.ask("POST", "/interrupt", json={"prompt_id": "b"})
@@ -91,7 +91,7 @@ async def test_an_interruption_of_another_prompt_does_nothing(start: Start) -> N
 
 async def test_a_node_that_fails_is_in_the_history(start: Start) -> None:
     running = await (await start()).ready()
-    await running.hand_in(node("StandInFail", message="on purpose"), prompt_id="x")
+    await running.submit(node("StandInFail", message="on purpose"), prompt_id="x")
 
     await running.says("!!! Exception during processing !!! on purpose")
     await running.says("Prompt executed in")
@@ -104,13 +104,13 @@ async def test_a_node_that_fails_is_in_the_history(start: Start) -> None:
 
 async def test_it_answers_while_a_node_burns_but_not_while_one_blocks(start: Start) -> None:
     running = await (await start()).ready()
-    await running.hand_in(node("StandInBurn", seconds=0.3))
+    await running.submit(node("StandInBurn", seconds=0.3))
     assert (await running.ask("GET", "/prompt"))["body"]["exec_info"]["queue_remaining"] == 1
     await running.says("Prompt executed in")
 
     for burn in (True, False):
         started = time.monotonic()
-        await running.hand_in(node("StandInBlock", seconds=0.5, burn=burn))
+        await running.submit(node("StandInBlock", seconds=0.5, burn=burn))
         await running.says("Prompt executed in")
         await running.ask("GET", "/prompt")
         assert time.monotonic() - started >= 0.5

@@ -71,7 +71,7 @@ QUESTIONS: dict[str, Callable[[ComfyClient], object]] = {
     "queue": lambda client: client.queue({}),
     "has_executed": lambda client: client.has_executed("a"),
     "last_failures": lambda client: client.last_failures(3),
-    "hand_in": lambda client: client.hand_in(PROMPT),
+    "submit": lambda client: client.submit(PROMPT),
     "takes_credentials": lambda client: client.takes_credentials("X"),
     "delete": lambda client: client.delete(["a"]),
 }

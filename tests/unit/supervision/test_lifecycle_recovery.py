@@ -100,7 +100,7 @@ def test_failing_too_often_ends_as_failed_with_the_reason_of_the_last_exit() -> 
 def test_a_crash_that_a_prompt_is_blamed_for_is_no_failure_and_backs_off(
     ready: bool,  # noqa: FBT001
 ) -> None:
-    """Before it is ready too: prompts are handed in then."""
+    """Before it is ready too: prompts are submitted then."""
     story = starting(Policy(max_failures=2))
     waits = []
     for _ in range(4):

@@ -14,7 +14,7 @@ GRAPH = {"1": {"class_type": "StandInSleep", "inputs": {"seconds": 60}}}
 class QueueServer:
     """Holds a queue that nobody works on; a test moves its prompts by hand.
 
-    `posts` are the bodies that were handed in, in order.
+    `posts` are the bodies that were submitted, in order.
     """
 
     def __init__(self) -> None:

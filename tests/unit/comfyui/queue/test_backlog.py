@@ -35,7 +35,7 @@ def crash(backlog: Backlog, rescue: Rescue = ALL) -> tuple[Backlog, list[str]]:
 def rescued(backlog: Backlog) -> Backlog:
     """Hands in all that is owed to a process that numbers from 0."""
     for number, each in enumerate(backlog.owed):
-        backlog = backlog.handed_in(each, number)
+        backlog = backlog.submitted(each, number)
     return backlog
 
 
@@ -55,12 +55,12 @@ def test_a_finished_prompt_is_not_owed() -> None:
     assert ids(crash(backlog)[0]) == ["b"]
 
 
-def test_a_strike_outlives_a_word_that_was_sent_before_the_hand_in() -> None:
+def test_a_strike_outlives_a_word_that_was_sent_before_the_submission() -> None:
     """The process had told that it had nothing, and that was read after its answer to the POST."""
     left, _ = crash(Backlog().seen(queue(running=A), 1))
-    handed_in = rescued(left.seen(queue(), 2))
+    submitted = rescued(left.seen(queue(), 2))
 
-    stale = handed_in.heard(0)
+    stale = submitted.heard(0)
     _, given_up = crash(stale.heard(1).seen(queue(running=A), 3))
 
     assert not stale.is_whole
@@ -68,9 +68,9 @@ def test_a_strike_outlives_a_word_that_was_sent_before_the_hand_in() -> None:
     assert given_up == ["a"]
 
 
-def test_one_that_was_handed_in_stays_when_the_one_before_it_has_left() -> None:
+def test_one_that_was_submitted_stays_when_the_one_before_it_has_left() -> None:
     left, _ = crash(Backlog().seen(queue(B, running=A), 1))
-    backlog = left.seen(queue(running=C), 2).posting(A).handed_in(A, 5).heard(1).heard(0)
+    backlog = left.seen(queue(running=C), 2).submitting(A).submitted(A, 5).heard(1).heard(0)
 
     assert [each.id for each in backlog.all] == ["a", "b"]
     assert crash(backlog)[1] == ["a"]
@@ -122,19 +122,19 @@ def test_the_next_is_suspected_once_the_running_one_has_left() -> None:
     assert ids(backlog) == ["a", "b", "c"]
 
 
-def test_the_first_that_was_handed_in_is_suspected_of_a_crash_before_the_next_look() -> None:
+def test_the_first_that_was_submitted_is_suspected_of_a_crash_before_the_next_look() -> None:
     backlog, _ = crash(Backlog().seen(queue(B, running=A), 1))
 
-    backlog, given_up = crash(backlog.handed_in(A, 0))
+    backlog, given_up = crash(backlog.submitted(A, 0))
 
     assert given_up == ["a"]
     assert ids(backlog) == ["b"]
 
 
-def test_what_was_handed_in_goes_before_what_is_still_owed() -> None:
+def test_what_was_submitted_goes_before_what_is_still_owed() -> None:
     backlog, _ = Backlog().seen(queue(A, B, C), 1).lost(ALL, crashed=False)
 
-    backlog, _ = backlog.handed_in(A, 0).lost(ALL, crashed=False)
+    backlog, _ = backlog.submitted(A, 0).lost(ALL, crashed=False)
 
     assert ids(backlog) == ["a", "b", "c"]
 
@@ -226,25 +226,25 @@ def test_one_that_left_makes_room_for_one_that_was_not_seen() -> None:
     assert backlog.seen(queue(running=B), 2).is_whole
 
 
-def test_one_whose_hand_in_is_told_before_it_is_answered_is_not_unseen() -> None:
+def test_one_whose_submission_is_told_before_it_is_answered_is_not_unseen() -> None:
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
-    backlog = backlog.seen(queue(), 2).posting(A).heard(1)
+    backlog = backlog.seen(queue(), 2).submitting(A).heard(1)
     assert backlog.unseen == 0
 
-    assert backlog.handed_in(A, 0).unseen == 0
+    assert backlog.submitted(A, 0).unseen == 0
 
 
 # ---- who is guilty
 
 
-def test_one_that_ends_the_process_before_its_hand_in_is_answered_is_suspected() -> None:
-    """Its neighbour was handed in before it and has finished, as the depth tells."""
+def test_one_that_ends_the_process_before_its_submission_is_answered_is_suspected() -> None:
+    """Its neighbour was submitted before it and has finished, as the depth tells."""
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
     given_up: list[str] = []
     for _ in range(2):
         if A in backlog.owed:
-            backlog = backlog.handed_in(A, 0)
-        backlog, lost = crash(backlog.heard(1).heard(0).posting(B))
+            backlog = backlog.submitted(A, 0)
+        backlog, lost = crash(backlog.heard(1).heard(0).submitting(B))
         given_up += lost
 
     assert given_up == ["b"]
@@ -331,7 +331,7 @@ def test_a_mark_belongs_to_one_run_of_a_prompt() -> None:
 
 @pytest.mark.parametrize("silent", [False, True])
 def test_of_a_process_that_hangs_the_first_in_line_is_at_work(*, silent: bool) -> None:
-    """It was handed in, and held the GIL before it was seen running."""
+    """It was submitted, and held the GIL before it was seen running."""
     waiting = replace(Backlog().seen(queue(A, B), 0), silent=silent)
 
     left, given_up = waiting.lost(Rescue.WAITING, crashed=False)
@@ -340,11 +340,11 @@ def test_of_a_process_that_hangs_the_first_in_line_is_at_work(*, silent: bool) -
     assert [each.prompt_id for each in given_up] == (["a"] if silent else [])
 
 
-def test_a_hand_in_that_a_hanging_process_never_answered_is_at_work() -> None:
+def test_a_submission_that_a_hanging_process_never_answered_is_at_work() -> None:
     owed, _ = crash(Backlog().seen(queue(B, running=A), 0))
-    posted = replace(owed.posting(owed.owed[0]), silent=True)
+    submitting = replace(owed.submitting(owed.owed[0]), silent=True)
 
-    left, given_up = posted.lost(Rescue.WAITING, crashed=False)
+    left, given_up = submitting.lost(Rescue.WAITING, crashed=False)
 
     assert ids(left) == ["b"]
     assert [each.prompt_id for each in given_up] == ["a"]
@@ -357,7 +357,7 @@ def test_a_process_that_answers_again_hangs_no_more() -> None:
 def test_a_prompt_that_was_not_posted_is_not_suspected() -> None:
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
 
-    backlog, _ = crash(backlog.posting(A).settled(A))
+    backlog, _ = crash(backlog.submitting(A).settled(A))
 
     assert not backlog.struck
 

@@ -73,7 +73,7 @@ async def test_an_idle_process_is_drained_at_once(desk: Desk, serve: Serve[Queue
     await watcher.drain()
 
 
-async def test_what_is_still_owed_is_not_handed_in_to_be_taken_out(
+async def test_what_is_still_owed_is_not_submitted_to_be_taken_out(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(QueueServer())

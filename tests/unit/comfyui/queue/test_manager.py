@@ -215,7 +215,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     assert [(each.prompt_id, each.reason) for each in news] == [("runs", "crashed_twice")]
 
 
-async def test_what_a_process_had_before_it_executed_itself_anew_is_handed_in(
+async def test_what_a_process_had_before_it_executed_itself_anew_is_submitted(
     queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent]
 ) -> None:
     instance, server = await attended(queues, serve)
@@ -329,7 +329,7 @@ async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
     assert not queues._backlog_store(0).backlog.owed
 
 
-async def test_a_prompt_that_hangs_before_its_hand_in_is_answered_can_be_dropped(
+async def test_a_prompt_that_hangs_before_its_submission_is_answered_can_be_dropped(
     queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
 ) -> None:
     instance, server = await attended(queues, serve)

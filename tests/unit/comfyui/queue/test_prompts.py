@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfysup.comfyui.queue.prompts import Prompt, hand_in_body, holds_secret, parse_queue
+from comfysup.comfyui.queue.prompts import Prompt, holds_secret, parse_queue, submission_body
 
 GRAPH = {"1": {"class_type": "X", "inputs": {"seconds": 1}}}
 
@@ -29,10 +29,10 @@ def test_what_waits_is_in_the_order_of_execution_and_not_in_that_of_the_heap() -
     assert [each.id for each in queue.waiting] == ["p0", "p1", "p2", "p4", "p5", "p3", "p6"]
 
 
-def test_a_prompt_is_handed_in_as_it_was_but_without_its_number() -> None:
+def test_a_prompt_is_submitted_as_it_was_but_without_its_number() -> None:
     queue = parse_queue(answer([], [entry(7.5, "a", extra_pnginfo={"workflow": {}})]), {})
 
-    assert hand_in_body(queue.waiting[0]) == {
+    assert submission_body(queue.waiting[0]) == {
         "prompt": GRAPH,
         "prompt_id": "a",
         "extra_data": {"client_id": "c", "extra_pnginfo": {"workflow": {}}},
@@ -44,7 +44,7 @@ def test_a_prompt_is_handed_in_as_it_was_but_without_its_number() -> None:
 def test_an_entry_of_a_newer_version_may_have_more_items() -> None:
     queue = parse_queue(answer([], [[*entry(0, "a"), {"sensitive": 1}]]), {})
 
-    assert "sensitive" not in hand_in_body(queue.waiting[0])
+    assert "sensitive" not in submission_body(queue.waiting[0])
 
 
 def test_a_known_prompt_is_not_read_again() -> None:

@@ -42,7 +42,7 @@ def told(desk: Desk, notice: PromptEventName) -> list[str]:
     return [str(each.prompt_id) for each in desk.news if each.name is notice]
 
 
-async def test_waiting_prompts_are_handed_in_again_in_order(
+async def test_waiting_prompts_are_submitted_again_in_order(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "a", "b", "c")
@@ -62,7 +62,7 @@ async def test_waiting_prompts_are_handed_in_again_in_order(
     await until(lambda: desk.waiting == ["a", "b", "c"])
 
 
-async def test_what_the_process_has_or_had_is_not_handed_in(
+async def test_what_the_process_has_or_had_is_not_submitted(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "runs", "waits", "done", "owed")
@@ -93,7 +93,7 @@ async def test_a_refused_prompt_is_given_up_and_reported(
     assert not desk.owed
 
 
-async def test_what_was_taken_without_an_answer_is_not_handed_in_twice(
+async def test_what_was_taken_without_an_answer_is_not_submitted_twice(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_api, "PATIENCE", 0.2)
@@ -114,7 +114,7 @@ async def test_an_answer_that_names_no_prompt_leaves_open_whether_it_was_taken(
     answer: bytes,
     takes: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """The queue tells: what stands in it is not handed in twice, and what does not is not lost."""
+    """The queue tells: what stands in it is not submitted twice, and what does not is not lost."""
     await owe(desk, serve, "a", "b")
     server = MumblingServer(answer, takes=takes)
     await serve(server)
@@ -124,8 +124,8 @@ async def test_an_answer_that_names_no_prompt_leaves_open_whether_it_was_taken(
 
     assert server.ids == ["a", "b"]
     assert [each["prompt_id"] for each in server.posts] == ["a", *(() if takes else "a"), "b"]
-    assert [each["event"] for each in logged if "handed_in" in each["event"]] == [
-        "queue.not_handed_in"
+    assert [each["event"] for each in logged if "submitted" in each["event"]] == [
+        "queue.not_submitted"
     ]
 
 
@@ -148,7 +148,7 @@ async def test_a_process_that_dies_meanwhile_leaves_the_rest_owed(
     assert server.ids == ["a", "b", "c"]
 
 
-async def test_nothing_is_handed_in_under_a_policy_of_none(
+async def test_nothing_is_submitted_under_a_policy_of_none(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     before = await serve(QueueServer())
@@ -184,7 +184,7 @@ async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer
     for number, each in enumerate(strange):
         content = json.dumps([number, each, GRAPH, {}, ["1"]]).encode()
         prompt = Prompt(number, each, content)
-        desk.backlog_store.update(desk.backlog_store.backlog.handed_in(prompt, number))
+        desk.backlog_store.update(desk.backlog_store.backlog.submitted(prompt, number))
     desk.backlog_store.lost(Rescue.ALL, crashed=False)
     server = await serve(QueueServer())
 
@@ -196,7 +196,7 @@ async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer
 async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
-    """The daemon died while it handed in; the next one goes on with the same process."""
+    """The daemon died while it submitted; the next one goes on with the same process."""
     key = {"api_key_comfy_org": "hush"}
     before = await serve(QueueServer())
     before.add("a")
@@ -243,10 +243,10 @@ async def test_one_whose_keys_were_never_shown_is_given_up(
     assert (given_up.prompt_id, given_up.reason) == ("hidden", "credentials_lost")
 
 
-async def test_a_prompt_that_ends_process_and_daemon_before_its_hand_in_is_answered_is_guilty(
+async def test_a_prompt_that_ends_process_and_daemon_before_its_submission_is_answered_is_guilty(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
-    """The next daemon knows from the file that it was being handed in."""
+    """The next daemon knows from the file that it was being submitted."""
     await owe(desk, serve, "poison", crashed=True)
     dying = AbsentMindedServer()
     await serve(dying)

@@ -53,8 +53,8 @@ def test_a_stop_is_no_crash() -> None:
     assert untold_end(BACKLOG, Life(SWEEPING, last_exit=STOP)) == UntoldEnd(crashed=False, ran="a")
 
 
-def test_one_that_was_being_handed_in_counts() -> None:
-    backlog = Backlog(1, owed=(A,), posted="a")
+def test_one_that_was_being_submitted_counts() -> None:
+    backlog = Backlog(1, owed=(A,), unconfirmed="a")
 
     assert untold_end(backlog, Life(SWEEPING, last_exit=CRASH)) == UntoldEnd(crashed=True, ran="a")
 
