@@ -24,6 +24,7 @@ from comfysup.linux.host.ports import holder_of, port_is_free
 from comfysup.linux.process import descriptors
 from comfysup.linux.process import process as linux
 from comfysup.linux.process.census import census
+from comfysup.linux.process.pidfd import is_exhaustion
 from comfysup.linux.process.proc import Command, output_of, read_command, read_marker
 from comfysup.linux.process.reaper import Reaper
 from comfysup.linux.process.spawn import Attempt
@@ -117,7 +118,8 @@ class InstanceLauncher:
         self._under_way += 1
         try:
             if reason := descriptors.shortage(self._under_way):
-                raise LaunchError("too_many_files", f"cannot start the process: {reason}")
+                message = f"cannot start the process: {reason}"
+                raise LaunchError("too_many_files", message, transient=True)
             async with asyncio.timeout(LAUNCH_DEADLINE):
                 environment = await self._look(spec)
                 gpu = await self._assign_gpu(spec, again=generation > 1)
@@ -128,11 +130,12 @@ class InstanceLauncher:
                 "environment_unresponsive",
                 f"cannot start the process: the environment and the GPU driver together have not "
                 f"answered for {LAUNCH_DEADLINE:g} s",
+                transient=True,
             ) from error
         except RefusedError as error:
             raise LaunchError("environment_unusable", str(error)) from error
         except OSError as error:
-            raise LaunchError(_reason(error), f"cannot start the process: {error}") from error
+            raise _launch_error(error) from error
         finally:
             self._under_way -= 1
         fifo = self._paths.run.fifo(spec.id, generation)
@@ -324,10 +327,14 @@ def _undo(made: tuple[linux.Process, int]) -> None:
     os.close(reader)
 
 
-def _reason(error: OSError) -> str:
+def _launch_error(error: OSError) -> LaunchError:
+    message = f"cannot start the process: {error}"
     if isinstance(error, UnresponsiveError):
-        return "environment_unresponsive"
-    return "disk_full" if error.errno in DISK_FULL else "spawn_failed"
+        return LaunchError("environment_unresponsive", message, transient=True)
+    if error.errno in DISK_FULL:
+        return LaunchError("disk_full", message, transient=True)
+    transient = is_exhaustion(error) or error.errno == errno.EAGAIN  # fork(2): too many processes
+    return LaunchError("spawn_failed", message, transient=transient)
 
 
 def _now() -> str:

@@ -68,11 +68,15 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFailed:
-    """No process was created. `chance`, in [0, 1), is the jitter of a back-off."""
+    """No process was created. `chance`, in [0, 1), is the jitter of a back-off.
+
+    `transient` as in `LaunchError`.
+    """
 
     generation: int
     exit: Exit
     chance: float = 0.0
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

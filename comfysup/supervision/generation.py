@@ -152,13 +152,13 @@ class Generation:
     def _launch_ended(self, launch: asyncio.Task[Process]) -> None:
         self._launch = None
         if launch.cancelled():
-            self._report(self._launch_failed(*CALLED_OFF))
+            self._report(self._launch_failed(LaunchError(*CALLED_OFF)))
             return
         match launch.exception():
             case None:
                 self._took_place(launch.result())
             case LaunchError() as error:
-                self._report(self._launch_failed(error.reason, str(error)))
+                self._report(self._launch_failed(error))
             case BaseException() as defect:
                 self._report_defect(defect)
 
@@ -191,9 +191,9 @@ class Generation:
         await process.recorded()
         self._changed()
 
-    def _launch_failed(self, reason: str, message: str) -> LaunchFailed:
-        end = Exit(self._context.clock().wall, reason, message)
-        return LaunchFailed(self.number, end, random.random())  # noqa: S311 - jitter
+    def _launch_failed(self, error: LaunchError) -> LaunchFailed:
+        end = Exit(self._context.clock().wall, error.reason, str(error))
+        return LaunchFailed(self.number, end, random.random(), error.transient)  # noqa: S311 - jitter
 
     # ---- supervision
 

@@ -191,7 +191,8 @@ def _launch_failed(
 ) -> Step:
     match life.state:
         case Launching():
-            failed = replace(life, last_exit=end, failures=life.failures + 1)
+            failures = life.failures + (0 if event.transient else 1)
+            failed = replace(life, last_exit=end, failures=failures)
             told = Resolve(STARTERS, WaitOutcome.FAILED, end.message, end)
             recovered, actions = recover(failed, Recover(was_stable=False), now, policy, chance)
             return recovered, (told, Emit(LifecycleEvent.EXITED), *actions)

@@ -43,12 +43,17 @@ class RefusedError(SupervisionError):
 
 
 class LaunchError(SupervisionError):
-    """A process that could not be created; `reason` is a reason code of `Exit`."""
+    """A process that could not be created; `reason` is a reason code of `Exit`.
 
-    def __init__(self, reason: str, message: str) -> None:
-        """Keep `reason` beside the text."""
+    `transient`: the machine lacked a resource, or a file system did not respond. The error says
+    nothing about the instance.
+    """
+
+    def __init__(self, reason: str, message: str, *, transient: bool = False) -> None:
+        """Keep `reason` and `transient` beside the text."""
         super().__init__(message)
         self.reason = reason
+        self.transient = transient
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,11 @@ class Story:
     def launched(self) -> tuple[Action, ...]:
         return self.happens(Launched(self.life.generation, PID))
 
-    def cannot_launch(self, reason: str = "no_memory", chance: float = 0.0) -> tuple[Action, ...]:
+    def cannot_launch(
+        self, reason: str = "no_memory", chance: float = 0.0, *, transient: bool = False
+    ) -> tuple[Action, ...]:
         end = Exit(self.now.wall, reason, f"cannot start: {reason}")
-        return self.happens(LaunchFailed(self.life.generation, end, chance))
+        return self.happens(LaunchFailed(self.life.generation, end, chance, transient))
 
     def ready(self) -> tuple[Action, ...]:
         return self.happens(BecameReady(self.life.generation))

@@ -1,6 +1,6 @@
 """Starting and stopping, rule by rule."""
 
-from comfysup.model.spec import Policy
+from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.events import (
     Emit,
     Launch,
@@ -11,7 +11,7 @@ from comfysup.supervision.events import (
     WaitOutcome,
     Watch,
 )
-from comfysup.supervision.life import Launching, Life, Phase, Stopping, Sweeping
+from comfysup.supervision.life import Backoff, Launching, Life, Phase, Stopping, Sweeping
 from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import (
@@ -104,6 +104,29 @@ def test_a_launch_that_fails_is_a_failure_with_its_reason_and_is_tried_again() -
 
     assert story.wait_for_deadline() == (Launch(),)
     assert (story.life.restarts, story.life.failures) == (1, 1)
+
+
+def test_a_transient_failure_to_launch_is_retried_without_limit_and_with_back_off() -> None:
+    policy = Policy(max_failures=1, backoff_initial=1, backoff_max=4)
+    story = launching(policy)
+    waits = []
+    for _ in range(5):
+        story.cannot_launch("too_many_files", transient=True)
+        assert isinstance(story.life.state, Backoff)
+        waits.append(story.life.state.until.monotonic - story.now.monotonic)
+        assert story.wait_for_deadline() == (Launch(),)
+
+    assert waits == [1, 2, 4, 4, 4]
+    assert story.life.failures == 0
+    story.cannot_launch("spawn_failed")
+    assert story.life.phase is Phase.FAILED
+
+
+def test_a_transient_failure_to_launch_is_not_retried_where_nothing_is_restarted() -> None:
+    story = launching(Policy(restart=Restart.NEVER))
+    story.cannot_launch("too_many_files", transient=True)
+
+    assert story.life.phase is Phase.FAILED
 
 
 # ---- stopping

@@ -91,6 +91,7 @@ class AnyLife(RuleBasedStateMachine):
         self.waiting: dict[int, WaitFor] = {}
         self.asked = 0
         self.answered = 0
+        self.transient_failures = 0
         self.wish: Wish | None = None
         self.ready_generation = 0
         self.past: list[Event] = []
@@ -156,12 +157,13 @@ class AnyLife(RuleBasedStateMachine):
         self.context.process = self.context.descendants = True
         self.reports(Launched(self.life.generation, 4242), heard=heard)
 
-    @rule(chance=CHANCES, heard=HEARD)
+    @rule(chance=CHANCES, transient=st.booleans(), heard=HEARD)
     @precondition(lambda self: self.context.launching)
-    def no_process_can_be_made(self, chance: float, *, heard: bool) -> None:
+    def no_process_can_be_made(self, chance: float, *, transient: bool, heard: bool) -> None:
         self.context.launching = False
+        self.transient_failures += transient
         end = Exit(self.now.wall, "called_off" if self.context.called_off else "no_memory", "none")
-        self.reports(LaunchFailed(self.life.generation, end, chance), heard=heard)
+        self.reports(LaunchFailed(self.life.generation, end, chance, transient), heard=heard)
 
     @rule(heard=HEARD)
     @precondition(lambda self: self.context.watched and not self.context.seems_ready)
@@ -287,7 +289,8 @@ class AnyLife(RuleBasedStateMachine):
 
     @invariant()
     def failures_never_exceed_what_the_policy_allows(self) -> None:
-        assert 0 <= self.life.backoffs <= self.life.failures <= self.policy.max_failures
+        assert 0 <= self.life.failures <= self.policy.max_failures
+        assert 0 <= self.life.backoffs <= self.life.failures + self.transient_failures
 
     @invariant()
     def no_signal_comes_before_the_gentler_ones(self) -> None:
@@ -335,7 +338,7 @@ class AnyLife(RuleBasedStateMachine):
         if context.inbox:
             self.the_next_report_is_heard()
         elif context.launching and context.called_off:
-            self.no_process_can_be_made(0.0, heard=True)
+            self.no_process_can_be_made(0.0, transient=False, heard=True)
         elif context.launching:
             self.a_process_is_made(heard=True)
         elif context.sweeping:
