@@ -17,10 +17,10 @@ from comfysup.api.views.resources import InstanceView
 from comfysup.api.views.serializers import timestamp
 from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.observed import PromptEvent
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Life, Recover, Stopping, Stuck
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.protocols import Clock
 from comfysup.supervision.stop_escalation import cannot_kill
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from comfysup.api.server.limits import MAX_INSTANCES, MAX_LINES, MAX_WAIT
 from comfysup.config.instance_fields import EnvironmentName, InstanceFields
 from comfysup.model.spec import Rescue
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 
 
 class Wait(StrEnum):

@@ -32,7 +32,7 @@ from comfysup.linux.process.signals import (
     block_signals,
     unblock_signals,
 )
-from comfysup.linux.rundir.handover import Handover, become_anew, received
+from comfysup.linux.rundir.handover import Handover, exec_next_program, receive_handover
 from comfysup.linux.rundir.run_directory import RunDirectory, RunDirectoryError
 from comfysup.linux.watchdog import end_at_last
 from comfysup.supervision.fleet import RELEASE_PATIENCE, Fleet
@@ -87,7 +87,7 @@ class Daemon:
         self._checking: asyncio.Task[list[str]] | None = None
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._told_to_end = False
-        self._kept = received(os.environ)
+        self._kept = receive_handover(os.environ)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, *, end: bool = False) -> int:
@@ -108,7 +108,7 @@ class Daemon:
             if self._told_to_end:  # signals are blocked: the next program receives this one
                 signal.raise_signal(signal.SIGTERM)
             try:
-                become_anew(replace(self._kept, last_event=self._last_event()))
+                exec_next_program(replace(self._kept, last_event=self._last_event()))
             except OSError as error:
                 raise DaemonError(f"cannot restart in place: {error}") from error
         return code

@@ -1,7 +1,6 @@
 """Launches an instance: a ComfyUI command as a Linux process, with its log and diagnosis."""
 
 import asyncio
-import errno
 import os
 from collections.abc import Callable, Container
 from contextlib import ExitStack, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from comfysup.app import launch_errors
 from comfysup.app.instance_process import EnvironmentFiles, InstanceProcess, RunArtifacts
 from comfysup.comfyui.command import InheritedEnv, build_command
 from comfysup.comfyui.diagnosis.circumstances import known_at_start
@@ -24,7 +24,6 @@ from comfysup.linux.host.ports import holder_of, port_is_free
 from comfysup.linux.process import descriptors
 from comfysup.linux.process import process as linux
 from comfysup.linux.process.census import census
-from comfysup.linux.process.pidfd import is_exhaustion
 from comfysup.linux.process.proc import Command, output_of, read_command, read_marker
 from comfysup.linux.process.reaper import Reaper
 from comfysup.linux.process.spawn import Attempt
@@ -41,7 +40,7 @@ from comfysup.logs.pipe import LogPipe, hold, make_fifo, open_for_instance
 from comfysup.logs.pump import LogPump
 from comfysup.model.environment import Environment
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.protocols import LaunchError, ProcessRecord, RefusedError
+from comfysup.supervision.protocols import ProcessRecord, RefusedError
 
 log = structlog.get_logger()
 
@@ -50,8 +49,6 @@ LAUNCH_PATIENCE = 10.0
 
 LAUNCH_DEADLINE = 15.0
 """Seconds for a whole launch: reading the environment, choosing a GPU, creating the process."""
-
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +115,18 @@ class InstanceLauncher:
         self._under_way += 1
         try:
             if reason := descriptors.shortage(self._under_way):
-                message = f"cannot start the process: {reason}"
-                raise LaunchError("too_many_files", message, transient=True)
+                raise launch_errors.from_shortage(reason)
             async with asyncio.timeout(LAUNCH_DEADLINE):
                 environment = await self._look(spec)
                 gpu = await self._assign_gpu(spec, again=generation > 1)
                 make = partial(self._spawn, environment, spec, generation, gpu)
                 process, reader = await self._make(make, environment)
         except TimeoutError as error:
-            raise LaunchError(
-                "environment_unresponsive",
-                f"cannot start the process: the environment and the GPU driver together have not "
-                f"answered for {LAUNCH_DEADLINE:g} s",
-                transient=True,
-            ) from error
+            raise launch_errors.from_timeout(LAUNCH_DEADLINE) from error
         except RefusedError as error:
-            raise LaunchError("environment_unusable", str(error)) from error
+            raise launch_errors.from_refusal(error) from error
         except OSError as error:
-            raise _launch_error(error) from error
+            raise launch_errors.from_os_error(error) from error
         finally:
             self._under_way -= 1
         fifo = self._paths.run.fifo(spec.id, generation)
@@ -243,7 +234,7 @@ class InstanceLauncher:
         try:
             return await self._hardware.gpus.assign(spec.id, spec.gpu, again=again)
         except UnresponsiveError as error:
-            raise LaunchError("gpu_unresponsive", f"cannot choose a GPU: {error}") from error
+            raise launch_errors.from_driver(error) from error
 
     async def _make(
         self, make: Callable[[], tuple[linux.Process, int]], environment: Environment
@@ -279,7 +270,7 @@ class InstanceLauncher:
     ) -> tuple[linux.Process, int]:
         """Start the process; return it with the reading end of its output."""
         if not port_is_free(spec.port):
-            raise LaunchError("port_in_use", _who_has(spec.port))
+            raise launch_errors.from_port(_who_has(spec.port))
         session = self._paths.run.session(spec.id)
         RebootRequest(session).clear()
         command = build_command(environment, spec, self._inherited_env, session=session, gpu=gpu)
@@ -325,16 +316,6 @@ def _undo(made: tuple[linux.Process, int]) -> None:
     process, reader = made
     process.undo()
     os.close(reader)
-
-
-def _launch_error(error: OSError) -> LaunchError:
-    message = f"cannot start the process: {error}"
-    if isinstance(error, UnresponsiveError):
-        return LaunchError("environment_unresponsive", message, transient=True)
-    if error.errno in DISK_FULL:
-        return LaunchError("disk_full", message, transient=True)
-    transient = is_exhaustion(error) or error.errno == errno.EAGAIN  # fork(2): too many processes
-    return LaunchError("spawn_failed", message, transient=transient)
 
 
 def _now() -> str:

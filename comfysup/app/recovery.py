@@ -31,9 +31,9 @@ from comfysup.linux.process.tree import NEVER, NOBODY, Found, ProcessTree, marke
 from comfysup.linux.rundir.heartbeat import Heartbeat
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.events import TimeLost
 from comfysup.supervision.life import Aborting, Launching, Life, Moment, Run, Starting
 from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import TimeLost
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.stop_escalation import KILL_PATIENCE

@@ -17,10 +17,10 @@ from comfysup.app.autolaunch import Shortfall
 from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions
 from comfysup.linux.process.handle import refusal_of_pidfds
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Exit, Moment, Recover, Stopping, Stuck
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.stop_escalation import cannot_kill
 
 

@@ -24,9 +24,9 @@ from comfysup.logs.output import LogOutput
 from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.attention import Attention
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.fleet import RELEASE_PATIENCE, Fleet
 from comfysup.supervision.instance import Instance
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.protocols import InstanceContext
 from comfysup.supervision.tasks import bounded
 

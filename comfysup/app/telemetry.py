@@ -27,9 +27,9 @@ from comfysup.linux.host.usage import UsageSampler, Work
 from comfysup.linux.process.threads import Threads
 from comfysup.model.observed import GpuUsage, PromptEvent, QueueFacts, Usage
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Running
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.protocols import LastPrompts, Prober
 from comfysup.supervision.tasks import end_tasks, keep_going
 

@@ -2,17 +2,6 @@
 
 from dataclasses import replace
 
-from comfysup.supervision.events import (
-    CallOffLaunch,
-    Emit,
-    LifecycleEvent,
-    Resolve,
-    RestartAsked,
-    StartAsked,
-    StopAsked,
-    WaitFor,
-    WaitOutcome,
-)
 from comfysup.supervision.life import (
     Aborting,
     Backoff,
@@ -29,6 +18,17 @@ from comfysup.supervision.life import (
     Stopping,
     Stuck,
     Sweeping,
+)
+from comfysup.supervision.lifecycle_events import (
+    CallOffLaunch,
+    Emit,
+    LifecycleEvent,
+    Resolve,
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    WaitFor,
+    WaitOutcome,
 )
 from comfysup.supervision.restart_policy import forgiven
 from comfysup.supervision.stop_escalation import cannot_kill

@@ -4,8 +4,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from comfysup.supervision.events import RestartAsked, StartAsked, StopAsked, WaitFor, WaitOutcome
 from comfysup.supervision.life import Draining, Exit, Running, Starting, State, Stopping
+from comfysup.supervision.lifecycle_events import (
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    WaitFor,
+    WaitOutcome,
+)
 
 Request: TypeAlias = StartAsked | RestartAsked | StopAsked
 

@@ -6,21 +6,21 @@ from typing import TypeAlias
 
 from comfysup.model.printable import shortened
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.supervision.admission import (
-    Admission,
-    Look,
-    OverriddenError,
-    conflict,
-    name_taken,
-    shutting_down,
-)
 from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.events import LifecycleEvent, RestartAsked, StartAsked, StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
+from comfysup.supervision.lifecycle_events import (
+    LifecycleEvent,
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    WaitFor,
+)
 from comfysup.supervision.protocols import InstanceContext, RefusedError
 from comfysup.supervision.records import InstanceRecord
+from comfysup.supervision.refusals import conflict, name_taken, shutting_down
 from comfysup.supervision.results import Outcome, Result, result_of
+from comfysup.supervision.start_checks import OverriddenError, StartCheck, StartChecks
 from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.tasks import END_PATIENCE, Owner, end_tasks
 from comfysup.supervision.uniqueness import check_unique, is_bound, name_clash
@@ -46,7 +46,7 @@ class Fleet:
         self._reserved_port = reserved_port
         self._table: dict[int, Instance] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._admission = Admission(context.launcher)
+        self._start_checks = StartChecks(context.launcher)
         self._beginnings = Owner()
         self._removals: set[asyncio.Task[Result]] = set()
         self._closed = False
@@ -96,9 +96,9 @@ class Fleet:
             else:
                 # Begun before the task runs: a stop that comes before its first step must cancel
                 # it.
-                look = self._admission.begin(spec, port=self._needs_port(spec))
+                check = self._start_checks.begin(spec, port=self._needs_port(spec))
                 # Continues when the caller disconnects, because an accepted request is carried out.
-                begin = self._begin(look, wait_for, patience, rescue)
+                begin = self._begin(check, wait_for, patience, rescue)
                 instance, reply = await self._beginnings.finish(begin)
         except RefusedError as error:
             return Result(Outcome.REFUSED, None, str(error), error.code)
@@ -107,7 +107,7 @@ class Fleet:
         return await result_of(instance, reply, patience)
 
     async def _begin(
-        self, look: Look, wait_for: WaitFor, patience: float, rescue: Rescue | None
+        self, check: StartCheck, wait_for: WaitFor, patience: float, rescue: Rescue | None
     ) -> tuple[Instance, asyncio.Future[Reply]]:
         """Admit an instance that is not running, and request its start.
 
@@ -115,13 +115,13 @@ class Fleet:
         first.
         """
         try:
-            await self._admission.finish(look, patience)
+            await self._start_checks.finish(check, patience)
         except RefusedError as error:
             # Another caller may have started the instance during the check, so it holds its own
             # port.
-            if error.code != "port_taken" or self._needs_port(look.spec):
+            if error.code != "port_taken" or self._needs_port(check.spec):
                 raise
-        instance = self._admit(look.spec)
+        instance = self._admit(check.spec)
         return instance, instance.ask(StartAsked(rescue), wait_for)
 
     def hold_back(self, spec: InstanceSpec) -> Instance:
@@ -130,7 +130,7 @@ class Fleet:
         Returns the present instance unchanged if one has that id. Raises `RefusedError` as `start`
         refuses. The planned start is cancelled in every case.
         """
-        self._admission.call_off([spec.id])
+        self._start_checks.cancel([spec.id])
         if present := self._table.get(spec.id):
             return present
         self._check_rules(spec)
@@ -161,7 +161,7 @@ class Fleet:
             return await self.start_again(instance, wait_for, patience, rescue)
         try:
             self._refuse_when_closed(instance.spec)
-            await self._admission.look(instance.spec, patience, port=False)
+            await self._start_checks.check(instance.spec, patience, port=False)
             self._refuse_when_closed(instance.spec)
         except RefusedError as error:
             return Result(Outcome.REFUSED, instance, str(error), error.code)
@@ -188,7 +188,7 @@ class Fleet:
         `returning` means that a start follows the stop. If the daemon dies before that start, the
         next daemon performs it.
         """
-        self._admission.call_off([instance.spec.id])
+        self._start_checks.cancel([instance.spec.id])
         if not self._has(instance):
             return Result(Outcome.DONE, instance)
         instance.returning = returning
@@ -198,7 +198,7 @@ class Fleet:
 
     async def stop_all(self, longest: StopEscalation) -> list[Result]:
         """Stop all instances at once, each with the shorter of its own grace and `longest`."""
-        self._admission.call_off()
+        self._start_checks.cancel()
         return await asyncio.gather(
             *(
                 self.stop(
@@ -210,7 +210,7 @@ class Fleet:
 
     def stops(self, number: int) -> int:
         """Return how many stops that id has had; each one cancels the starts planned before it."""
-        return self._admission.stops(number)
+        return self._start_checks.stops(number)
 
     async def remove(self, instance: Instance) -> Result:
         """Stop and remove an instance, unless a caller starts it meanwhile.
@@ -269,7 +269,7 @@ class Fleet:
 
         A start that is still being checked does not continue: it is refused, as by a closed fleet.
         """
-        self._admission.close()
+        self._start_checks.close()
         for instance in self:
             instance.dismiss()
 

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import structlog
 
 from comfysup.model.spec import InstanceSpec, Policy
-from comfysup.supervision.events import (
+from comfysup.supervision.life import Exit
+from comfysup.supervision.lifecycle_events import (
     BecameReady,
     Drained,
     Exited,
@@ -19,7 +20,6 @@ from comfysup.supervision.events import (
     Report,
     TreeGone,
 )
-from comfysup.supervision.life import Exit
 from comfysup.supervision.monitor import Health, Monitor
 from comfysup.supervision.protocols import (
     Condition,
@@ -192,7 +192,7 @@ class Generation:
         self._changed()
 
     def _launch_failed(self, error: LaunchError) -> LaunchFailed:
-        end = Exit(self._context.clock().wall, error.reason, str(error))
+        end = Exit(self._context.clock().wall, error.reason, str(error), hint=error.hint)
         return LaunchFailed(self.number, end, random.random(), error.transient)  # noqa: S311 - jitter
 
     # ---- supervision

@@ -10,7 +10,21 @@ import structlog
 
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.callers import Callers, PendingRequest, Reply, Request, ends_process
-from comfysup.supervision.events import (
+from comfysup.supervision.generation import Generation
+from comfysup.supervision.life import (
+    Backoff,
+    Exit,
+    Failed,
+    GiveUp,
+    Life,
+    Run,
+    Stopped,
+    Stopping,
+    Stuck,
+    Sweeping,
+)
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import (
     Action,
     CallOffLaunch,
     DeadlinePassed,
@@ -30,20 +44,6 @@ from comfysup.supervision.events import (
     WaitOutcome,
     Watch,
 )
-from comfysup.supervision.generation import Generation
-from comfysup.supervision.life import (
-    Backoff,
-    Exit,
-    Failed,
-    GiveUp,
-    Life,
-    Run,
-    Stopped,
-    Stopping,
-    Stuck,
-    Sweeping,
-)
-from comfysup.supervision.lifecycle import step
 from comfysup.supervision.monitor import Health
 from comfysup.supervision.protocols import Condition, InstanceContext
 from comfysup.supervision.records import InstanceRecord

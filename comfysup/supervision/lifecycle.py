@@ -9,7 +9,27 @@ from dataclasses import replace
 
 from comfysup.model.spec import Policy
 from comfysup.supervision.caller_requests import asked
-from comfysup.supervision.events import (
+from comfysup.supervision.life import (
+    Aborting,
+    Backoff,
+    Draining,
+    Exit,
+    Failed,
+    GiveUp,
+    Launching,
+    Life,
+    Moment,
+    Recover,
+    Run,
+    Running,
+    StartAgain,
+    Starting,
+    Stopped,
+    Stopping,
+    Stuck,
+    Sweeping,
+)
+from comfysup.supervision.lifecycle_events import (
     BecameReady,
     DeadlinePassed,
     Drained,
@@ -32,26 +52,6 @@ from comfysup.supervision.events import (
     WaitOutcome,
     Watch,
     WentSilent,
-)
-from comfysup.supervision.life import (
-    Aborting,
-    Backoff,
-    Draining,
-    Exit,
-    Failed,
-    GiveUp,
-    Launching,
-    Life,
-    Moment,
-    Recover,
-    Run,
-    Running,
-    StartAgain,
-    Starting,
-    Stopped,
-    Stopping,
-    Stuck,
-    Sweeping,
 )
 from comfysup.supervision.restart_policy import failed_once
 from comfysup.supervision.stop_escalation import (

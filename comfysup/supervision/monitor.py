@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.life import Moment
+from comfysup.supervision.lifecycle_events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.protocols import Finding, Probe
 
 HEARD = (Finding.ANSWERED, Finding.REFUSED)

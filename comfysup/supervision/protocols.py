@@ -12,8 +12,8 @@ from signal import Signals
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.life import Exit, Moment
+from comfysup.supervision.lifecycle_events import Blame, LifecycleEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,17 @@ class RefusedError(SupervisionError):
 class LaunchError(SupervisionError):
     """A process that could not be created; `reason` is a reason code of `Exit`.
 
-    `transient`: the machine lacked a resource, or a file system did not respond. The error says
-    nothing about the instance.
+    `hint` suggests an action. `transient`: the machine lacked a resource, or a file system did not
+    respond. Such an error says nothing about the instance.
     """
 
-    def __init__(self, reason: str, message: str, *, transient: bool = False) -> None:
-        """Keep `reason` and `transient` beside the text."""
+    def __init__(
+        self, reason: str, message: str, hint: str = "", *, transient: bool = False
+    ) -> None:
+        """Keep the other arguments beside the text."""
         super().__init__(message)
         self.reason = reason
+        self.hint = hint
         self.transient = transient
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import Blame
 from comfysup.supervision.life import Exit, Life
+from comfysup.supervision.lifecycle_events import Blame
 
 PERMANENT_FAILURES = 2
 """The maximum number of failures in a row if the last one is permanent. One restart is tried in

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.events import WaitOutcome
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Exit
+from comfysup.supervision.lifecycle_events import WaitOutcome
 
 
 class Outcome(StrEnum):

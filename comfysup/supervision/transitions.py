@@ -4,22 +4,6 @@ from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 from comfysup.model.spec import Policy, Restart
-from comfysup.supervision.events import (
-    Action,
-    Drain,
-    Emit,
-    Event,
-    Launch,
-    LifecycleEvent,
-    Resolve,
-    RestartAsked,
-    Signal,
-    StopAsked,
-    Sweep,
-    Unwatch,
-    WaitFor,
-    WaitOutcome,
-)
 from comfysup.supervision.life import (
     Aborting,
     AfterExit,
@@ -39,6 +23,22 @@ from comfysup.supervision.life import (
     Stopping,
     Stuck,
     Sweeping,
+)
+from comfysup.supervision.lifecycle_events import (
+    Action,
+    Drain,
+    Emit,
+    Event,
+    Launch,
+    LifecycleEvent,
+    Resolve,
+    RestartAsked,
+    Signal,
+    StopAsked,
+    Sweep,
+    Unwatch,
+    WaitFor,
+    WaitOutcome,
 )
 from comfysup.supervision.restart_policy import failures_allowed, forgiven, restart_delay
 from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation, StopStage

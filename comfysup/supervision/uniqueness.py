@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.admission import name_taken, port_taken
-from comfysup.supervision.events import StopAsked
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import StopAsked
+from comfysup.supervision.refusals import name_taken, port_taken
 
 
 def check_unique(spec: InstanceSpec, others: Iterable[Instance], reserved_port: int) -> None:

@@ -10,7 +10,7 @@ from comfysup.api.server.errors import FieldError, InvalidRequestError
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
 from comfysup.api.services import Services
-from comfysup.api.views.events import (
+from comfysup.api.views.reload import (
     FailedReloadView,
     NamedView,
     PlannedView,

@@ -33,7 +33,7 @@ from comfysup.api.server.request import B, Call, Q
 from comfysup.api.server.security import Access
 from comfysup.api.services import Services
 from comfysup.api.views import events as event_views
-from comfysup.api.views import events as reload_views
+from comfysup.api.views import reload as reload_views
 from comfysup.api.views import resources as views
 from comfysup.config.instance_fields import InstanceFields
 

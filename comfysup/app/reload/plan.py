@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from comfysup.config.instances_file import InstancesFile
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.admission import name_taken, port_taken
 from comfysup.supervision.protocols import RefusedError
+from comfysup.supervision.refusals import name_taken, port_taken
 
 Applied: TypeAlias = Mapping[int, InstanceSpec]
 """The applied entries of the file, by id."""

@@ -13,10 +13,10 @@ from comfysup.config.settings import Settings
 from comfysup.model.instances_file import ConfigError, Failure, Planned, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.caller_requests import STOPPED_WHILE_STARTING
-from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import StopAsked, WaitFor
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome as Ended
 from comfysup.supervision.results import Result

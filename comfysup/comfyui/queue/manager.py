@@ -18,9 +18,9 @@ from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.comfyui.worker import LookAgain, Sign, Worker, tells_of_its_end
 from comfysup.model.observed import ActivePrompt, PromptEvent, QueueFacts
 from comfysup.model.spec import InstanceSpec, Rescue
-from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Draining, Running
+from comfysup.supervision.lifecycle_events import Blame, LifecycleEvent
 from comfysup.supervision.protocols import LastPrompts
 
 log = structlog.get_logger()

@@ -60,7 +60,7 @@ def _named(variable: str) -> dict[str, list[int]]:
     return {name: [int(each) for each in text.split(",") if each] for name, _, text in named}
 
 
-def received(environ: MutableMapping[str, str]) -> Handover:
+def receive_handover(environ: MutableMapping[str, str]) -> Handover:
     """Return the descriptors that the previous program kept open, closed to child processes.
 
     Removes the variable from `environ`. Returns an empty handover if the variable is meant for
@@ -103,7 +103,7 @@ def _earlier(variable: str) -> Handover:
     return Handover({name: named[name] for name in ("lock", "tcp", "own")}, callers)
 
 
-def become_anew(handover: Handover) -> NoReturn:
+def exec_next_program(handover: Handover) -> NoReturn:
     """Execute this command again in this process with those descriptors open. Raises OSError."""
     listed = {
         "descriptors": handover.descriptors,

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from tests.unit.api.site import API, World, one, site_of
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import Stage

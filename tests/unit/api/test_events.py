@@ -15,10 +15,10 @@ from comfysup.api.services import DaemonFacts, StatusBoard
 from comfysup.api.stream_limit import StreamLimit
 from comfysup.api.views.serializers import present
 from comfysup.model.instances_file import ReloadOutcome
-from comfysup.supervision.events import LifecycleEvent, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Exit, Recover, Run, Stopping
+from comfysup.supervision.lifecycle_events import LifecycleEvent, WaitFor
 from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 from tests.scenarios.waiting import until
 from tests.unit.api.site import API, Site, World, services_of, site_of

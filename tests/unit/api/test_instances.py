@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.api.site import API, Site, World, site_of, world_of
 from tests.unit.supervision.fakes import (

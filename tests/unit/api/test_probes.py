@@ -2,7 +2,7 @@
 
 import pytest
 
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from tests.unit.api.site import API, World, site_of, world_of
 from tests.unit.supervision.fakes import FailingLauncher, FakeProber, NeverReadyProbe, spec_of
 from tests.unit.supervision.stage import Stage

@@ -10,7 +10,7 @@ from aiohttp import ClientSession, ClientTimeout
 from comfysup.api.server.limits import Limits
 from comfysup.api.server.security import Admission
 from comfysup.config.variables import Token
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from tests.scenarios.waiting import HANG, bounded
 from tests.unit.api.port import GET, START, listening
 from tests.unit.api.site import API, World

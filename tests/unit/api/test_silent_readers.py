@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from comfysup.api.server.limits import Limits
 from comfysup.api.stream_limit import StreamLimit
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from tests.scenarios.waiting import until
 from tests.unit.api.port import Caller, Port, listening
 from tests.unit.api.site import API, NoLogs, World

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from comfysup.model.observed import ActivePrompt, GpuUsage, QueueFacts, Usage
-from comfysup.supervision.events import WaitFor
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.protocols import Condition
 from tests.unit.api.site import API, Site, World, one, several, site_of, world_of
 from tests.unit.supervision.fakes import (

@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from comfysup.app.reporting import log_notice
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.life import (
     Exit,
     Failed,
@@ -20,6 +19,7 @@ from comfysup.supervision.life import (
     StayStopped,
     Sweeping,
 )
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from tests.unit.supervision.fakes import spec_of
 
 RUN = Run(42, Moment(0, 0))

@@ -15,10 +15,10 @@ from comfysup.config.instances_file import InstancesFile, read_instances_file
 from comfysup.config.settings import Settings
 from comfysup.model.instances_file import Failure, ReloadOutcome
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase, Stopped
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.records import InstanceRecord
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.fakes import (

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from comfysup.api.routes.table import ROUTES, Route
 from comfysup.api.schemas import StartInstancesBody
 from comfysup.api.server.errors import _SERVER_ERRORS, REFUSALS, ErrorView, FieldError
-from comfysup.api.views import events, resources
+from comfysup.api.views import reload, resources
 from comfysup.config.instance_fields import InstanceFields
 from comfysup.model.environment import LeftBehind
 from comfysup.model.instances_file import ConfigError
@@ -40,11 +40,11 @@ TITLES: dict[type, str] = {
     resources.EnvironmentsView: "Environments",
     resources.EnvironmentView: "Environment",
     resources.StopAllView: "Stop all instances",
-    events.RollingRestartView: "Rolling restart",
-    events.NamedView: "Name",
-    events.FailedReloadView: "Failure",
-    events.ReloadView: "Reload",
-    events.PlannedView: "Planned action",
+    reload.RollingRestartView: "Rolling restart",
+    reload.NamedView: "Name",
+    reload.FailedReloadView: "Failure",
+    reload.ReloadView: "Reload",
+    reload.PlannedView: "Planned action",
     ConfigError: "Mistake",
     resources.LinkView: "Link models",
     LeftBehind: "File left",

@@ -12,9 +12,9 @@ from comfysup.config.settings import Settings
 from comfysup.config.variables import _ELSEWHERE, Variables
 from comfysup.linux.rundir import claims, run_directory
 from comfysup.model.observed import PromptEventName
-from comfysup.supervision.events import LifecycleEvent, Unresponsive
 from comfysup.supervision.generation import CALLED_OFF
 from comfysup.supervision.life import REBOOT
+from comfysup.supervision.lifecycle_events import LifecycleEvent, Unresponsive
 from tests.unit.docs.pages import SOURCE, argument, calls, page, rows, table, words
 
 # ---- exit reasons

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from comfysup.linux.rundir.handover import VARIABLE, Handover, is_handed_over, received
+from comfysup.linux.rundir.handover import VARIABLE, Handover, is_handed_over, receive_handover
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_what_the_first_version_passed_on_is_understood(descriptors: list[int]) 
     environ = {VARIABLE: text}
 
     assert is_handed_over(environ)
-    handover = received(environ)
+    handover = receive_handover(environ)
 
     assert handover == Handover(
         {"lock": [lock], "tcp": [tcp], "own": [own]}, {"tcp": [(caller, b"")], "own": []}
@@ -39,7 +39,7 @@ def test_a_handover_for_another_process_is_ignored(text: str) -> None:
     environ = {VARIABLE: text}
 
     assert not is_handed_over(environ)
-    assert not received(environ)
+    assert not receive_handover(environ)
     assert environ == {}
 
 

@@ -3,8 +3,14 @@
 import asyncio
 
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.events import RestartAsked, StartAsked, StopAsked, WaitFor, WaitOutcome
 from comfysup.supervision.instance import Instance
+from comfysup.supervision.lifecycle_events import (
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    WaitFor,
+    WaitOutcome,
+)
 from comfysup.supervision.stop_escalation import StopEscalation
 
 GENTLE = StopEscalation(terminate=60.0, kill=70.0, give_up=80.0)

@@ -5,22 +5,6 @@ from typing import Self
 
 from typing_extensions import override
 
-from comfysup.supervision.events import (
-    BecameReady,
-    DeadlinePassed,
-    Drained,
-    Event,
-    Exited,
-    Launched,
-    LaunchFailed,
-    RestartAsked,
-    StartAsked,
-    StopAsked,
-    TimeLost,
-    TreeGone,
-    Unresponsive,
-    WentSilent,
-)
 from comfysup.supervision.life import (
     REBOOT,
     Aborting,
@@ -44,6 +28,22 @@ from comfysup.supervision.life import (
     Stopping,
     Stuck,
     Sweeping,
+)
+from comfysup.supervision.lifecycle_events import (
+    BecameReady,
+    DeadlinePassed,
+    Drained,
+    Event,
+    Exited,
+    Launched,
+    LaunchFailed,
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    TimeLost,
+    TreeGone,
+    Unresponsive,
+    WentSilent,
 )
 from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 

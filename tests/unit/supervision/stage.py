@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from time import time
 
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.events import LifecycleEvent
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Moment
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.protocols import InstanceContext, Launcher, Prober
 from tests.unit.supervision.fakes import FakeLauncher, FakeProber, spec_of
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import (
+from comfysup.supervision.life import REBOOT, Exit, Life, Moment
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import (
     Action,
     BecameReady,
     Blame,
@@ -20,8 +22,6 @@ from comfysup.supervision.events import (
     Unresponsive,
     WentSilent,
 )
-from comfysup.supervision.life import REBOOT, Exit, Life, Moment
-from comfysup.supervision.lifecycle import step
 from comfysup.supervision.stop_escalation import StopEscalation
 
 PID = 4242

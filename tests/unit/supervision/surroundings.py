@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import assert_never
 
-from comfysup.supervision.events import (
+from comfysup.supervision.lifecycle_events import (
     Action,
     CallOffLaunch,
     Drain,

@@ -6,9 +6,9 @@ import pytest
 
 from comfysup.model.spec import Policy
 from comfysup.supervision.attention import BEAT, GAP, Attention
-from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Moment, Phase, Starting, Stopping
+from comfysup.supervision.lifecycle_events import StopAsked, WaitFor
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.scenarios.waiting import until
 from tests.unit.supervision.asking import start

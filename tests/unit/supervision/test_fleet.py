@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import replace
 
 from comfysup.model.spec import InstanceSpec, Policy
-from comfysup.supervision.events import LifecycleEvent, WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import LifecycleEvent, WaitFor
 from comfysup.supervision.results import Outcome, Result
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.fakes import (

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.results import Outcome
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import Stage, fleet_on

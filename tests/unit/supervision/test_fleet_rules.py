@@ -8,10 +8,10 @@ import pytest
 from typing_extensions import override
 
 from comfysup.model.spec import InstanceSpec, Policy
-from comfysup.supervision.events import WaitFor
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 from comfysup.supervision.stop_escalation import StopEscalation

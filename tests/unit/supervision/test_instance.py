@@ -7,9 +7,9 @@ from signal import Signals
 from typing_extensions import override
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import WaitFor, WaitOutcome
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import WaitFor, WaitOutcome
 from comfysup.supervision.monitor import Health
 from comfysup.supervision.protocols import Finding, ProcessRecord
 from tests.unit.supervision.asking import DONE, GENTLE, QUICK, start, stop

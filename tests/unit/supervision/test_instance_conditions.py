@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from typing_extensions import override
 
-from comfysup.supervision.events import WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import WaitFor
 from comfysup.supervision.protocols import Condition
 from tests.unit.supervision.asking import DONE, restart, start, stop
 from tests.unit.supervision.fakes import FakeLauncher, FakeProber, FakeProcess, NeverReadyProbe

@@ -6,9 +6,9 @@ from contextlib import suppress
 import pytest
 from typing_extensions import override
 
-from comfysup.supervision.events import LifecycleEvent, WaitFor, WaitOutcome
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Life, Phase, Run, Running
+from comfysup.supervision.lifecycle_events import LifecycleEvent, WaitFor, WaitOutcome
 from comfysup.supervision.monitor import Health
 from comfysup.supervision.protocols import ProcessRecord
 from comfysup.supervision.records import InstanceRecord

@@ -7,9 +7,9 @@ from typing_extensions import override
 
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.events import StopAsked, WaitFor
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import StopAsked, WaitFor
 from comfysup.supervision.protocols import NothingToDrain
 from tests.unit.supervision.asking import DONE, GENTLE, start, stop
 from tests.unit.supervision.fakes import FakeLauncher

@@ -2,8 +2,8 @@
 
 from signal import Signals
 
-from comfysup.supervision.events import WaitOutcome
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import WaitOutcome
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.asking import DONE, OVERRIDDEN, restart, start, stop
 from tests.unit.supervision.fakes import (

@@ -1,7 +1,8 @@
 """Starting and stopping, rule by rule."""
 
 from comfysup.model.spec import Policy, Restart
-from comfysup.supervision.events import (
+from comfysup.supervision.life import Backoff, Launching, Life, Phase, Stopping, Sweeping
+from comfysup.supervision.lifecycle_events import (
     Emit,
     Launch,
     LifecycleEvent,
@@ -11,7 +12,6 @@ from comfysup.supervision.events import (
     WaitOutcome,
     Watch,
 )
-from comfysup.supervision.life import Backoff, Launching, Life, Phase, Stopping, Sweeping
 from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import (

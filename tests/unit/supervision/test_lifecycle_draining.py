@@ -1,6 +1,7 @@
 """Stops and restarts that let the running work finish: scenario 39, as `step` decides it."""
 
-from comfysup.supervision.events import (
+from comfysup.supervision.life import Draining, Phase, StayStopped, Stopped, Stopping
+from comfysup.supervision.lifecycle_events import (
     Drain,
     Drained,
     Emit,
@@ -13,7 +14,6 @@ from comfysup.supervision.events import (
     WaitFor,
     WaitOutcome,
 )
-from comfysup.supervision.life import Draining, Phase, StayStopped, Stopped, Stopping
 from comfysup.supervision.stop_escalation import StopEscalation
 from tests.unit.supervision.story import Story, running, starting
 

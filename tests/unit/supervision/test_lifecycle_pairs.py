@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import DeadlinePassed, Event, Report
 from comfysup.supervision.life import Phase, Running, State
 from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import DeadlinePassed, Event, Report
 from comfysup.supervision.transitions import ImpossibleEventError
 from tests.unit.supervision.situations import EVENTS, GENERATION, NOW, SITUATIONS, Situation
 

@@ -10,7 +10,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from typing_extensions import override
 
 from comfysup.model.spec import Policy, Restart
-from comfysup.supervision.events import (
+from comfysup.supervision.life import (
+    REBOOT,
+    Aborting,
+    Backoff,
+    Draining,
+    Exit,
+    Launching,
+    Life,
+    Moment,
+    Phase,
+    Running,
+    Stopped,
+    Stopping,
+    Sweeping,
+)
+from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import (
     BecameReady,
     DeadlinePassed,
     Drained,
@@ -30,22 +46,6 @@ from comfysup.supervision.events import (
     WaitFor,
     WentSilent,
 )
-from comfysup.supervision.life import (
-    REBOOT,
-    Aborting,
-    Backoff,
-    Draining,
-    Exit,
-    Launching,
-    Life,
-    Moment,
-    Phase,
-    Running,
-    Stopped,
-    Stopping,
-    Sweeping,
-)
-from comfysup.supervision.lifecycle import step
 from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 from tests.unit.supervision.surroundings import Surroundings
 

@@ -6,7 +6,8 @@ from typing import TypeAlias
 import pytest
 
 from comfysup.model.spec import Policy, Restart
-from comfysup.supervision.events import (
+from comfysup.supervision.life import Launching, Phase
+from comfysup.supervision.lifecycle_events import (
     Blame,
     Emit,
     Launch,
@@ -16,7 +17,6 @@ from comfysup.supervision.events import (
     WaitFor,
     WaitOutcome,
 )
-from comfysup.supervision.life import Launching, Phase
 from comfysup.supervision.restart_policy import BLAMED_RESTARTS, restart_delay
 from comfysup.supervision.transitions import STARTERS
 from tests.unit.supervision.story import Story, backing_off, failed, running, starting, stuck

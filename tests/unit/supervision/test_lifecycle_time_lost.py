@@ -5,8 +5,8 @@ from signal import Signals
 import pytest
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import DeadlinePassed, Signal, TimeLost
 from comfysup.supervision.life import Phase, Running, Stopping, Sweeping
+from comfysup.supervision.lifecycle_events import DeadlinePassed, Signal, TimeLost
 from comfysup.supervision.stop_escalation import KILL_PATIENCE, StopEscalation, StopStage
 from comfysup.supervision.transitions import LOOK_FIRST
 from tests.unit.supervision.story import Story, backing_off, running, starting

@@ -5,7 +5,17 @@ from typing import TypeAlias
 
 import pytest
 
-from comfysup.supervision.events import (
+from comfysup.supervision.life import (
+    Aborting,
+    Exit,
+    Life,
+    Phase,
+    StartAgain,
+    StayStopped,
+    Stopping,
+    Sweeping,
+)
+from comfysup.supervision.lifecycle_events import (
     CallOffLaunch,
     Emit,
     Exited,
@@ -16,16 +26,6 @@ from comfysup.supervision.events import (
     TreeGone,
     WaitFor,
     WaitOutcome,
-)
-from comfysup.supervision.life import (
-    Aborting,
-    Exit,
-    Life,
-    Phase,
-    StartAgain,
-    StayStopped,
-    Stopping,
-    Sweeping,
 )
 from comfysup.supervision.stop_escalation import StopEscalation
 from comfysup.supervision.transitions import STARTERS

@@ -9,8 +9,8 @@ import pytest
 from typing_extensions import override
 
 from comfysup.model.spec import Policy
-from comfysup.supervision.events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.life import Moment
+from comfysup.supervision.lifecycle_events import BecameReady, Report, Unresponsive, WentSilent
 from comfysup.supervision.monitor import Health, Monitor
 from comfysup.supervision.protocols import Finding
 

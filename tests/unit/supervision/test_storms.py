@@ -8,9 +8,15 @@ import pytest
 
 from comfysup.model.spec import Policy
 from comfysup.supervision.callers import Reply
-from comfysup.supervision.events import RestartAsked, StartAsked, StopAsked, WaitFor, WaitOutcome
 from comfysup.supervision.fleet import Fleet
 from comfysup.supervision.life import Phase
+from comfysup.supervision.lifecycle_events import (
+    RestartAsked,
+    StartAsked,
+    StopAsked,
+    WaitFor,
+    WaitOutcome,
+)
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 from comfysup.supervision.stop_escalation import StopEscalation

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from comfysup.model.spec import Policy, Restart
-from comfysup.supervision.events import Action, Emit, Event, Resolve, Signal, TreeGone
 from comfysup.supervision.life import Life, Recover, Sweeping
 from comfysup.supervision.lifecycle import step
+from comfysup.supervision.lifecycle_events import Action, Emit, Event, Resolve, Signal, TreeGone
 from comfysup.supervision.transitions import ImpossibleEventError
 from tests.unit.supervision.situations import (
     END,

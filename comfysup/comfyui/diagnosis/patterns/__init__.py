@@ -6,11 +6,12 @@ that ended the process, so it need not distinguish that from other output.
 
 from comfysup.comfyui.diagnosis.patterns.files import FILES
 from comfysup.comfyui.diagnosis.patterns.hardware import HARDWARE
+from comfysup.comfyui.diagnosis.patterns.network import NETWORK
 from comfysup.comfyui.diagnosis.patterns.pattern import NATIVE
 from comfysup.comfyui.diagnosis.patterns.program import PROGRAM
 from comfysup.comfyui.diagnosis.patterns.software import SOFTWARE
 
-PATTERNS = (*HARDWARE, *FILES, *SOFTWARE, *PROGRAM)
+PATTERNS = (*HARDWARE, *NETWORK, *FILES, *SOFTWARE, *PROGRAM)
 """For each line the first that fits counts: the special before the general."""
 
 PERMANENT = frozenset({"unknown_argument", "wrong_python"})

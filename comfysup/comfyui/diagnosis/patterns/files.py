@@ -1,4 +1,4 @@
-"""Ports, files and the database."""
+"""Files, disks, limits and the database."""
 
 from comfysup.comfyui.diagnosis.patterns.pattern import (
     ACCESS,
@@ -6,41 +6,12 @@ from comfysup.comfyui.diagnosis.patterns.pattern import (
     DISK,
     FILE_LIMIT,
     OPERATION,
-    PORT,
     REQUIREMENTS,
     SHARED_MEMORY,
     pattern,
 )
 
 FILES = (
-    # ---- clients and ports
-    pattern(
-        "exit",
-        r"^(?P<what>(?:\w+\.)*(?:OSError|\w*Connection\w*Error|BrokenPipeError|TimeoutError): .+)",
-        "a client went away while ComfyUI wrote to it ({what})",
-        "the instance is not at fault; newer versions of ComfyUI survive most of these",
-        frame=r"server\.py:send_socket_catch_exception$",
-    ),
-    pattern(
-        "exit",
-        r"\[Errno 99\].* bind on address \('(?P<address>[^']*)'",
-        "ComfyUI cannot listen on {address}: not an address of this machine",
-        "use an address of this container, or remove --listen",
-    ),
-    pattern(
-        "port_in_use",
-        r"\[Errno 98\].* bind on address \('[^']*', (?P<port>\d+)"
-        r"|^Port (?P<said>\d+) is already in use on address",
-        "port {port} was in use when ComfyUI opened it",
-        PORT,
-    ),
-    pattern("port_in_use", r"^[\w.]+: \[Errno 98\]", "a port that ComfyUI opens was in use", PORT),
-    pattern(
-        "permission_denied",
-        r"bind on address \('[^']*', (?P<port>\d+).*permission denied",
-        "ComfyUI is not permitted to open port {port}",
-        "choose a port above 1023",
-    ),
     # ---- files
     pattern(
         "too_many_files",

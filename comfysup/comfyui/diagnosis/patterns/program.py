@@ -1,4 +1,4 @@
-"""Arguments, settings and code that ComfyUI or Python refuses, and a server that cannot begin."""
+"""Arguments, settings and code that ComfyUI or Python refuses."""
 
 from comfysup.comfyui.diagnosis.patterns.pattern import ARGUMENTS, pattern
 
@@ -15,33 +15,6 @@ PROGRAM = (
         r"^main\.py: error: (?P<what>.+)",
         "ComfyUI refused its arguments: {what}",
         ARGUMENTS,
-    ),
-    # ---- the server
-    pattern(
-        "exit",
-        r"(?P<what>Added route will never be executed, method \w+ is already registered)",
-        "two custom nodes, or a custom node and ComfyUI, register the same route ({what})",
-        "disable the custom node that was installed or updated last, or is installed twice",
-    ),
-    pattern(
-        "exit",
-        r"(?P<what>is bound to a different event loop|attached to a different loop)",
-        "a custom node used the server's sockets from its own thread ({what})",
-        "update or disable the custom node that reports progress or the use of memory and GPU",
-    ),
-    pattern(
-        "exit",
-        r"^(?P<what>FileNotFoundError: \[Errno 2\] No such file or directory$|ssl\.SSLError: .+)",
-        "ComfyUI cannot use --tls-keyfile and --tls-certfile ({what})",
-        "set them to two existing PEM files that match",
-        frame=r"server\.py:start(?:_multi_address)?$",
-    ),
-    pattern(
-        "exit",
-        r"^ssl\.SSLError: (?P<what>.+)",
-        "the trusted certificates of this machine cannot be read ({what})",
-        "install ca-certificates again, or set SSL_CERT_FILE in `env` to a file of certificates",
-        frame=r"ssl\.py:load_default_certs$",
     ),
     # ---- the rest
     pattern(

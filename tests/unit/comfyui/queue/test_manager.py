@@ -22,7 +22,6 @@ from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.observed import PromptEvent
 from comfysup.model.spec import InstanceSpec, Rescue
 from comfysup.supervision import tasks
-from comfysup.supervision.events import Blame, LifecycleEvent
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import (
     Exit,
@@ -36,6 +35,7 @@ from comfysup.supervision.life import (
     State,
     Sweeping,
 )
+from comfysup.supervision.lifecycle_events import Blame, LifecycleEvent
 from comfysup.supervision.protocols import Finding, LastPrompts
 from tests.scenarios.waiting import HANG, until, until_async
 from tests.unit.comfyui.queue.conftest import THREADS, Serve
