@@ -1,1 +1,1 @@
-"""How fast and how small comfysup is, beside its peers. Run by people, never by CI."""
+"""Speed and memory use of comfysup, compared with its peers. Run by hand, not in CI."""

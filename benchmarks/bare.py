@@ -1,4 +1,4 @@
-"""The least that aiohttp can do: `python -m benchmarks.bare PORT` answers with what stdin holds."""
+"""Baseline for aiohttp: `python -m benchmarks.bare PORT` answers each request with its stdin."""
 
 import sys
 

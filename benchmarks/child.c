@@ -1,10 +1,10 @@
-/* What every supervisor keeps here: it says when it began, then answers as ComfyUI does.
+/* The child of every supervisor: reports its start, then serves ComfyUI's routes.
  *
- * Its start goes to the FIFO named by BENCH_STARTS as three 64-bit numbers: port, pid, and the
- * nanoseconds of CLOCK_MONOTONIC before it did anything else. Linked statically it begins as soon
- * as the kernel has executed it, so that none of its own time counts. `GET /flood/BYTES/CHUNK` makes it write so
- * many bytes to its stdout, in lines of CHUNK bytes and a write each, before it answers. `/ws` is a
- * websocket that says once that the queue is empty.
+ * It reports its start to the FIFO named by BENCH_STARTS as three 64-bit numbers: port, pid, and
+ * the nanoseconds of CLOCK_MONOTONIC, read before anything else. Link it statically, so that
+ * loading libraries is not measured. `GET /flood/BYTES/CHUNK` writes BYTES bytes to stdout before
+ * the response, in lines of CHUNK bytes with one write(2) each. `/ws` is a websocket that sends one
+ * message, which reports an empty queue.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static const char BODY[] =
 static const char STATUS[] =
     "{\"type\": \"status\", \"data\": {\"status\": {\"exec_info\": {\"queue_remaining\": 0}}}}";
 
-static void say_start(const char *port, struct timespec began)
+static void report_start(const char *port, struct timespec began)
 {
     const char *fifo = getenv("BENCH_STARTS");
     int64_t start[] = {atoi(port), getpid(), began.tv_sec * 1000000000LL + began.tv_nsec};
@@ -54,9 +54,9 @@ static void flood(long long bytes, size_t chunk)
     free(line);
 }
 
-static uint32_t turned(uint32_t x, int by) { return x << by | x >> (32 - by); }
+static uint32_t rotated(uint32_t x, int by) { return x << by | x >> (32 - by); }
 
-/* SHA-1 (RFC 3174) of a text of 56 to 119 characters, which makes two blocks. */
+/* Compute the SHA-1 (RFC 3174) of a text of 56 to 119 characters, which is two blocks. */
 static void digest_of(const char *text, uint8_t digest[20])
 {
     uint32_t state[5] = {0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0};
@@ -70,14 +70,14 @@ static void digest_of(const char *text, uint8_t digest[20])
         for (int i = 0; i < 16; i++)
             w[i] = (uint32_t)block[4 * i] << 24 | block[4 * i + 1] << 16 | block[4 * i + 2] << 8 | block[4 * i + 3];
         for (int i = 16; i < 80; i++)
-            w[i] = turned(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+            w[i] = rotated(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
         for (int i = 0; i < 80; i++) {
             uint32_t mixed = i < 20 ? ((b & c) | (~b & d)) + 0x5A827999
                            : i < 40 ? (b ^ c ^ d) + 0x6ED9EBA1
                            : i < 60 ? ((b & c) | (b & d) | (c & d)) + 0x8F1BBCDC
                                     : (b ^ c ^ d) + 0xCA62C1D6;
-            mixed += turned(a, 5) + e + w[i];
-            e = d, d = c, c = turned(b, 30), b = a, a = mixed;
+            mixed += rotated(a, 5) + e + w[i];
+            e = d, d = c, c = rotated(b, 30), b = a, a = mixed;
         }
         state[0] += a, state[1] += b, state[2] += c, state[3] += d, state[4] += e;
     }
@@ -85,7 +85,7 @@ static void digest_of(const char *text, uint8_t digest[20])
         digest[i] = state[i / 4] >> (24 - i % 4 * 8);
 }
 
-/* Answers the handshake of RFC 6455, and says the status in one frame. */
+/* Answer the handshake of RFC 6455, and send STATUS in one frame. */
 static void become_websocket(int client, const char *key)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -135,7 +135,7 @@ int main(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i++)
         if (strcmp(argv[i], "--port") == 0)
             port = argv[i + 1];
-    say_start(port, began);
-    for (int door = listen_on(port);;)
-        answer(accept(door, NULL, NULL));
+    report_start(port, began);
+    for (int listener = listen_on(port);;)
+        answer(accept(listener, NULL, NULL));
 }

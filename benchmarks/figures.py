@@ -1,4 +1,4 @@
-"""Figures: what many measurements say in one number, and how tables are printed."""
+"""Summary statistics of measurements, and tables in Markdown."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ NANOSECONDS = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Measurements of one thing, in seconds."""
+    """Repeated measurements of one duration, in seconds."""
 
     seconds: Sequence[float]
 
@@ -19,7 +19,7 @@ class Figures:
         return self.percentile(50)
 
     def percentile(self, percent: float) -> float:
-        """Return the smallest measurement that so many per cent do not exceed."""
+        """Return the smallest measurement that `percent` per cent of them do not exceed."""
         ordered = sorted(self.seconds)
         return ordered[max(ceil(len(ordered) * percent / 100) - 1, 0)]
 
@@ -29,7 +29,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in Markdown, and the load of the machine, which decides what it is worth."""
+    """Print a table in Markdown, with the load average that its reliability depends on."""
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *rows]
     print(f"\n{title} (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)\n")

@@ -1,4 +1,4 @@
-"""What a supervisor itself costs while its children do nothing: memory and processor time."""
+"""Memory and CPU time of a supervisor whose children are idle."""
 
 import argparse
 import time
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _row(supervisor: Supervisor, children: int, seconds: float) -> tuple[str, ...]:
-    time.sleep(2)  # what its start has left to do
+    time.sleep(2)  # until its startup has finished
     pid = supervisor.pid
     before = processes.cpu_seconds(pid)
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""How fast log is taken from a child that writes as fast as it can, and what suffers meanwhile."""
+"""Log throughput from a child that writes without pause, and status latency meanwhile."""
 
 import argparse
 import http.client
@@ -14,13 +14,13 @@ from benchmarks.stage import PATIENCE, Stage, built_stage
 from benchmarks.status import PATH
 from benchmarks.supervisors import Supervisor, comfysup, comfysup_daemon
 
-HEADINGS = ("supervisor", "bytes a write", "seconds", "MB/s", "memory grew by MB")
+HEADINGS = ("supervisor", "bytes per write", "seconds", "MB/s", "memory growth MB")
 CHUNKS = (4096, 100)
 MB = 1e6
 NO_ROTATION = "1000 GB"
-"""Of none of those compared, so that the size of one file tells what has arrived."""
+"""The maximum log size, so that no supervisor rotates and one file size shows the progress."""
 PAUSE = 0.002
-"""Seconds between two looks at the log, and two questions for the status."""
+"""Seconds between two polls of the log size, and between two requests for the status."""
 
 
 def main() -> None:
@@ -37,16 +37,16 @@ def main() -> None:
             comfysup(stage, stage.ports, daemon) as supervisor,
         ):
             rows += _rows(stage, supervisor, options)
-            with _asking_for_status(daemon.port, latencies):
-                asked = replace(supervisor, name="comfysup, asked for status")
-                rows += _rows(stage, asked, options)
+            with _polling_status(daemon.port, latencies):
+                polled = replace(supervisor, name="comfysup, polled for status")
+                rows += _rows(stage, polled, options)
         for peer in others:
             with peer(stage, stage.ports) as supervisor:
                 rows += _rows(stage, supervisor, options)
     show(f"{options.megabytes} MB of log", HEADINGS, rows)
     found = Figures(latencies)
     shown = (found.median, found.percentile(99), max(latencies))
-    headings = ("questions", "median ms", "p99 ms", "worst ms")
+    headings = ("requests", "median ms", "p99 ms", "worst ms")
     show("Status meanwhile", headings, [(str(len(latencies)), *map(milliseconds, shown))])
 
 
@@ -73,7 +73,7 @@ def _rows(
 
 
 def _flood(stage: Stage, supervisor: Supervisor, size: int, chunk: int) -> float:
-    """Return the seconds from the order to write until the log has all of it."""
+    """Return the seconds from the request to write until the log contains every byte."""
     (port,) = stage.ports
     supervisor.settle(port)
     file = supervisor.log_of(port)
@@ -83,7 +83,7 @@ def _flood(stage: Stage, supervisor: Supervisor, size: int, chunk: int) -> float
     child.request("GET", f"/flood/{size}/{chunk}")
     while file.stat().st_size < until:
         if time.perf_counter() - began > PATIENCE:
-            raise TimeoutError(f"{supervisor.name} has taken only {file.stat().st_size} bytes")
+            raise TimeoutError(f"{supervisor.name} wrote only {file.stat().st_size} bytes")
         time.sleep(PAUSE)
     took = time.perf_counter() - began
     child.getresponse().read()
@@ -91,25 +91,25 @@ def _flood(stage: Stage, supervisor: Supervisor, size: int, chunk: int) -> float
 
 
 @contextmanager
-def _asking_for_status(port: int, latencies: list[float]) -> Iterator[None]:
-    """Ask from a thread, over one connection, and add how long each answer took."""
+def _polling_status(port: int, latencies: list[float]) -> Iterator[None]:
+    """Request the status from a thread over one connection; append each latency."""
     over = threading.Event()
 
-    def ask() -> None:
+    def poll() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         while not over.wait(PAUSE):
-            asked = time.perf_counter()
+            began = time.perf_counter()
             connection.request("GET", PATH)
             connection.getresponse().read()
-            latencies.append(time.perf_counter() - asked)
+            latencies.append(time.perf_counter() - began)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    polling = threading.Thread(target=poll)
+    polling.start()
     try:
         yield
     finally:
         over.set()
-        asking.join()
+        polling.join()
 
 
 if __name__ == "__main__":

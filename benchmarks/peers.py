@@ -1,6 +1,6 @@
-"""The peers: supervisord, circus and pm2, each told to wait for as little as it can be.
+"""The peers: supervisord, circus and pm2, each configured for the shortest possible delays.
 
-They are installed into a temporary directory, or one that is named to be used again.
+They are installed into a temporary directory, or into a given one for reuse.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from benchmarks.stage import Stage
 from benchmarks.supervisors import Supervisor
 
 SETTLING = 0.05
-"""Seconds between the start of a child and its death: none of the peers needs more."""
+"""Seconds from the start of a child to its kill; each peer restarts it at once after that."""
 PATIENCE = 5.0
-"""Seconds that a peer gets to end."""
+"""Seconds for a peer to exit after SIGTERM."""
 CIRCUS_CHECK = 0.1
-"""Seconds between two looks of circus at its children; 5 unless it is told."""
+"""Seconds between two checks of the children by circus; its default is 5."""
 
 SUPERVISORD = """\
 [supervisord]
@@ -83,7 +83,7 @@ class Peers:
             subprocess.run(["npm", "install", "--silent", "pm2"], cwd=directory / "pm2", check=True)
 
     def all(self) -> list[Peer]:
-        """Return how each is run; pm2 where there is npm."""
+        """Return a function for each peer; pm2 is included if npm is available."""
         return [self.supervisord, self.circus, *([self.pm2] if self._pm2.exists() else [])]
 
     @contextmanager
@@ -110,16 +110,16 @@ class Peers:
             environ = stage.environ | {"PM2_HOME": str(home)}
             apps = [_pm2_app(stage, port, home) for port in ports]
             (home / "apps.json").write_text(json.dumps({"apps": apps}))
-            self._tell_pm2(environ, "start", str(home / "apps.json"))
+            self._run_pm2(environ, "start", str(home / "apps.json"))
             try:
                 stage.wait_for_all(ports)
                 pid = int((home / "pm2.pid").read_text())
                 yield Supervisor("pm2", pid, _log_in(home), _settle)
             finally:
-                self._tell_pm2(environ, "kill")
+                self._run_pm2(environ, "kill")
 
-    def _tell_pm2(self, environ: Mapping[str, str], *words: str) -> None:
-        subprocess.run([self._pm2, *words], env=environ, check=True, stdout=subprocess.DEVNULL)
+    def _run_pm2(self, environ: Mapping[str, str], *arguments: str) -> None:
+        subprocess.run([self._pm2, *arguments], env=environ, check=True, stdout=subprocess.DEVNULL)
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -128,13 +128,13 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="DIR",
-        help="measure supervisord, circus and pm2 too, installed into DIR, or for this run only",
+        help="also measure supervisord, circus and pm2; DIR keeps their installation",
     )
 
 
 @contextmanager
 def installed(chosen: str | None) -> Iterator[list[Peer]]:
-    """Return the peers that the option asks for."""
+    """Install the peers that the option selects, and yield them."""
     if chosen is None:
         yield []
         return
@@ -174,7 +174,7 @@ def _running(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, and do not wait for long: circus that looks this often never comes to it."""
+    """Terminate a peer; kill it after `PATIENCE`, as circus with this interval never exits."""
     process.terminate()
     try:
         process.wait(PATIENCE)

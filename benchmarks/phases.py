@@ -1,4 +1,4 @@
-"""Where the time between a death and the next start goes, place by place."""
+"""The time from a kill to the next start, broken down by phase."""
 
 import argparse
 import json
@@ -12,8 +12,8 @@ from benchmarks.respawn import kill
 from benchmarks.stage import built_stage
 from benchmarks.supervisors import STABLE_AFTER, comfysup, comfysup_daemon
 
-KILLED = "SIGKILL is sent"
-BEGAN = "the next process begins"
+KILLED = "SIGKILL sent"
+BEGAN = "next process started"
 
 
 def main() -> None:
@@ -40,10 +40,10 @@ def main() -> None:
 def _rows(
     respawns: Sequence[tuple[int, int]], notes: Sequence[tuple[str, int]]
 ) -> list[tuple[str, str]]:
-    """Return the median time from one place to the next.
+    """Return the median time of each phase.
 
-    Only of respawns that passed the places that most passed: into the others came something else,
-    as an instance that became ready.
+    Only respawns with the most frequent sequence of phases count. In the others another event
+    intervened, such as an instance that became ready.
     """
     passed = [_passed(respawn, notes) for respawn in respawns]
     ways = Counter(tuple(places) for places in passed)
@@ -54,7 +54,7 @@ def _rows(
         for number, place in enumerate(usual)
         if number
     ]
-    return [*rows, ("all together", _median([each[-1] - each[0] for each in times]))]
+    return [*rows, ("total", _median([each[-1] - each[0] for each in times]))]
 
 
 def _median(nanoseconds: Sequence[int]) -> str:
@@ -62,7 +62,7 @@ def _median(nanoseconds: Sequence[int]) -> str:
 
 
 def _passed(respawn: tuple[int, int], notes: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Return the places passed during one respawn, and when; no two have the same name."""
+    """Return the time of each phase of one respawn; a repeated phase gets a distinct name."""
     killed, began = respawn
     times = [at for _, at in notes]
     passed: dict[str, int] = {}

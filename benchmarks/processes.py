@@ -1,4 +1,4 @@
-"""What /proc tells of a process that is measured (proc(5))."""
+"""Memory and CPU time of a process, read from proc(5)."""
 
 import os
 import re
@@ -8,22 +8,22 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def resident(pid: int) -> int:
-    """Return its resident memory in bytes, with the pages that it shares with others."""
+    """Return its resident memory in bytes, including shared pages."""
     return _kilobytes(f"/proc/{pid}/status", "VmRSS") << 10
 
 
 def peak_resident(pid: int) -> int:
-    """Return the most that it ever had resident, in bytes."""
+    """Return its peak resident memory in bytes."""
     return _kilobytes(f"/proc/{pid}/status", "VmHWM") << 10
 
 
 def proportional(pid: int) -> int:
-    """Return its resident memory in bytes, where a page shared by two counts half."""
+    """Return its proportional set size in bytes: a page shared by two processes counts half."""
     return _kilobytes(f"/proc/{pid}/smaps_rollup", "Pss") << 10
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of the process itself, not of its children."""
+    """Return the CPU time of the process without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

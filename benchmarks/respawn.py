@@ -1,4 +1,4 @@
-"""How soon a killed child runs again: from SIGKILL to the first moment of the next process."""
+"""Respawn latency of a killed child: from SIGKILL to the first instruction of the next process."""
 
 import argparse
 import os
@@ -17,8 +17,8 @@ HEADINGS = ("supervisor", "children", "kills", "median ms", "p99 ms", "worst ms"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.respawn", description=__doc__)
     parser.add_argument("--children", type=int, default=50)
-    parser.add_argument("--kills", type=int, default=500, help="of each supervisor, at most")
-    parser.add_argument("--seconds", type=float, default=120, help="for each supervisor, at most")
+    parser.add_argument("--kills", type=int, default=500, help="maximum for each supervisor")
+    parser.add_argument("--seconds", type=float, default=120, help="maximum for each supervisor")
     peers.add_option(parser)
     options = parser.parse_args()
     rows = []
@@ -37,9 +37,10 @@ def main() -> None:
 
 
 def kill(stage: Stage, supervisor: Supervisor, port: int) -> tuple[int, int]:
-    """Kill that child; return when, and when the next began, by the monotonic clock in ns.
+    """Kill the child with that port; return the times of the kill and of the next start.
 
-    Nothing else happens meanwhile: the one that was killed before it is stable again.
+    Both are nanoseconds of the monotonic clock. Returns once the next process is stable, so
+    respawns do not overlap.
     """
     supervisor.settle(port)
     pid = stage.start_of(port).pid
@@ -53,7 +54,7 @@ def kill(stage: Stage, supervisor: Supervisor, port: int) -> tuple[int, int]:
 def _row(
     stage: Stage, supervisor: Supervisor, ports: Sequence[int], options: argparse.Namespace
 ) -> tuple[str, ...]:
-    """Kill the children in turn until there were enough kills, or the time is over."""
+    """Kill the children in turn until the number of kills or the time is reached."""
     seconds = []
     until = time.monotonic() + options.seconds
     for number in range(options.kills):

@@ -1,4 +1,4 @@
-"""What supervisors are measured on: a temporary workspace, and children that tell their start."""
+"""The test bed of a supervisor: a temporary workspace, and children that report their start."""
 
 import os
 import select
@@ -15,15 +15,15 @@ from pathlib import Path
 
 ENVIRONMENT = "comm"
 PACKAGES = 300
-"""Directories in the site-packages of a ComfyUI with some custom nodes: two for each package."""
+"""Number of installed packages, as with some custom nodes; each has two directories."""
 CUSTOM_NODES = 30
 FLAGS = ("--listen", "--port", "--temp-directory", "--database-url", "--user-directory")
 FIRST_PORT = 20_000
-"""Below what the kernel gives to connections (ip_local_port_range)."""
+"""Below the ephemeral ports of the kernel (ip_local_port_range)."""
 RECORD = struct.Struct("=qqq")
-"""What a child writes of its start, at once, so that a read gets all of it."""
+"""The record that a child writes at its start: port, pid, time; one write(2), hence atomic."""
 PATIENCE = 30.0
-"""Seconds within which every supervisor must have started a child again."""
+"""Timeout in seconds for a start of a child, and for a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Start:
 class Stage:
     """A workspace with one environment, whose interpreter is the child of `child.c`.
 
-    The environment has as many packages and custom nodes as a real one, all empty, since a
-    supervisor may look through them. `ports` are free when the stage is built. `environ` are the
-    variables that supervisors are started with, and pass on to the children.
+    The environment has as many packages and custom nodes as a typical one, all empty, because a
+    supervisor may scan them. `ports` are free when the stage is built. `environ` is the environment
+    of the supervisors, which pass it on to the children.
     """
 
     def __init__(self, directory: Path, count: int) -> None:
@@ -69,13 +69,13 @@ class Stage:
         raise TimeoutError(f"the child with port {port} was not started")
 
     def wait_for_all(self, ports: Iterable[int]) -> None:
-        """Wait until each has started once."""
+        """Wait until the child of each port has started once."""
         for port in ports:
             if port not in self._last:
                 self.next_start(port)
 
     def clear(self) -> None:
-        """End what a supervisor has left, and begin anew for the next."""
+        """Kill children that a supervisor left behind, and forget all starts."""
         for start in self._last.values():
             if _program_of(start.pid) == self.child:
                 os.kill(start.pid, signal.SIGKILL)
@@ -98,7 +98,7 @@ def built_stage(count: int) -> Iterator[Stage]:
 
 def _fill(stage: Stage) -> None:
     if shutil.which("cc") is None:
-        raise SystemExit("cannot build the child: no C compiler here. On Debian: apt install gcc")
+        raise SystemExit("cannot build the child: no C compiler (on Debian: apt install gcc)")
     packages = stage.environment / "venv" / "lib" / "python3.11" / "site-packages"
     nodes = stage.environment / "custom_nodes"
     for number in range(PACKAGES):

@@ -1,4 +1,4 @@
-"""How long people and health checks wait: for the daemon's port, and for single commands."""
+"""Startup time of the daemon, and run time of single commands."""
 
 import argparse
 import re
@@ -28,8 +28,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--children", type=int, default=50)
-    parser.add_argument("--starts", type=int, default=15, help="of the daemon")
-    parser.add_argument("--runs", type=int, default=40, help="of each command")
+    parser.add_argument("--starts", type=int, default=15, help="number of daemon starts")
+    parser.add_argument("--runs", type=int, default=40, help="number of runs of each command")
     options = parser.parse_args()
     with built_stage(options.children) as stage:
         starts = Figures([_start(stage)[0] for _ in range(options.starts)])
@@ -39,15 +39,15 @@ def main() -> None:
             comfysup(stage, stage.ports, daemon),
         ):
             commands = _commands(daemon.environ, options.runs)
-    headings = ("what", "median ms", "worst ms")
-    show("Processes", headings, [_row("comfysup serve, until its port answers", starts), *commands])
-    show("What comfysup serve imports", ("from", "ms"), _imports(log))
+    headings = ("process", "median ms", "worst ms")
+    show("Processes", headings, [_row("comfysup serve, until the API responds", starts), *commands])
+    show("Imports of comfysup serve", ("package", "ms"), _imports(log))
 
 
 def _start(stage: Stage, *options: str) -> tuple[float, str]:
-    """Start a daemon; return the seconds until it answered, and what it wrote.
+    """Start a daemon; return the seconds until it responded, and its stderr.
 
-    `options` are those of Python.
+    `options` are options of Python.
     """
     port = a_free_port()
     environ = daemon_environ(stage, port)
@@ -66,17 +66,17 @@ def _start(stage: Stage, *options: str) -> tuple[float, str]:
 def wait_for_answer(port: int) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        with socket.socket() as door:
-            if door.connect_ex(("127.0.0.1", port)) == 0:
-                door.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
-                if door.recv(64).split()[1:2] == [b"200"]:
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)) == 0:
+                connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                if connection.recv(64).split()[1:2] == [b"200"]:
                     return
         time.sleep(0.001)
-    raise TimeoutError("the daemon does not answer")
+    raise TimeoutError("the daemon does not respond")
 
 
 def _commands(environ: Mapping[str, str], runs: int) -> list[tuple[str, ...]]:
-    """Run all commands in turn, so that what else the machine does meets all of them."""
+    """Run the commands in turn, so that other load on the machine affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(runs):
         for name, command in COMMANDS.items():
@@ -91,7 +91,7 @@ def _row(name: str, figures: Figures) -> tuple[str, str, str]:
 
 
 def _imports(log: str) -> list[tuple[str, str]]:
-    """Return the time in the modules of each package, those of the standard library as one."""
+    """Return the import time of each package; the standard library counts as one."""
     shares: Counter[str] = Counter()
     for own, _, _, module in IMPORT.findall(log):
         package = module.partition(".")[0]

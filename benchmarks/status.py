@@ -1,4 +1,4 @@
-"""How many callers of `status` are served, beside what aiohttp does with as many ready bytes."""
+"""Throughput of `status`, compared with a bare aiohttp handler that returns the same bytes."""
 
 import argparse
 import http.client
@@ -13,7 +13,7 @@ from benchmarks.load import Outcome, client, load
 from benchmarks.stage import PATIENCE, built_stage
 from benchmarks.supervisors import a_free_port, comfysup, comfysup_daemon
 
-HEADINGS = ("who answers", "bytes", "answers/s", "median ms", "p99 ms")
+HEADINGS = ("server", "bytes", "responses/s", "median ms", "p99 ms")
 PATH = "/api/comfyui/status"
 
 
@@ -21,8 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.status", description=__doc__)
     parser.add_argument("--children", type=int, default=50)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=5, help="for each round")
-    parser.add_argument("--rounds", type=int, default=3, help="the best of each is shown")
+    parser.add_argument("--seconds", type=float, default=5, help="duration of a round")
+    parser.add_argument("--rounds", type=int, default=3, help="the best round is shown")
     options = parser.parse_args()
     with (
         built_stage(options.children) as stage,
@@ -43,7 +43,7 @@ def main() -> None:
 
 @contextmanager
 def _bare(body: bytes) -> Iterator[int]:
-    """Answer with `body`; yield the port."""
+    """Run a server that answers each request with `body`; yield its port."""
     port = a_free_port()
     command = [sys.executable, "-m", "benchmarks.bare", str(port)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
@@ -66,7 +66,7 @@ def _wait_for(port: int) -> None:
             time.sleep(0.01)
         else:
             return
-    raise TimeoutError(f"nobody answers on port {port}")
+    raise TimeoutError(f"no server responds on port {port}")
 
 
 def _get(port: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Supervisors while they run: comfysup as its users start it, with children of a stage."""
+"""Running supervisors: comfysup, started as users start it, with the children of a stage."""
 
 import socket
 import subprocess
@@ -13,15 +13,15 @@ from benchmarks.stage import ENVIRONMENT, PATIENCE, Stage
 from comfysup.cli.client import Client, NotReachableError
 
 STABLE_AFTER = 0.2
-"""Seconds, instead of a minute, so that a death finds a stable instance soon."""
+"""Seconds until an instance is stable, reduced from a minute to shorten the benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
     """A supervisor whose children all run.
 
-    `log_of` is the log of the child with that port. `settle` returns when a death of it would be
-    answered by an immediate start.
+    `log_of` returns the log of the child with that port. `settle` waits until the supervisor would
+    restart that child without delay.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Supervisor:
 
 @dataclass(slots=True)
 class Daemon:
-    """A comfysup daemon; `client` speaks to it, `port` is its own.
+    """A comfysup daemon, a `client` of its API, and its `port`.
 
-    Who kills it puts the next one into its place.
+    Code that kills the process must set `process` to the next one.
     """
 
     process: subprocess.Popen[bytes]
@@ -58,7 +58,7 @@ def comfysup_daemon(
     daemon = Daemon(process, Client(environ), port, environ)
     try:
         if not _becomes_reachable(daemon.client, process):
-            raise RuntimeError(f"the daemon ended: {file.read_text()[-2000:]}")
+            raise RuntimeError(f"the daemon exited: {file.read_text()[-2000:]}")
         yield daemon
     finally:
         daemon.process.terminate()
@@ -81,7 +81,7 @@ def comfysup(
             if instance["ready"] and not instance["consecutive_failures"]:
                 return
             time.sleep(0.01)
-        raise TimeoutError(f"instance {numbers[port]} does not become stable")
+        raise TimeoutError(f"instance {numbers[port]} did not become stable")
 
     instances = [{"id": number, "port": port} for port, number in numbers.items()]
     body = {"environment": ENVIRONMENT, "instances": instances}
@@ -103,7 +103,7 @@ def comfysup(
 
 
 def daemon_environ(stage: Stage, port: int, **settings: str) -> dict[str, str]:
-    """Return the variables that a daemon on the stage's workspace is started with."""
+    """Return the environment variables of a daemon on the stage's workspace."""
     places = {"WORKSPACE": "", "RUN_DIR": "run", "INSTANCES_FILE": "instances.json"}
     chosen = {name: str(stage.directory / path) for name, path in places.items()}
     chosen |= {"HOST": "127.0.0.1", "PORT": str(port), **settings}
@@ -117,7 +117,7 @@ def a_free_port() -> int:
 
 
 def _becomes_reachable(client: Client, process: subprocess.Popen[bytes]) -> bool:
-    """Wait until it answers, or has ended."""
+    """Wait until the daemon responds or exits; return whether it responds."""
     while process.poll() is None:
         try:
             client.get("/livez")

@@ -1,4 +1,4 @@
-"""What the daemon's own death costs: adopting instances, and restarting in place."""
+"""Cost of a daemon crash and of a restart in place: adoption time, memory, descriptors."""
 
 import argparse
 import os
@@ -28,16 +28,16 @@ def main() -> None:
         for ports in ((), stage.ports):
             with comfysup_daemon(stage) as daemon, comfysup(stage, ports, daemon):
                 adoptions = Figures([_take_over(stage, daemon) for _ in range(options.kills)])
-                what = f"start to answer, {len(ports)} instances adopted"
+                what = f"start to response, {len(ports)} instances adopted"
                 rows.append((what, *_shown(adoptions)))
         with comfysup_daemon(stage) as daemon, comfysup(stage, stage.ports, daemon):
-            burdens = _restart(daemon, options.restarts)
-    show("The daemon dies", ("what", "median ms", "worst ms"), rows)
-    show("It restarts in place", ("restarts", "RSS MB", "descriptors"), burdens)
+            usage = _restart(daemon, options.restarts)
+    show("Daemon crash", ("measurement", "median ms", "worst ms"), rows)
+    show("Restart in place", ("restarts", "RSS MB", "descriptors"), usage)
 
 
 def _take_over(stage: Stage, daemon: Daemon) -> float:
-    """Kill the daemon; return the seconds from the next one's start until it answers."""
+    """Kill the daemon; return the seconds from the start of the next one to its first response."""
     daemon.process.kill()
     daemon.process.wait()
     with (stage.directory / "daemon.log").open("ab") as log:
@@ -51,12 +51,12 @@ def _take_over(stage: Stage, daemon: Daemon) -> float:
 
 
 def _restart(daemon: Daemon, times: int) -> list[tuple[str, str, str]]:
-    """Restart the daemon so often; return what it holds now and then."""
+    """Restart the daemon `times` times; return its memory and descriptors at five points."""
     pid = daemon.process.pid
     rows = []
     for number in range(times + 1):
         if number % (times // 4) == 0:
-            time.sleep(2)  # what its start has left to do
+            time.sleep(2)  # until its startup has finished
             held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
             rows.append((str(number), f"{processes.resident(pid) / MB:.1f}", str(held)))
         before = _started_at(daemon)
@@ -73,7 +73,7 @@ def _wait_for_new_start(daemon: Daemon, before: str) -> None:
     until = time.monotonic() + PATIENCE
     while _started_at(daemon) == before:
         if time.monotonic() > until:
-            raise TimeoutError("the daemon does not restart")
+            raise TimeoutError("the daemon did not restart")
         time.sleep(0.05)
 
 

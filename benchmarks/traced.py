@@ -1,7 +1,7 @@
-"""A daemon that notes when it passes certain places: `python -m benchmarks.traced serve`.
+"""A daemon that records the time of each phase: `python -m benchmarks.traced serve`.
 
-The notes are (place, nanoseconds of the monotonic clock) in JSON, written at its end into the file
-that BENCH_NOTES names. A note costs half a microsecond.
+At exit it writes the records as JSON to the file named by BENCH_NOTES, each a pair of phase and
+nanoseconds of the monotonic clock. Recording takes half a microsecond.
 """
 
 import atexit
@@ -18,7 +18,7 @@ from comfysup.cli import main
 from comfysup.comfyui.environment.workspace import Environments
 from comfysup.linux.process.pidfd import Pidfd
 from comfysup.linux.process.process import Process
-from comfysup.linux.process.tree import ProcessTree
+from comfysup.linux.process.sweep import Sweep
 from comfysup.linux.rundir.pid_file import PidFile
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.logs.pipe import LogPipe
@@ -28,27 +28,27 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ENTERED: Sequence[tuple[object, str, str]] = (
-    (Pidfd, "peek", "the death is seen"),
-    (instance_process, "diagnose", "its pipe is drained, and the log's end read"),
-    (Process, "spawn", "its log is open"),
+    (Pidfd, "peek", "exit detected"),
+    (instance_process, "diagnose", "pipe drained, end of the log read"),
+    (Process, "spawn", "log opened"),
 )
 LEFT: Sequence[tuple[object, str, str]] = (
-    (instance_process, "diagnose", "the reason is known"),
-    (instance, "step", "what follows is decided"),
-    (StateFile, "write", "that is written down"),
-    (ProcessTree, "orphans", "no descendant is left"),
-    (PidFile, "remove", "pipe and PID file are gone"),
-    (Environments, "find", "the environment is looked at"),
-    (launcher, "port_is_free", "the port is checked"),
-    (launcher, "build_command", "the command is built"),
-    (LogPipe, "open_for_instance", "the FIFO is made"),
+    (instance_process, "diagnose", "exit diagnosed"),
+    (instance, "step", "transition computed"),
+    (StateFile, "write", "state file written"),
+    (Sweep, "turn", "no descendant left"),
+    (PidFile, "remove", "FIFO and PID file removed"),
+    (Environments, "find", "environment checked"),
+    (launcher, "port_is_free", "port checked"),
+    (launcher, "build_command", "command built"),
+    (LogPipe, "open_for_instance", "FIFO created"),
 )
 
 notes: list[tuple[str, int]] = []
 
 
 def trace() -> None:
-    """Note all places from now on."""
+    """Record all phases from now on."""
     for owner, name, place in ENTERED:
         setattr(owner, name, _entered(getattr(owner, name), place))
     for owner, name, place in LEFT:
@@ -59,21 +59,21 @@ def trace() -> None:
 
 def _entered(function: Callable[P, R], place: str) -> Callable[P, R]:
     @functools.wraps(function)
-    def noting(*args: P.args, **kwargs: P.kwargs) -> R:
+    def recording(*args: P.args, **kwargs: P.kwargs) -> R:
         notes.append((place, time.monotonic_ns()))
         return function(*args, **kwargs)
 
-    return noting
+    return recording
 
 
 def _left(function: Callable[P, R], place: str) -> Callable[P, R]:
     @functools.wraps(function)
-    def noting(*args: P.args, **kwargs: P.kwargs) -> R:
+    def recording(*args: P.args, **kwargs: P.kwargs) -> R:
         result = function(*args, **kwargs)
         notes.append((place, time.monotonic_ns()))
         return result
 
-    return noting
+    return recording
 
 
 if __name__ == "__main__":
