@@ -1,9 +1,9 @@
-"""A stand-in for ComfyUI, for the demo and the tests: real in what a supervisor can see of it.
+"""A stand-in for ComfyUI in the demo and the tests, which a supervisor cannot tell from ComfyUI.
 
-`main.py` of an environment that `workspace.build_environment` made runs `main`. It takes
-ComfyUI's arguments, loads for a while before its port opens, answers the same routes, keeps a
-queue of prompts and ends on signals as ComfyUI 0.3.64 was seen to. Where it shall misbehave is
-said by environment variables; `misbehaviour` lists them, `nodes` the node classes it executes.
+The `main.py` of an environment built by `workspace.build_environment` calls `main`. The stand-in
+takes ComfyUI's arguments, loads for a while before its port opens, serves the same routes, has a
+queue of prompts and handles signals as observed with ComfyUI 0.3.64. Environment variables make it
+misbehave; they are listed in `misbehaviour`, and its node classes in `nodes`.
 """
 
 from comfysup.demo.program import main

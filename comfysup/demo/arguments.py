@@ -1,7 +1,7 @@
-"""The command line of ComfyUI, as far as the stand-in knows it.
+"""The command line options of ComfyUI that the stand-in supports.
 
-One table makes both the parser and the `comfy/cli_args.py` of a made environment, so that what
-a reader finds in the file is what the program accepts.
+One table defines both the parser and the `comfy/cli_args.py` of a built environment, so the file
+lists exactly the options that the program accepts.
 """
 
 import argparse
@@ -78,14 +78,14 @@ FLAGS = (
 
 
 def is_valid_directory(path: str) -> str:
-    """The path, if it is a directory; ComfyUI asks this while it parses its arguments."""
+    """Return `path` if it exists. ComfyUI calls this while it parses its arguments."""
     if not os.path.exists(path):  # noqa: PTH110 - the type of an argparse option is text
         raise argparse.ArgumentTypeError(f"The path '{path}' does not exist.")
     return path
 
 
 def source(missing: Collection[str] = ()) -> str:
-    """The text of a `comfy/cli_args.py` that knows all flags but the `missing` ones."""
+    """Return the text of a `comfy/cli_args.py` with all flags except the `missing` ones."""
     calls = "\n".join(
         f'{flag.group}.add_argument("{flag.name}", {flag.source})'
         for flag in FLAGS
@@ -100,8 +100,8 @@ def source(missing: Collection[str] = ()) -> str:
 
 
 def parse(argv: Sequence[str], missing: Collection[str] = ()) -> argparse.Namespace:
-    """Parses as ComfyUI does: what is wrong ends the process with 2 and the usage on stderr."""
+    """Parse as ComfyUI does: an invalid argument exits with 2 and prints the usage to stderr."""
     names: dict[str, argparse.ArgumentParser] = {}
-    # The source is this module's own table above: nothing from outside is run.
+    # The source is this module's own table above, without external input.
     exec(compile(source(missing), "cli_args.py", "exec"), names)  # noqa: S102
     return names["parser"].parse_args(argv)

@@ -1,4 +1,4 @@
-"""Ends of a stand-in other than by SIGINT: exit codes, signals, the Manager's reboot."""
+"""Exits of the stand-in other than by SIGINT: exit codes, signals, the Manager's reboot."""
 
 import os
 import signal
@@ -13,25 +13,25 @@ SESSION = "__COMFY_CLI_SESSION__"
 
 
 def end_at_start(misbehaviour: Misbehaviour) -> None:
-    """Carries out `STANDIN_EXIT_AT_START`, and sets the clock for `STANDIN_EXIT_AFTER`."""
-    if misbehaviour.exit_at_start is not None and _afford(misbehaviour.exit_budget):
+    """Apply `STANDIN_EXIT_AT_START`, and start the timer of `STANDIN_EXIT_AFTER`."""
+    if misbehaviour.exit_at_start is not None and _use_budget(misbehaviour.exit_budget):
         end(misbehaviour.exit_at_start, misbehaviour.stderr_tail)
     end_later(misbehaviour.exit_after, misbehaviour)
 
 
 def end_later(later: Later | None, misbehaviour: Misbehaviour) -> None:
-    """Ends the process after some seconds, whatever it does then; needs the budget for it now."""
-    if later is None or not _afford(misbehaviour.exit_budget):
+    """End the process after some seconds from another thread; uses up the budget now."""
+    if later is None or not _use_budget(misbehaviour.exit_budget):
         return
     timer = threading.Timer(later.seconds, end, (later.ending, misbehaviour.stderr_tail))
     timer.daemon = True
     timer.start()
 
 
-def end(ending: Ending, last_words: str = "") -> None:
-    """Ends this process from any thread, without cleaning up; returns if the signal is ignored."""
-    if last_words:
-        print(last_words, file=sys.stderr)
+def end(ending: Ending, last_lines: str = "") -> None:
+    """End this process from any thread without cleanup; returns if the signal is ignored."""
+    if last_lines:
+        print(last_lines, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     if ending == "reboot":
@@ -44,10 +44,10 @@ def end(ending: Ending, last_words: str = "") -> None:
 
 
 def mark_reboot() -> None:
-    """Requests a reboot as ComfyUI-Manager 3 and 4 do.
+    """Request a reboot as ComfyUI-Manager 3 and 4 do.
 
-    If `__COMFY_CLI_SESSION__` is set, creates that file with the suffix `.reboot`, and the caller
-    must exit with 0. Otherwise replaces the process in place, which keeps its pid.
+    If `__COMFY_CLI_SESSION__` is set, create that file with the suffix `.reboot`; the caller must
+    exit with 0. Otherwise replace the process in place, which keeps its pid.
     """
     session = os.environ.get(SESSION)
     if session is None:
@@ -63,7 +63,7 @@ def _replace() -> NoReturn:
     os.execv(sys.executable, command)  # noqa: S606 - its own interpreter and arguments
 
 
-def _afford(budget: Path | None) -> bool:
+def _use_budget(budget: Path | None) -> bool:
     if budget is None:
         return True
     left = int(budget.read_text())

@@ -1,4 +1,4 @@
-"""Executes prompts, one after the other, on a thread beside the event loop."""
+"""Executes prompts one at a time, in a thread beside the event loop."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ class Announcer(Protocol):
     """Sends messages to one websocket client, or to all if the client is None."""
 
     def announce(self, kind: str, data: dict[str, Any], client: str | None = None) -> None:
-        """Queues the message; may be called from any thread."""
+        """Queue the message; may be called from any thread."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Worker:
     context: Context
 
     def start(self) -> None:
-        """Starts a daemon thread, so the process can end while it runs."""
+        """Start a daemon thread, so the process can exit while it runs."""
         threading.Thread(target=self._work, daemon=True, name="Thread-1 (prompt_worker)").start()
 
     def _work(self) -> None:
@@ -44,7 +44,7 @@ class Worker:
         run.execute(self.context)
         self.prompts.finish(run.outcome())
         if run.client is not None:
-            run.tell("executing", {"node": None})
+            run.send("executing", {"node": None})
         log(f"Prompt executed in {time.monotonic() - started:.2f} seconds")
 
 
@@ -62,12 +62,12 @@ class Run:
 
     @property
     def client(self) -> str | None:
-        """The client that submitted the prompt; other clients receive none of its messages."""
+        """Return the client that submitted the prompt; others receive none of its messages."""
         client: str | None = self.entry.extra_data.get("client_id")
         return client
 
     def execute(self, context: Context) -> None:
-        """Runs the nodes that its outputs need; an error or an interruption ends it."""
+        """Run the nodes that the outputs depend on, up to an error or an interruption."""
         self._record("execution_start", {})
         self._record("execution_cached", {"nodes": []})
         try:
@@ -84,15 +84,15 @@ class Run:
             self._record("execution_success", {})
 
     def progress(self, value: int, maximum: int) -> None:
-        """Sends the progress of the running node."""
-        self.tell("progress", {"value": value, "max": maximum, "node": self.node})
+        """Send the progress of the running node."""
+        self.send("progress", {"value": value, "max": maximum, "node": self.node})
 
-    def tell(self, kind: str, data: dict[str, Any]) -> None:
-        """Sends a message to the client, or to all if the prompt has none."""
+    def send(self, kind: str, data: dict[str, Any]) -> None:
+        """Send a message to the client, or to all if the prompt has none."""
         self.publisher.announce(kind, data | {"prompt_id": self.entry.prompt_id}, self.client)
 
     def outcome(self) -> dict[str, Any]:
-        """The result that the history stores with the prompt."""
+        """Return the result that the history stores with the prompt."""
         status = {
             "status_str": "success" if self.success else "error",
             "completed": self.success,
@@ -112,14 +112,14 @@ class Run:
             self._run(needed, context)
         self.node = node_id
         if self.client is not None:
-            self.tell("executing", {"node": node_id, "display_node": node_id})
+            self.send("executing", {"node": node_id, "display_node": node_id})
         shown = NODES[entry["class_type"]].run(entry["inputs"], context)
         self.done.append(node_id)
         if shown is not None:
             self.outputs[node_id] = shown
             if self.client is not None:
                 data = {"node": node_id, "display_node": node_id, "output": shown}
-                self.tell("executed", data)
+                self.send("executed", data)
 
     def _place(self) -> dict[str, Any]:
         node_type = self.entry.graph[self.node]["class_type"]

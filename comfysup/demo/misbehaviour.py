@@ -1,28 +1,28 @@
-"""How a stand-in is told to misbehave: environment variables that begin with `STANDIN_`.
+"""Misbehaviour of the stand-in, set by environment variables with the prefix `STANDIN_`.
 
-| variable | value | what happens |
+| variable | value | effect |
 |---|---|---|
-| `LOAD_SECONDS` | seconds, default 0.05 | loading takes at least that long |
+| `LOAD_SECONDS` | seconds, default 0.05 | loading takes at least this long |
 | `NEVER_READY` | `1` | the port never opens |
-| `EXIT_AT_START` | ENDING | ends right after parsing its arguments |
-| `EXIT_AFTER` | SECONDS:ENDING | ends so long after its start, loading or not |
-| `EXIT_AFTER_READY` | SECONDS:ENDING | ends so long after its port opened |
-| `EXIT_BUDGET` | path of a file with a number | these endings take one each; none at 0 |
+| `EXIT_AT_START` | ENDING | ends after parsing its arguments |
+| `EXIT_AFTER` | SECONDS:ENDING | ends this long after its start, even while loading |
+| `EXIT_AFTER_READY` | SECONDS:ENDING | ends this long after its port has opened |
+| `EXIT_BUDGET` | path of a file with a number | each ending above decrements it; no ending at 0 |
 | `STDERR_TAIL` | text | written to stderr before such an ending |
 | `IGNORE` | signals: `INT,TERM` | ignores them |
-| `STOP_SECONDS` | seconds, default 0 | SIGINT takes so long; the port is open but silent |
-| `CHILDREN` | kinds: `child,grandchild,group,session,port` | starts such (see `relatives`) |
-| `CHILDREN_IGNORE` | signals | the relatives ignore them |
-| `ORPHANS` | number | makes so many orphans, which exit with 0, 1, 2 … |
-| `OUTPUT` | path | copies the file's bytes to stdout while it loads |
-| `FLOOD` | LINES[:PER_SECOND[:WIDTH]] | numbered lines on stdout: `flood 000000000 xxx…` |
-| `PROGRESS` | `1` | progress bars with carriage returns, while it loads and while nodes run |
-| `BLOCK_LOOP` | SECONDS[@AFTER_READY] | its event loop answers nothing for so long, once |
-| `DATABASE_LOCK` | `0` | does not lock its database (before some version ComfyUI did not) |
+| `STOP_SECONDS` | seconds, default 0 | SIGINT takes this long; the open port does not respond |
+| `CHILDREN` | kinds: `child,grandchild,group,session,port` | starts processes (see `relatives`) |
+| `CHILDREN_IGNORE` | signals | those processes ignore them |
+| `ORPHANS` | number | creates that many orphans, which exit with 0, 1, 2 … |
+| `OUTPUT` | path | copies the bytes of the file to stdout while loading |
+| `FLOOD` | LINES[:PER_SECOND[:WIDTH]] | writes numbered lines to stdout: `flood 000000000 xxx…` |
+| `PROGRESS` | `1` | writes progress bars with carriage returns while loading and while nodes run |
+| `BLOCK_LOOP` | SECONDS[@AFTER_READY] | blocks its event loop this long, once |
+| `DATABASE_LOCK` | `0` | does not lock its database, as older versions of ComfyUI |
 
-An ENDING is an exit code, the name of a signal (`SIGSEGV`, `KILL`), or `reboot`: what
-ComfyUI-Manager does. A variable of another name with this prefix ends the process with 2, since
-it is a test's typing mistake.
+An ENDING is an exit code, the name of a signal (`SIGSEGV`, `KILL`), or `reboot`, the reboot of
+ComfyUI-Manager. Any other name with this prefix makes the stand-in exit with 1, because it is
+a typo in a test.
 """
 
 import signal
@@ -45,7 +45,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Numbered lines; `per_second` of `None` is as fast as they are taken."""
+    """Numbered lines; without `per_second` they are written without pause."""
 
     lines: int
     per_second: float | None = None
@@ -54,7 +54,7 @@ class Flood:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Seconds in which the event loop is blocked, and the seconds from ready until then."""
+    """Seconds for which the event loop is blocked, and seconds from ready until then."""
 
     seconds: float
     after: float = 0.0
@@ -62,7 +62,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """The variables, parsed; the defaults are a stand-in that behaves."""
+    """The parsed variables; the defaults cause no misbehaviour."""
 
     load_seconds: float = 0.05
     never_ready: bool = False
@@ -84,23 +84,23 @@ class Misbehaviour:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Misbehaviour":
-        """Reads the variables; `SystemExit` with a text for an unknown name or a bad value."""
+        """Parse the variables; raises `SystemExit` for an unknown name or an invalid value."""
         fields: dict[str, Any] = {}
         for name, value in environ.items():
             if not name.startswith(PREFIX):
                 continue
             field = name.removeprefix(PREFIX).lower()
             if field not in _READERS:
-                raise SystemExit(f"cannot stand in: no variable {name}")
+                raise SystemExit(f"invalid {PREFIX} settings: unknown variable {name}")
             try:
                 fields[field] = _READERS[field](value)
             except ValueError as error:
-                raise SystemExit(f"cannot stand in: {name}={value!r}: {error}") from None
+                raise SystemExit(f"invalid {PREFIX} settings: {name}={value!r}: {error}") from None
         return cls(**fields)
 
 
 def ending(text: str) -> Ending:
-    """Reads an ENDING: `3`, `SIGSEGV`, `SEGV` or `reboot`."""
+    """Parse an ENDING: `3`, `SIGSEGV`, `SEGV` or `reboot`."""
     if text == "reboot":
         return "reboot"
     return int(text) if text.isdigit() else _signal(text)
@@ -111,7 +111,7 @@ def _signal(text: str) -> signal.Signals:
     try:
         return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except KeyError:
-        raise ValueError(f"no signal {text!r}") from None
+        raise ValueError(f"unknown signal {text!r}") from None
 
 
 def _signals(text: str) -> tuple[signal.Signals, ...]:

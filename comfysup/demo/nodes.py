@@ -1,20 +1,20 @@
-"""The node classes of a stand-in.
+"""The node classes of the stand-in.
 
-`EmptyImage`, `PreviewImage` and `SaveImage` take what ComfyUI's take, so one workflow runs on
-both. The others are the stand-in's own; each is an output node:
+`EmptyImage`, `PreviewImage` and `SaveImage` have the inputs of ComfyUI's, so one workflow runs on
+both. The others exist only in the stand-in; each is an output node:
 
-| class | inputs | does |
+| class | inputs | effect |
 |---|---|---|
-| `StandInSleep` | `seconds` | sleeps, ends early when interrupted |
-| `StandInWait` | `path` | waits until that path exists, ends early when interrupted |
-| `StandInStubborn` | `seconds` | sleeps, does not look whether it is interrupted |
-| `StandInBurn` | `seconds` | burns CPU; the event loop answers meanwhile |
-| `StandInBlock` | `seconds`, `burn`? | nothing answers meanwhile; with `burn` it uses CPU |
-| `StandInCrash` | `ending`, `message`?, `seconds`? | ends as told: code, signal or `reboot` |
+| `StandInSleep` | `seconds` | sleeps; can be interrupted |
+| `StandInWait` | `path` | waits until that path exists; can be interrupted |
+| `StandInStubborn` | `seconds` | sleeps; cannot be interrupted |
+| `StandInBurn` | `seconds` | uses CPU; the event loop keeps running |
+| `StandInBlock` | `seconds`, `burn`? | blocks the whole process; uses CPU if `burn` |
+| `StandInCrash` | `ending`, `message`?, `seconds`? | ends the process: code, signal or `reboot` |
 | `StandInFail` | `message` | raises RuntimeError |
-| `StandInMute` | `after` | once that path exists, the event loop answers nothing more |
+| `StandInMute` | `after` | blocks the event loop for good once that path exists |
 | `StandInEndWorker` | `after`?, `loud`? | ends the worker thread, at once or `after` the prompt |
-| `StandInFlood` | `lines`, `width`? | numbered lines on stdout |
+| `StandInFlood` | `lines`, `width`? | writes numbered lines to stdout |
 | `SaveText` | `text`, `filename_prefix` | writes a file in the output directory |
 """
 
@@ -36,7 +36,7 @@ Inputs = dict[str, Any]
 Ui = dict[str, list[Any]]
 
 _STEP_SECONDS = 0.1
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 # The smallest picture: one grey pixel.
 _PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010800000000"
@@ -85,7 +85,7 @@ def _sleep(inputs: Inputs, context: Context) -> Ui:
 
 def _wait(inputs: Inputs, context: Context) -> Ui:
     while not Path(inputs["path"]).exists():
-        if context.interrupted.wait(_LOOK_SECONDS):
+        if context.interrupted.wait(_POLL_SECONDS):
             raise InterruptedPromptError
     return {"text": ["waited"]}
 
@@ -105,7 +105,7 @@ def _burn(inputs: Inputs, context: Context) -> Ui:
 
 
 def _block(inputs: Inputs, _: Context) -> Ui:
-    """Holds the interpreter's lock, so no other thread runs: as a library loading a model does."""
+    """Hold the GIL so that no other thread runs, as some libraries do while loading a model."""
     seconds = float(inputs["seconds"])
     before = sys.getswitchinterval()
     sys.setswitchinterval(seconds + 1)
@@ -115,16 +115,16 @@ def _block(inputs: Inputs, _: Context) -> Ui:
             while time.monotonic() < until:
                 sum(range(10_000))
         else:
-            _sleep_with_lock(seconds)
+            _sleep_with_gil(seconds)
     finally:
         sys.setswitchinterval(before)
     return {"text": ["blocked"]}
 
 
-def _sleep_with_lock(seconds: float) -> None:
-    import ctypes  # noqa: PLC0415 - for this alone
+def _sleep_with_gil(seconds: float) -> None:
+    import ctypes  # noqa: PLC0415 - only this node needs it
 
-    c_library = ctypes.PyDLL(None)  # a PyDLL keeps the lock while it calls
+    c_library = ctypes.PyDLL(None)  # a PyDLL keeps the GIL during a call
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         c_library.usleep(min(900_000, int(left * 1e6)))
@@ -140,7 +140,7 @@ def _fail(inputs: Inputs, _: Context) -> None:
 
 
 def _mute(inputs: Inputs, context: Context) -> Ui:
-    """Suppresses all later messages; the worker continues."""
+    """Block the event loop, which ends all responses and messages; the worker continues."""
     while not Path(inputs["after"]).exists():
         time.sleep(_STEP_SECONDS)
     context.mute()
@@ -149,7 +149,7 @@ def _mute(inputs: Inputs, context: Context) -> Ui:
 
 def _end_worker(inputs: Inputs, context: Context) -> None:
     if inputs.get("loud"):
-        raise GeneratorExit("it escapes whatever expects an Exception")
+        raise GeneratorExit("not an Exception, so no handler catches it")
     if not inputs.get("after"):
         sys.exit("a node ends its thread")
     context.worker_ends = True

@@ -1,7 +1,7 @@
-"""What a stand-in writes: log lines as ComfyUI's, floods, raw bytes, progress bars.
+"""Output of the stand-in: log lines like ComfyUI's, floods, raw bytes, progress bars.
 
-ComfyUI logs to stderr, one bare message a line; so does `log`. Floods and raw bytes go to
-descriptor 1 past every buffer, so that what was written before a SIGKILL is written.
+`log` writes to stderr, one message per line without a prefix, as ComfyUI does. Floods and raw bytes
+are written to descriptor 1 without buffering, so that a SIGKILL loses none of them.
 """
 
 import os
@@ -13,29 +13,29 @@ from pathlib import Path
 from comfysup.demo.misbehaviour import Flood
 
 _STDOUT = 1
-# A pipe takes so many bytes in one piece, so no line is cut by another thread's.
+# A write to a pipe is atomic up to this size (PIPE_BUF), so threads do not mix their lines.
 _ATOMIC = 4096
 
 
 def log(message: str) -> None:
-    """One message on stderr, at once."""
+    """Write one message to stderr and flush."""
     print(message, file=sys.stderr, flush=True)
 
 
 def copy_to_stdout(path: Path) -> None:
-    """Writes the file's bytes as they are."""
+    """Write the bytes of the file unchanged."""
     _write(path.read_bytes())
 
 
 def start_flood(flood: Flood) -> threading.Thread:
-    """Writes the numbered lines on a thread of its own, then `flood done LINES`."""
+    """Write the numbered lines in a separate thread, then `flood done LINES`."""
     thread = threading.Thread(target=write_flood, args=(flood,), daemon=True, name="flood")
     thread.start()
     return thread
 
 
 def write_flood(flood: Flood) -> None:
-    """Writes the numbered lines, in blocks that a pipe takes whole where no rate is given."""
+    """Write the numbered lines; without a rate, in blocks of up to `_ATOMIC` bytes."""
     started = time.monotonic()
     block = b""
     for number in range(flood.lines):
@@ -51,7 +51,7 @@ def write_flood(flood: Flood) -> None:
 
 
 def show_progress(step: int, steps: int) -> None:
-    """A bar as tqdm draws it: over the last one, and a new line only at the end."""
+    """Draw a bar as tqdm does: over the previous one, with a line end only after the last."""
     filled = "█" * (step * 10 // steps)
     end = "\n" if step == steps else ""
     bar = f"\r{step * 100 // steps:3d}%|{filled:10}| {step}/{steps} [00:00<00:00, 10.00it/s]{end}"

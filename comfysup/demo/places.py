@@ -1,4 +1,4 @@
-"""The directories and the database that a stand-in uses, as ComfyUI chooses and treats them."""
+"""The directories and the database of the stand-in, chosen and used as by ComfyUI."""
 
 import argparse
 import fcntl
@@ -22,7 +22,7 @@ class Places:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Places":
-        """Chooses by the arguments; the root is the directory of the program that runs."""
+        """Derive the paths from the arguments; the root is the directory of the running program."""
         root = Path(sys.argv[0]).resolve().parent
         base = Path(arguments.base_directory or root).absolute()
         above_temp = Path(arguments.temp_directory or base).absolute()
@@ -34,14 +34,14 @@ class Places:
         )
 
     def clean_temp(self) -> None:
-        """Deletes the temp directory with all its content."""
+        """Delete the temp directory with its content."""
         shutil.rmtree(self.temp, ignore_errors=True)
 
 
 def lock_database(path: Path) -> None:
-    """Holds the lock file of the database until this process ends.
+    """Lock the lock file of the database until this process exits.
 
-    Exits with 1 if another process holds the lock. Continues without a lock if the file cannot be
+    Exit with 1 if another process holds the lock. Continue without a lock if the file cannot be
     created.
     """
     try:

@@ -1,6 +1,6 @@
-"""The life of a stand-in: parse, misbehave, load, serve, end.
+"""The stages of the stand-in: parse, misbehave, load, serve, exit.
 
-What a test waits for most often, an early end, comes before anything costly is imported.
+An early exit, the case that tests wait for most often, precedes every slow import.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from comfysup.demo.relatives import start_relatives
 
 
 def main(missing_flags: Collection[str] = ()) -> None:
-    """Runs the stand-in with `sys.argv` and the environment, until it ends.
+    """Run the stand-in with `sys.argv` and the environment until it exits.
 
-    `missing_flags` are refused, as by a version of ComfyUI that does not know them.
+    `missing_flags` are refused, as by a version of ComfyUI that does not have them.
     """
     arguments = command_line.parse(sys.argv[1:], missing_flags)
     misbehaviour = Misbehaviour.read(os.environ)
@@ -43,7 +43,7 @@ def _begin(misbehaviour: Misbehaviour) -> None:
 
 
 def _load(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Places) -> None:
-    """A SIGINT in here ends it as it ends ComfyUI: by the signal, with nothing cleaned up."""
+    """Load; a SIGINT in this stage kills the process without cleanup, as with ComfyUI."""
     until = time.monotonic() + misbehaviour.load_seconds
     log("Total VRAM 0 MB, total RAM 0 MB")
     log("Set vram state to: DISABLED\nDevice: cpu")
@@ -76,13 +76,13 @@ def _load_custom_nodes(places: Places) -> None:
 
 
 def _serve(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Places) -> None:
-    """Ends with 0 on SIGINT, or with the exception raised; never returns."""
+    """Serve until SIGINT, then exit with 0; an exception ends the process; never returns."""
     from comfysup.demo.serving import serve  # noqa: PLC0415 - costs a third of a second
 
     try:
         serve(arguments, misbehaviour, places)
     except KeyboardInterrupt:
-        # A second SIGINT ends it by the signal from here on.
+        # From here on a second SIGINT kills the process.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         log("\nStopped server")
         places.clean_temp()

@@ -1,6 +1,6 @@
-"""The queue of prompts and their history; both live in memory alone, as ComfyUI's do.
+"""The queue of prompts and their history, kept only in memory, as in ComfyUI.
 
-Each is used by the event loop and by the worker's thread, so each guards itself with a lock.
+The event loop and the worker thread both use them, so a lock protects each.
 """
 
 import heapq
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 Graph = dict[str, dict[str, Any]]
 
-# In the queue for everyone to read, but never in the history.
+# Included in responses about the queue, but not in the history.
 _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 class Prompts:
-    """The running prompt, those that wait, and those that were executed."""
+    """The running prompt, the queued ones, and the executed ones."""
 
     def __init__(self, changed: Callable[[int], None]) -> None:
         """`changed` receives the number of prompts in the queue at every change, under the lock."""
@@ -40,14 +40,14 @@ class Prompts:
         self._history: dict[str, dict[str, Any]] = {}
 
     def put(self, entry: Entry) -> None:
-        """Adds a prompt to the queue."""
+        """Add a prompt to the queue."""
         with self._condition:
             heapq.heappush(self._waiting, entry)
             self._change()
             self._condition.notify()
 
     def take(self) -> Entry:
-        """Waits for the next entry and makes it the running one."""
+        """Wait for the next entry and make it the running one."""
         with self._condition:
             while not self._waiting:
                 self._condition.wait()
@@ -56,7 +56,7 @@ class Prompts:
             return self._running
 
     def finish(self, outcome: dict[str, Any]) -> None:
-        """Moves the running entry to the history, without the secrets in its extra data."""
+        """Move the running entry to the history, without the secrets in its extra data."""
         with self._condition:
             entry, self._running = self._running, None
             if entry is not None:
@@ -66,13 +66,13 @@ class Prompts:
             self._change()
 
     def clear(self) -> None:
-        """Removes all queued prompts. Reports a change even if there was none."""
+        """Remove all queued prompts. Report a change even if there was none."""
         with self._condition:
             self._waiting = []
             self._change()
 
     def delete(self, prompt_id: str) -> None:
-        """Removes one queued prompt. Ignores an unknown or running one without a report."""
+        """Remove one queued prompt. Ignore an unknown or running one without a report."""
         with self._condition:
             for index, entry in enumerate(self._waiting):
                 if entry.prompt_id == prompt_id:
@@ -82,17 +82,17 @@ class Prompts:
                     return
 
     def remaining(self) -> int:
-        """How many run or wait."""
+        """Return the number of running and queued prompts."""
         with self._condition:
             return len(self._waiting) + (self._running is not None)
 
     def running_id(self) -> str | None:
-        """The id of the running prompt."""
+        """Return the id of the running prompt."""
         with self._condition:
             return self._running.prompt_id if self._running else None
 
     def snapshot(self) -> dict[str, list[Entry]]:
-        """The response of `/queue`; queued prompts are in heap order, not in execution order."""
+        """Return the body of `/queue`; queued prompts are in heap order, not execution order."""
         with self._condition:
             return {
                 "queue_running": [self._running] if self._running else [],
@@ -100,7 +100,7 @@ class Prompts:
             }
 
     def history(self, prompt_id: str | None = None) -> dict[str, Any]:
-        """The answer of `/history` and of `/history/{id}`: empty for an unknown one."""
+        """Return the body of `/history`, or of `/history/{id}`, empty for an unknown id."""
         with self._condition:
             if prompt_id is None:
                 return dict(self._history)

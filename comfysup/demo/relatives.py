@@ -1,15 +1,15 @@
-"""The processes that a stand-in leaves behind: what custom nodes start and nobody ends.
+"""Processes that the stand-in leaves behind, like those that custom nodes start and never end.
 
 | kind | |
 |---|---|
 | `child` | in the stand-in's process group |
-| `grandchild` | the same, behind a shell |
-| `group` | in a process group of its own |
-| `session` | in a session of its own |
-| `port` | in a session of its own, and it inherits the listening socket |
+| `grandchild` | the same, started by a shell |
+| `group` | in its own process group |
+| `session` | in its own session |
+| `port` | in its own session, with the inherited listening socket |
 
-They sleep for a day, hold the stand-in's output open, and are named on stderr by
-`standin: KIND is PID` (for `grandchild` the shell's).
+They sleep for a day and keep the stand-in's output open. The stand-in reports each on stderr as
+`standin: KIND is PID`; for `grandchild` that is the pid of the shell.
 """
 
 import os
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from comfysup.demo.misbehaviour import Misbehaviour
+from comfysup.demo.misbehaviour import PREFIX, Misbehaviour
 
 _SLEEP = ("sleep", "86400")
 _COMMANDS = {
@@ -32,10 +32,10 @@ _COMMANDS = {
 
 
 def start_relatives(misbehaviour: Misbehaviour) -> None:
-    """Starts all but those of kind `port`, then makes the orphans. Call it before any thread."""
+    """Start all kinds except `port`, then create the orphans. Call before any thread starts."""
     for kind in misbehaviour.children:
         if kind not in _COMMANDS:
-            raise SystemExit(f"cannot stand in: no kind of child {kind!r}")
+            raise SystemExit(f"invalid {PREFIX} settings: unknown kind of child {kind!r}")
         if kind != "port":
             _start(kind, misbehaviour.children_ignore)
     for number in range(misbehaviour.orphans):
@@ -43,7 +43,7 @@ def start_relatives(misbehaviour: Misbehaviour) -> None:
 
 
 def start_port_holders(misbehaviour: Misbehaviour, sockets: Iterable[int]) -> None:
-    """Starts those of kind `port`; `sockets` are descriptors of the listening sockets."""
+    """Start those of kind `port`; `sockets` are descriptors of the listening sockets."""
     for kind in misbehaviour.children:
         if kind == "port":
             _start(kind, misbehaviour.children_ignore, tuple(sockets))
@@ -59,13 +59,13 @@ def _start(kind: str, ignore: Iterable[signal.Signals], sockets: tuple[int, ...]
             start_new_session=kind in {"session", "port"},
         )
     print(f"standin: {kind} is {relative.pid}", file=sys.stderr, flush=True)
-    # Left running on purpose; without this the interpreter would warn.
+    # Left running intentionally; without this the interpreter would warn.
     relative.returncode = 0
 
 
 @contextmanager
 def _ignoring(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """Ignores signals in the context; programs started there inherit that."""
+    """Ignore signals in the context; programs started there inherit this."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
     try:
         yield
@@ -75,7 +75,7 @@ def _ignoring(signals: Iterable[signal.Signals]) -> Iterator[None]:
 
 
 def _make_orphan(code: int) -> None:
-    """Exits with the code only after its parent ended, so that it falls to the nearest reaper."""
+    """Create a process that exits with `code` once its parent has, so a subreaper reaps it."""
     parent = os.fork()
     if parent:
         os.waitpid(parent, 0)

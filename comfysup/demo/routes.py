@@ -1,4 +1,4 @@
-"""The routes of a stand-in, each also below `/api`, as in ComfyUI."""
+"""The routes of the stand-in, each also under `/api`, as in ComfyUI."""
 
 import ipaddress
 import json
@@ -36,7 +36,7 @@ class Routes:
     numbers: "count[int]" = field(default_factory=count)
 
     def application(self) -> web.Application:
-        """The application with all routes."""
+        """Return the application with all routes."""
         application = web.Application(middlewares=[refuse_other_origins], client_max_size=100 << 20)
         table: list[tuple[str, str, _Handler]] = [
             ("GET", "/ws", self.clients.connect),
@@ -60,14 +60,14 @@ class Routes:
         return application
 
     async def page(self, _: web.Request) -> web.Response:
-        """The page that a browser shows for the instance."""
+        """Return the page that a browser shows for the instance."""
         title = f"ComfyUI stand-in: {self.places.root.name}"
         return web.Response(
             text=f"<!doctype html><title>{title}</title><h1>{title}</h1>", content_type="text/html"
         )
 
     async def system_stats(self, _: web.Request) -> web.Response:
-        """Versions, arguments, memory and devices."""
+        """Return versions, arguments, memory and devices."""
         page = os.sysconf("SC_PAGE_SIZE")
         total = page * os.sysconf("SC_PHYS_PAGES")
         free = page * os.sysconf("SC_AVPHYS_PAGES")
@@ -90,15 +90,15 @@ class Routes:
         return web.json_response({"system": system, "devices": [device]})
 
     async def features(self, _: web.Request) -> web.Response:
-        """The features that a client may use."""
+        """Return the features that a client may use."""
         return web.json_response({"supports_preview_metadata": True, "max_upload_size": 100 << 20})
 
     async def get_prompt(self, _: web.Request) -> web.Response:
-        """How many prompts run or wait."""
+        """Return the number of running and queued prompts."""
         return web.json_response({"exec_info": {"queue_remaining": self.prompts.remaining()}})
 
     async def post_prompt(self, request: web.Request) -> web.Response:
-        """Validates and queues a prompt. Refused prompts also use up a number."""
+        """Validate and queue a prompt. Refused prompts also use up a number."""
         log("got prompt")
         body = await _body(request)
         number = self._number(body)
@@ -119,11 +119,11 @@ class Routes:
         return web.json_response(answer)
 
     async def get_queue(self, _: web.Request) -> web.Response:
-        """The running and the waiting prompts in full."""
+        """Return the running and the queued prompts in full."""
         return web.json_response(self.prompts.snapshot())
 
     async def post_queue(self, request: web.Request) -> web.Response:
-        """Clears the waiting prompts, or deletes some of them."""
+        """Remove all queued prompts, or some of them."""
         body = await _body(request)
         if body.get("clear"):
             self.prompts.clear()
@@ -132,13 +132,13 @@ class Routes:
         return web.Response()
 
     async def get_history(self, request: web.Request) -> web.Response:
-        """The executed prompts, the last `max_items` of them, or one of them."""
+        """Return all executed prompts, the last `max_items` of them, or one of them."""
         history = self.prompts.history(request.match_info.get("prompt_id"))
         newest = list(history.items())[-int(request.query.get("max_items", len(history))) :]
         return web.json_response(dict(newest))
 
     async def interrupt(self, request: web.Request) -> web.Response:
-        """Interrupts the running prompt, unless another one is meant."""
+        """Interrupt the running prompt, unless the request names another one."""
         try:
             prompt_id = (await _body(request)).get("prompt_id")
         except json.JSONDecodeError:
@@ -148,12 +148,12 @@ class Routes:
         return web.Response()
 
     async def free(self, request: web.Request) -> web.Response:
-        """Would unload models."""
+        """Accept a request to unload models, and do nothing."""
         await _body(request)
         return web.Response()
 
     async def reboot(self, request: web.Request) -> web.Response:
-        """Reboots as ComfyUI-Manager does: the caller gets no answer."""
+        """Reboot as ComfyUI-Manager does, without a response."""
         if request.method == "POST" and request.body_exists and request.content_type in _FORMS:
             return web.Response(status=400)
         mark_reboot()
@@ -168,7 +168,7 @@ class Routes:
 
 @web.middleware
 async def refuse_other_origins(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """403 for a page of another origin that speaks to a loopback address."""
+    """Respond with 403 to a cross-origin request to a loopback address."""
     origin = urlsplit(request.headers.get("Origin", "")).netloc
     host = request.headers.get("Host", "")
     if origin and origin != host and _is_loopback(urlsplit(f"//{host}").hostname or ""):
@@ -184,6 +184,6 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    """The body as JSON, whatever its content type; anything but an object counts as empty."""
+    """Return the body parsed as JSON, for any content type; empty if it is not an object."""
     body = json.loads(await request.text())
     return body if isinstance(body, dict) else {}

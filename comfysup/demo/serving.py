@@ -1,4 +1,4 @@
-"""Opens the port of a loaded stand-in and serves until it ends."""
+"""Opens the port of a loaded stand-in and serves until it exits."""
 
 import argparse
 import asyncio
@@ -21,12 +21,12 @@ from comfysup.demo.sockets import Clients
 
 
 def serve(arguments: argparse.Namespace, misbehaviour: Misbehaviour, places: Places) -> None:
-    """Serves until it is ended: KeyboardInterrupt on SIGINT, SystemExit on a reboot.
+    """Serve until KeyboardInterrupt (SIGINT) or SystemExit (a reboot).
 
     The loop is not shut down then, so open connections get no response. A port in use raises an
-    uncaught OSError, which ends the process with 1.
+    uncaught OSError, which makes the process exit with 1.
     """
-    # Closed by the end of the process, as ComfyUI's is.
+    # Closed only by the exit of the process, as in ComfyUI.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(_serve(arguments, misbehaviour, places))
@@ -49,7 +49,7 @@ async def _serve(arguments: argparse.Namespace, misbehaviour: Misbehaviour, plac
 
 
 def _mute(loop: asyncio.AbstractEventLoop) -> None:
-    """Block the loop for ever; returns when that has begun."""
+    """Block the loop forever; returns once it is blocked."""
     muted = threading.Event()
 
     def block() -> None:
@@ -61,14 +61,14 @@ def _mute(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _listen(runner: web.AppRunner, addresses: list[str], port: int) -> list[int]:
-    """Opens the port on each address; the descriptors of the listening sockets."""
+    """Open the port on each address; return the descriptors of the listening sockets."""
     await runner.setup()
     if runner.server is None:
         raise RuntimeError("cannot listen: the runner has no server after its setup")
     log("Starting server\n")
     sockets = []
     for address in addresses:
-        # As ComfyUI by way of aiohttp does: with SO_REUSEADDR, and the same words on failure.
+        # As in ComfyUI, which uses aiohttp: with SO_REUSEADDR and the same error message.
         server = await asyncio.get_running_loop().create_server(runner.server, address, port)
         sockets += [socket.fileno() for socket in server.sockets]
         shown = f"[{address}]" if ":" in address else address

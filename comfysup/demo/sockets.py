@@ -11,24 +11,24 @@ class Clients:
     """Sends messages to clients in order, one at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """`loop` is the one that runs `publish`."""
+        """Take the loop that runs `publish`."""
         self._loop = loop
         self._remaining = 0
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self._messages: asyncio.Queue[tuple[dict[str, Any], str | None]] = asyncio.Queue()
 
     def announce(self, kind: str, data: dict[str, Any], client: str | None = None) -> None:
-        """Queues a message to one client, or to all; may be called from any thread."""
+        """Queue a message to one client, or to all; may be called from any thread."""
         message = ({"type": kind, "data": data}, client)
         self._loop.call_soon_threadsafe(self._messages.put_nowait, message)
 
     def announce_queue(self, remaining: int) -> None:
-        """Queues to all how many prompts run or wait."""
+        """Queue a message to all clients with the number of running and queued prompts."""
         self._remaining = remaining
         self.announce("status", self._status())
 
     async def publish(self) -> None:
-        """Sends queued messages indefinitely."""
+        """Send queued messages indefinitely."""
         while True:
             message, client = await self._messages.get()
             for name, socket in list(self._sockets.items()):
@@ -36,7 +36,7 @@ class Clients:
                     await _send(socket, message)
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """Serves one client. A later client with the same id replaces it without closing it."""
+        """Serve one client. A later client with the same id replaces it without closing it."""
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         name = request.query.get("clientId") or uuid.uuid4().hex
@@ -59,4 +59,4 @@ async def _send(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
     try:
         await socket.send_json(message)
     except ConnectionError:
-        return  # it went away; its own task forgets it
+        return  # disconnected; `connect` removes it

@@ -27,7 +27,7 @@ NO_PROMPT: Problem = {
 
 
 def validate(graph: Graph, targets: list[str] | None) -> Verdict:
-    """Validates a prompt whose output nodes are limited to `targets`, if given."""
+    """Validate a prompt whose output nodes are limited to `targets`, if given."""
     outputs = []
     for node_id in graph:
         name = graph[node_id].get("class_type")
@@ -45,7 +45,7 @@ def validate(graph: Graph, targets: list[str] | None) -> Verdict:
 
 
 def _check_outputs(graph: Graph, outputs: list[str]) -> Verdict:
-    """Outputs that fail are left out; only if none is good is the prompt refused."""
+    """Omit the outputs that fail; refuse the prompt if all fail."""
     good: list[str] = []
     failed: dict[str, Any] = {}
     for output in outputs:
@@ -65,7 +65,7 @@ def _check_outputs(graph: Graph, outputs: list[str]) -> Verdict:
 
 
 def _problems(graph: Graph, output: str) -> dict[str, list[Problem]]:
-    """The problems of a node and of the nodes it depends on, by node."""
+    """Return the problems of a node and of its dependencies, by node."""
     found: dict[str, list[Problem]] = {}
     try:
         _visit(graph, output, found)
@@ -87,7 +87,7 @@ def _visit(graph: Graph, node_id: str, found: dict[str, list[Problem]]) -> None:
 
 
 def links(inputs: dict[str, Any]) -> list[str]:
-    """The nodes whose outputs are inputs; a link is `[node id, output index]`."""
+    """Return the nodes that the inputs link to; a link is `[node id, output index]`."""
     return [value[0] for value in inputs.values() if isinstance(value, list)]
 
 

@@ -12,11 +12,11 @@ _MODELS = ("checkpoints", "loras", "controlnet", "vae")
 
 
 def build_environment(workspace: Path, name: str, *, missing_flags: Collection[str] = ()) -> Path:
-    """Makes `<workspace>/ComfyUI-<name>` and returns its absolute path.
+    """Create `<workspace>/ComfyUI-<name>` and return its absolute path.
 
-    Takes milliseconds and downloads nothing. `missing_flags` are arguments that this environment
-    shall not know, as older versions of ComfyUI do not know `--database-url`. Existing files of the
-    same names are overwritten; other files stay.
+    Takes milliseconds and downloads nothing. `missing_flags` are arguments that the environment
+    does not support, as older versions of ComfyUI do not support `--database-url`. Overwrites
+    existing files of the same names; other files stay.
     """
     shared = workspace.absolute() / "shared-models"
     for kind in _MODELS:
@@ -32,7 +32,7 @@ def build_environment(workspace: Path, name: str, *, missing_flags: Collection[s
 
 
 def build_venv(venv: Path) -> None:
-    """Makes a virtual environment that sees the packages of the running interpreter."""
+    """Create a virtual environment with access to the running interpreter's packages."""
     python = Path(sys.executable).resolve()
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = venv / "lib" / version / "site-packages"
@@ -50,10 +50,10 @@ def build_venv(venv: Path) -> None:
 def _write_program(environment: Path, missing_flags: Collection[str]) -> None:
     files = {
         "main.py": (
-            '"""Stands in for ComfyUI."""\n\nfrom comfysup.demo import main\n\n'
+            '"""A stand-in for ComfyUI."""\n\nfrom comfysup.demo import main\n\n'
             f'if __name__ == "__main__":\n    main({tuple(missing_flags)!r})\n'
         ),
-        "comfyui_version.py": f'"""The version stood in for."""\n\n__version__ = "{VERSION}"\n',
+        "comfyui_version.py": f'"""The emulated version."""\n\n__version__ = "{VERSION}"\n',
         "comfy/cli_args.py": arguments.source(missing_flags),
         "requirements.txt": "aiohttp\n",
     }
@@ -62,7 +62,7 @@ def _write_program(environment: Path, missing_flags: Collection[str]) -> None:
 
 
 def _sources() -> list[str]:
-    """The import paths of this package and its dependencies."""
+    """Return the import paths of this package and its dependencies."""
     own = Path(__file__).resolve().parents[2]
     paths = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(own))
     return list(dict.fromkeys(paths))

@@ -184,10 +184,10 @@ async def test_a_node_ends_it(start: Start) -> None:
     assert await running.ended() == -signal.SIGSEGV
 
 
-async def test_a_typing_mistake_in_a_variable_is_said(start: Start) -> None:
+async def test_an_unknown_standin_variable_is_refused_by_name(start: Start) -> None:
     running = await start(exit_afer="1:1")
 
-    await running.says("cannot stand in: no variable STANDIN_EXIT_AFER")
+    await running.says("invalid STANDIN_ settings: unknown variable STANDIN_EXIT_AFER")
     assert await running.ended() == 1
 
 
