@@ -32,7 +32,8 @@ def parse_options(text: str) -> Flags:
     """Return the option strings of every `….add_argument("--flag", …)` in `text`.
 
     An option declared twice is harmless only if both declarations are. Raises SyntaxError or
-    ValueError (null bytes, before 3.12) if `text` is not valid Python.
+    ValueError (null bytes, before 3.12) if `text` is not valid Python, and RecursionError or
+    MemoryError if it is nested deeper than the parser can follow.
     """
     nodes = list(ast.walk(ast.parse(text)))
     enums = {node.name for node in nodes if isinstance(node, ast.ClassDef) and _is_enum(node)}

@@ -168,6 +168,8 @@ class Environments:
             return Flags(), [f"cannot read {path}: {error.strerror}"]
         except (SyntaxError, ValueError) as error:
             return Flags(), [f"cannot parse {path}: {error}"]
+        except (RecursionError, MemoryError):  # the limits of Python's parser
+            return Flags(), [f"cannot parse {path}: it is nested too deeply"]
         return cached[1], []
 
 

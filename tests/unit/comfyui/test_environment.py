@@ -195,7 +195,8 @@ def test_flags_are_parsed_again_only_when_the_file_changed(workspace: Path) -> N
 
 def test_a_cli_args_that_cannot_be_parsed_is_a_note(workspace: Path) -> None:
     cli_args = workspace / "ComfyUI-comm/comfy/cli_args.py"
-    for text in (b"def (:", b"\xff\xfe", b"x = 1\0"):
+    too_deep_to_parse, too_deep_to_convert = b"x = " + b"-" * 50_000, b"x = " + b"1+" * 50_000
+    for text in (b"def (:", b"\xff\xfe", b"x = 1\0", too_deep_to_parse, too_deep_to_convert + b"1"):
         cli_args.write_bytes(text)
         found = Environments(workspace).survey("comm")
 
