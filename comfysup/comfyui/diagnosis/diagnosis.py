@@ -30,7 +30,7 @@ from comfysup.comfyui.diagnosis.line_kinds import (
 )
 from comfysup.comfyui.diagnosis.patterns import ABORT, PATTERNS, PERMANENT, SIGNALS
 from comfysup.comfyui.diagnosis.patterns.pattern import PYTHON_HINT, Pattern
-from comfysup.comfyui.diagnosis.transcript import Traceback, tracebacks
+from comfysup.comfyui.diagnosis.transcript import Traceback, shown_tail, tracebacks
 from comfysup.supervision.life import REBOOT, Exit
 
 MAX_LINES = 200
@@ -61,7 +61,10 @@ _Explanation: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """The sentence that ended a process, the lines that belong to it, and its origin."""
+    """The sentence that ended a process, the lines that belong to it, and its origin.
+
+    `quoted`: the sentence is only the last output, which may not be the cause.
+    """
 
     lines: Sequence[str]
     words: str = ""
@@ -69,6 +72,13 @@ class _Verdict:
     native: bool = False
     frames: Sequence[str] = ()
     """The frames of its traceback, each as `file:function`."""
+    quoted: bool = False
+
+    @property
+    def said(self) -> str:
+        """The sentence and the custom node, as the end of a message."""
+        words = f"{'; last output' if self.quoted else ''}: {self.words}" if self.words else ""
+        return words + (f", in the custom node {self.node!r}" if self.node else "")
 
 
 def diagnose(
@@ -134,24 +144,7 @@ def _explain(
         return reason, message, hint
     if signal == "SIGABRT" or verdict.native:
         return _by_abort(verdict)
-    where = f", in the custom node {verdict.node!r}" if verdict.node else ""
-    return _by_ending(exit_code, signal, verdict.words + where)
-
-
-def shown_tail(lines: Sequence[str], count: int) -> list[str]:
-    """Return the last `count` lines without boilerplate.
-
-    Omits argparse's usage before an error and the module list after a stack of the fault handler,
-    which are several kilobytes without information.
-    """
-    kept: list[str] = []
-    in_usage = False
-    for line in lines:
-        plain = bare(line)
-        in_usage = plain.startswith("usage: ") or (in_usage and plain[:1].isspace())
-        if not in_usage and not plain.startswith("Extension modules: "):
-            kept.append(line)
-    return kept[-count:]
+    return _by_ending(exit_code, signal, verdict.said)
 
 
 def _signal_of_wrapper(exit_code: int | None) -> str | None:
@@ -263,7 +256,7 @@ def _at_the_end(
             if traceback.start <= index < traceback.spoken:
                 return _of_traceback(traceback, lines)
         if not NOISE.match(lines[index]):
-            return _Verdict([lines[index]], lines[index][:_WORDS_CHARS])
+            return _Verdict([lines[index]], lines[index][:_WORDS_CHARS], quoted=True)
     return _Verdict([])
 
 
@@ -333,14 +326,11 @@ def _by_signal(signal: str, lines: Sequence[str]) -> _Explanation:
 
 def _by_abort(verdict: _Verdict) -> _Explanation:
     reason, message, hint = ABORT
-    before = "" if verdict.native else " after its last line"
-    said = f"{before}: {verdict.words}" if verdict.words else ""
-    where = f", in the custom node {verdict.node!r}" if verdict.node else ""
-    return reason, (message + said + where)[:_MESSAGE_CHARS], hint
+    said = replace(verdict, quoted=not verdict.native).said
+    return reason, (message + said)[:_MESSAGE_CHARS], hint
 
 
-def _by_ending(exit_code: int | None, signal: str | None, words: str) -> _Explanation:
-    said = f": {words}" if words else ""
+def _by_ending(exit_code: int | None, signal: str | None, said: str) -> _Explanation:
     if signal is not None:
         return "signal", f"terminated by {signal}{said}", ""
     if exit_code is None:

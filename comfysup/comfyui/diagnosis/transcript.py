@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from comfysup.comfyui.diagnosis.line_kinds import bare
+
 _HEADER = re.compile(r"Traceback \(most recent call last\):(?P<rest>.*)")
 _GROUP = re.compile(r"\s*[|+][\s|+-]*")
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line \d+(?:, in (?P<function>.+))?')
@@ -152,3 +154,19 @@ def _text(lines: Sequence[str], index: int, *, in_group: bool) -> Iterator[tuple
         if at > index and line in (_CAUSE, _CONTEXT):
             return
         yield at, line
+
+
+def shown_tail(lines: Sequence[str], count: int) -> list[str]:
+    """Return the last `count` lines without boilerplate.
+
+    Omits argparse's usage before an error and the module list after a stack of the fault handler,
+    which are several kilobytes without information.
+    """
+    kept: list[str] = []
+    in_usage = False
+    for line in lines:
+        plain = bare(line)
+        in_usage = plain.startswith("usage: ") or (in_usage and plain[:1].isspace())
+        if not in_usage and not plain.startswith("Extension modules: "):
+            kept.append(line)
+    return kept[-count:]

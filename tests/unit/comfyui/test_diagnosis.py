@@ -3,7 +3,8 @@ import time
 import pytest
 
 from comfysup.comfyui.diagnosis.circumstances import Circumstances
-from comfysup.comfyui.diagnosis.diagnosis import diagnose, shown_tail
+from comfysup.comfyui.diagnosis.diagnosis import diagnose
+from comfysup.comfyui.diagnosis.transcript import shown_tail
 from comfysup.supervision.life import Exit
 from tests.unit.comfyui import last_words as words
 
@@ -333,7 +334,9 @@ def test_an_unknown_ending_is_not_guessed() -> None:
 
 
 def test_without_a_traceback_the_last_line_is_told() -> None:
-    assert of("one\nlast words\n\n", 3).message == "exited unexpectedly with code 3: last words"
+    message = "exited unexpectedly with code 3; last output: last words"
+
+    assert of("one\nlast words\n\n", 3).message == message
 
 
 @pytest.mark.parametrize(

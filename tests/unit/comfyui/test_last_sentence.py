@@ -40,7 +40,7 @@ def test_an_error_of_the_gpu_that_a_node_prints_does_not_explain_an_abort_after_
 def test_an_abort_without_a_word_is_not_explained_by_what_was_said_before_it() -> None:
     found = of("[Node] loaded 7 nodes\nAborted (core dumped)\n", 134)
 
-    assert found.message.endswith("(SIGABRT) after its last line: [Node] loaded 7 nodes")
+    assert found.message.endswith("(SIGABRT); last output: [Node] loaded 7 nodes")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,9 @@ def test_an_exception_that_begins_with_an_empty_line_is_told_with_what_it_hides(
     ],
 )
 def test_the_lines_of_a_worker_of_ray_are_not_the_last_words(line: str) -> None:
-    assert of(f"last words\n{line}\n").message == "exited unexpectedly with code 1: last words"
+    assert of(f"last words\n{line}\n").message == (
+        "exited unexpectedly with code 1; last output: last words"
+    )
     assert of(f"last words\n{line}\n", signal="SIGABRT").message.endswith(": last words")
 
 
