@@ -45,7 +45,7 @@ TITLES: dict[type, str] = {
     reload.FailedReloadView: "Failure",
     reload.ReloadView: "Reload",
     reload.PlannedView: "Planned action",
-    ConfigError: "Mistake",
+    ConfigError: "Configuration error",
     resources.LinkView: "Link models",
     LeftBehind: "File left",
     resources.DaemonView: "Daemon",
