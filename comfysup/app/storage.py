@@ -21,7 +21,7 @@ from comfysup.linux.rundir.state_file import StateFile
 from comfysup.logs.files import Rotation
 from comfysup.logs.pump import LogPump
 from comfysup.logs.reader import LogReader
-from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.logs.unreported_losses import UnreportedLosses
 from comfysup.model.instances_file import ConfigError
 from comfysup.supervision.tasks import bounded
 
@@ -78,7 +78,7 @@ async def open_storage(
         state_file, life, identity, settings, executors.processes, run.fifo, heartbeat
     )
     report(state_file.aside, recovered.trouble)
-    losses = UnsaidLosses(StateFile(run.path / "losses.json", report))
+    losses = UnreportedLosses(StateFile(run.path / "losses.json", report))
     pump = LogPump(Rotation(settings.log_max_bytes, settings.log_keep), report, losses)
     resources.push_async_callback(bounded, pump.close, CLEANUP_PATIENCE)
     sharing = Sharing(settings.port, executors.logs, resources, report)

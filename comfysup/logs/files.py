@@ -30,8 +30,9 @@ ATTEMPTS = 1_000
 class Rotation:
     """The size at which a log is rotated, and the number of old files to keep.
 
-    A file ends at the first line end after `soft`, or at `hard` without one. A file never exceeds
-    `max_bytes`, unless a line is too long for the space between the two.
+    A file ends at the first line end after `soft`, or in the middle of a line `LINE_BYTES` after
+    `soft`. So a file exceeds `max_bytes` only if that is below 16 times `LINE_BYTES`, by less than
+    `LINE_BYTES`, or if a rotation fails.
     """
 
     max_bytes: int = 50 << 20
@@ -85,7 +86,7 @@ class LogFiles:
                 if before == self._newest():
                     yield found
                     return
-        raise OSError(errno.EBUSY, f"{self.path} is rotated all the time")
+        raise OSError(errno.EBUSY, f"{self.path} is rotated too often to be read")
 
     def _open_each(self, files: ExitStack) -> Iterator[Found]:
         seen = set()

@@ -13,7 +13,7 @@ class Notifier:
         """Start without readers, in the event loop of the readers."""
         self._loop = asyncio.get_running_loop()
         self._events: dict[Path, set[asyncio.Event]] = {}
-        self._rung: set[Path] = set()
+        self._pending: set[Path] = set()
 
     @contextmanager
     def listen(self, log_file: Path) -> Iterator[asyncio.Event]:
@@ -27,19 +27,19 @@ class Notifier:
             if not self._events[log_file]:
                 del self._events[log_file]
 
-    def ring(self, log_file: Path) -> None:
+    def notify(self, log_file: Path) -> None:
         """Notify the readers, from any thread; a pending notification is not repeated."""
-        if log_file in self._events and log_file not in self._rung:
-            self._rung.add(log_file)
+        if log_file in self._events and log_file not in self._pending:
+            self._pending.add(log_file)
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._set, log_file)
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
         """Wake every reader; called in the event loop."""
         for log_file in self._events:
             self._set(log_file)
 
     def _set(self, log_file: Path) -> None:
-        self._rung.discard(log_file)
+        self._pending.discard(log_file)
         for event in self._events.get(log_file, ()):
             event.set()

@@ -54,8 +54,8 @@ class LogPipe:
         self._reader = reader
         self._began = began
         self._moved: asyncio.Future[None] | None = None  # set once the pipe is released
-        take_in = partial(pump.take_in, self._reader, log_file, new_line=new_line, began=began)
-        self._taken_in = pump.ask(take_in)
+        add = partial(pump.add_reader, self._reader, log_file, new_line=new_line, began=began)
+        self._added = pump.ask(add)
 
     @classmethod
     def create(cls, fifo: Path, log_file: Path, pump: LogPump, began: str = "") -> Self:
@@ -94,12 +94,12 @@ class LogPipe:
     def began(self) -> str:
         """The start of the process's output in the log; empty while unknown."""
         # Until the pump has added this pipe, its value is that of the previous process.
-        place = self._pump.began(self._log_file) if self._taken_in.done() else self._began
+        place = self._pump.began(self._log_file) if self._added.done() else self._began
         return str(place) if place else ""
 
     async def begun(self) -> None:
         """Wait until `began` is known, at most `PATIENCE` seconds."""
-        await self._wait(self._taken_in)
+        await self._wait(self._added)
 
     @property
     def dropped_bytes(self) -> int:
@@ -137,16 +137,16 @@ class LogPipe:
 
     def abandon(self) -> None:
         """Move the remaining output and remove the FIFO, without waiting."""
-        _ = self._let_go()
+        _ = self._release()
 
     async def close(self) -> None:
-        """Do the same, and wait at most `PATIENCE` seconds for the output; may be repeated."""
+        """Abandon the pipe, and wait at most `PATIENCE` seconds for the output; may be repeated."""
         left = self._waiting_bytes() if self._moved is None else 0
-        moved = self._let_go()
+        moved = self._release()
         if left:
             await self._wait(moved)
 
-    def _let_go(self) -> asyncio.Future[None]:
+    def _release(self) -> asyncio.Future[None]:
         if self._moved is None:
             if not self._waiting_bytes():
                 self._remove()
@@ -157,7 +157,7 @@ class LogPipe:
         """Remove the FIFO last: its name tells the next daemon that output may be missing."""
         self._pump.drain(self._reader, PIPE_BYTES)
         self._remove()
-        self._pump.let_go(self._reader, PIPE_BYTES)
+        self._pump.remove_reader(self._reader, PIPE_BYTES)
 
     def _remove(self) -> None:
         """Remove the FIFO, unless its path belongs to another FIFO now."""

@@ -28,7 +28,7 @@ from comfysup.logs.files import LogFiles, Rotation
 from comfysup.logs.notifier import Notifier
 from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from comfysup.logs.tail import lines_with, read_head, read_tail
-from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.logs.unreported_losses import UnreportedLosses
 from comfysup.logs.writer import LogWriter, PipePeeker
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ pipe (200 MB in writes of 100 bytes took twice as long, and ten times the CPU)."
 AGAIN: Final = 1.0
 """Seconds without output before a refused write is retried."""
 
-LAST_TURN: Final = 1.0
+CLOSE_PATIENCE: Final = 1.0
 """Seconds to wait at exit for a thread in the middle of a stalled write."""
 
 
@@ -65,17 +65,17 @@ class LogPump:
         self,
         rotation: Rotation,
         report: Report = to_nobody,
-        losses: UnsaidLosses | None = None,
+        losses: UnreportedLosses | None = None,
     ) -> None:
         """Create the pump; `start` starts its thread, which calls `report` and uses `losses`."""
-        self.bells = Notifier()
+        self.notifier = Notifier()
         self._rotation = rotation
         self._report = report
-        self._losses = losses or UnsaidLosses()
-        self._peephole = PipePeeker()
+        self._losses = losses or UnreportedLosses()
+        self._peeker = PipePeeker()
         self._epoll = select.epoll()
         self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._errands: SimpleQueue[WorkItem[Any]] = SimpleQueue()
+        self._work_items: SimpleQueue[WorkItem[Any]] = SimpleQueue()
         self._intakes: dict[int, Intake] = {}
         self._writers: dict[Path, LogWriter] = {}
         self._tried_at = 0.0
@@ -98,7 +98,7 @@ class LogPump:
             return
         done = self.ask(self._end)
         self._closed = True
-        await asyncio.wait([done], timeout=LAST_TURN)
+        await asyncio.wait([done], timeout=CLOSE_PATIENCE)
         if done.done() and self._thread:
             self._thread.join()
             os.close(self._alarm)
@@ -112,10 +112,10 @@ class LogPump:
         """
         if self._closed:
             raise OSError(errno.EBADF, "the log pump is closed")
-        errand = WorkItem(partial(self._work_on, file, work) if file else work)
-        self._errands.put(errand)
+        item = WorkItem(partial(self._work_on, file, work) if file else work)
+        self._work_items.put(item)
         os.eventfd_write(self._alarm, 1)
-        return errand.result
+        return item.result
 
     def dropped_bytes(self, log_file: Path) -> int:
         """Return the number of bytes that the log has not taken since this daemon started."""
@@ -175,10 +175,10 @@ class LogPump:
         with self._at(log_file):
             return lines_with(log_file, text, since=since, offsets=writer.offsets, lost=writer.lost)
 
-    def take_in(
+    def add_reader(
         self, reader: int, log_file: Path, *, new_line: bool, began: ResumeToken | None
     ) -> None:
-        """Start to move the output of `reader`, which `let_go` finally closes.
+        """Start to move the output of `reader`, which `remove_reader` finally closes.
 
         `new_line` means that the output does not continue an existing line. `began` is the start of
         the process's output in the log; None means here, or unknown.
@@ -186,7 +186,7 @@ class LogPump:
         writer = self._writers.get(log_file)
         if writer is None:
             writer = LogWriter(
-                LogFiles(log_file), self._rotation, self._peephole, self._report, self._losses
+                LogFiles(log_file), self._rotation, self._peeker, self._report, self._losses
             )
             self._writers[log_file] = writer
         with self._at(log_file):
@@ -200,7 +200,7 @@ class LogPump:
         while most > 0 and intake and (moved := self._move(intake)):
             most -= moved
 
-    def let_go(self, reader: int, most: int) -> None:
+    def remove_reader(self, reader: int, most: int) -> None:
         """Move the rest and close the reader; close the log once no other pipe uses it."""
         self.drain(reader, most)
         self._forget(reader)
@@ -226,7 +226,7 @@ class LogPump:
         for intake in self._intakes.values():
             intake.writer.close()
             os.close(intake.reader)
-        self._peephole.close()
+        self._peeker.close()
         self._epoll.close()
 
     def _turn(self) -> None:
@@ -236,19 +236,19 @@ class LogPump:
         if refusing and time.monotonic() >= self._tried_at + AGAIN:
             for writer in refusing:
                 with self._at(writer.path):
-                    writer.try_again()
+                    writer.retry()
             self._tried_at = time.monotonic()
         for fd, _ in ready:
             if fd == self._alarm:
-                self._run_errands()
+                self._run_work_items()
             elif intake := self._intakes.get(fd):
                 moved = max(moved, self._move(intake))
         if 0 < moved < SMALL:
             time.sleep(PAUSE)
 
-    def _run_errands(self) -> None:
+    def _run_work_items(self) -> None:
         for _ in range(os.eventfd_read(self._alarm)):
-            self._errands.get().run()
+            self._work_items.get().run()
 
     def _work_on(self, file: Path, work: Callable[[], T]) -> T:
         with self._at(file):
@@ -269,7 +269,7 @@ class LogPump:
             intake.broken = True  # this log is lost, but its instance keeps running
             return 0
         if moved:
-            self.bells.ring(intake.log_file)
+            self.notifier.notify(intake.log_file)
         else:
             # The last writer has closed the pipe; epoll would report the reader for ever.
             self._forget(intake.reader)

@@ -41,19 +41,19 @@ class LogReader:
     def close(self) -> None:
         """End every reader once it has received the existing output."""
         self._ended = True
-        self._pump.bells.ring_all()
+        self._pump.notifier.notify_all()
 
     def finish(self, log_file: Path) -> None:
         """End the followers of that log once they have received the existing output."""
         for reading in self._readings.get(log_file, ()):
             reading.finished = True
-        self._pump.bells.ring(log_file)
+        self._pump.notifier.notify(log_file)
 
     @asynccontextmanager
     async def history(self, log_file: Path, lines: int) -> AsyncIterator[AsyncIterator[str]]:
         """Yield the last lines of the present log in their final form; raises OSError."""
         async with self._cursor(log_file) as cursor:
-            count = await self._look(partial(cursor.seek_lines, lines), log_file)
+            count = await self._run(partial(cursor.seek_lines, lines), log_file)
             async with aclosing(self._all_of(TailView(cursor, count), log_file)) as pieces:
                 yield pieces
 
@@ -62,7 +62,7 @@ class LogReader:
         """Yield the last lines and all new output, as a terminal shows it; raises OSError."""
         with self._reading(log_file) as reading:
             async with self._cursor(log_file) as cursor:
-                await self._look(partial(cursor.seek_lines, lines), log_file)
+                await self._run(partial(cursor.seek_lines, lines), log_file)
                 async with aclosing(
                     self._more_of(TerminalView(cursor), log_file, reading)
                 ) as pieces:
@@ -76,9 +76,9 @@ class LogReader:
         with self._reading(log_file) as reading:
             async with self._cursor(log_file) as cursor:
                 if place := ResumeToken.parse(after):
-                    await self._look(partial(cursor.seek_place, place), log_file)
+                    await self._run(partial(cursor.seek_place, place), log_file)
                 else:
-                    await self._look(partial(cursor.seek_lines, lines), log_file)
+                    await self._run(partial(cursor.seek_lines, lines), log_file)
                 async with aclosing(self._more_of(LineView(cursor), log_file, reading)) as pieces:
                     yield pieces
 
@@ -95,9 +95,9 @@ class LogReader:
             if not readings and self._readings.get(log_file) is readings:
                 del self._readings[log_file]
 
-    async def _look(self, look: Callable[[], R], log_file: Path) -> R:
+    async def _run(self, work: Callable[[], R], log_file: Path) -> R:
         """Read a log in a thread; raises OSError, also when its volume does not answer."""
-        return await self._disk.ask(look, _volume(log_file), PATIENCE)
+        return await self._disk.ask(work, _volume(log_file), PATIENCE)
 
     @asynccontextmanager
     async def _cursor(self, log_file: Path) -> AsyncIterator[Cursor]:
@@ -111,17 +111,17 @@ class LogReader:
                 self._disk.do(cursor.close, _volume(log_file))
 
     async def _all_of(self, view: View[T], log_file: Path) -> AsyncGenerator[T]:
-        while (found := await self._look(view.look, log_file)) is not None:
+        while (found := await self._run(view.read, log_file)) is not None:
             yield found
 
     async def _more_of(
         self, view: View[T], log_file: Path, reading: "_Reading"
     ) -> AsyncGenerator[T]:
-        with self._pump.bells.listen(log_file) as more:
+        with self._pump.notifier.listen(log_file) as more:
             while True:
                 more.clear()
                 ended = self._ended or reading.finished
-                found = await self._look(view.look, log_file)
+                found = await self._run(view.read, log_file)
                 if found is not None:
                     yield found
                 elif ended:

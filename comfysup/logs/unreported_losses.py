@@ -10,7 +10,7 @@ from pathlib import Path
 from comfysup.linux.rundir.state_file import StateFile
 
 
-class UnsaidLosses:
+class UnreportedLosses:
     """The paths of such logs, stored in a file of the run directory; used by one thread."""
 
     def __init__(self, file: StateFile | None = None) -> None:

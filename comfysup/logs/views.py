@@ -12,7 +12,7 @@ T_co = TypeVar("T_co", covariant=True)
 class View(Protocol[T_co]):
     """Returns the output since the last call."""
 
-    def look(self) -> T_co | None:
+    def read(self) -> T_co | None:
         """Return the new output, or None if there is none; raises OSError."""
 
 
@@ -26,7 +26,7 @@ class TailView:
         self._cleaner = Cleaner()
         self._lines = Lines()
 
-    def look(self) -> str | None:
+    def read(self) -> str | None:
         while self._left > 0:
             piece = self._cursor.read()
             data = piece.data[: self._left]
@@ -51,7 +51,7 @@ class TerminalView:
         self._cleaner = Cleaner()
         self._in_line = False
 
-    def look(self) -> str | None:
+    def read(self) -> str | None:
         while (piece := self._cursor.read()) != END:
             text = self._cleaner.feed(piece.data)
             if piece.missed != 0:
@@ -72,7 +72,7 @@ class LineView:
         self._cleaner = Cleaner()
         self._lines = Lines()
 
-    def look(self) -> LineBatch | None:
+    def read(self) -> LineBatch | None:
         while (piece := self._cursor.read()) != END:
             if piece.missed != 0:
                 left = self._lines.feed("\n") if self._lines.unfinished else ""

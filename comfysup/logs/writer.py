@@ -21,7 +21,7 @@ from comfysup.linux.conditions import Report, to_nobody
 from comfysup.linux.rundir.own_files import create_own, foreign_owner, open_own
 from comfysup.logs.files import LINE_BYTES, LogFiles, Rotation
 from comfysup.logs.resume_token import ResumeToken, StreamOffsets
-from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.logs.unreported_losses import UnreportedLosses
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ NO_SPLICE: Final = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 LOST_BYTES: Final = 1 << 15
 """The maximum bytes kept of refused output: the last lines of a process whose disk is full."""
 
-LOOK_EVERY: Final = 1.0
+CHECK_EVERY: Final = 1.0
 """Seconds between two checks whether the file has been removed."""
 
 
@@ -82,9 +82,9 @@ class LogWriter:
         self,
         files: LogFiles,
         rotation: Rotation,
-        peephole: PipePeeker,
+        peeker: PipePeeker,
         report: Report = to_nobody,
-        losses: UnsaidLosses | None = None,
+        losses: UnreportedLosses | None = None,
     ) -> None:
         """Open nothing yet; `report` is called when the file refuses bytes, and when it recovers.
 
@@ -97,16 +97,16 @@ class LogWriter:
         self._files = files
         self._rotation = rotation
         self._soft = rotation.soft
-        self._peephole = peephole
+        self._peeker = peeker
         self._log = -1
         self._inode = 0
         self._next_begin: int | None = None  # in the terms of `StreamOffsets`, of the next file
         self._splices = True
         self._report = report
-        self._losses = losses or UnsaidLosses()
-        self._unsaid_bytes = 0
+        self._losses = losses or UnreportedLosses()
+        self._unreported_bytes = 0
         self._refuses = False
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     def begin(self, began: ResumeToken | None, *, end_line: bool) -> None:
         """Start the output of another process, at the place `began`; None means here.
@@ -145,7 +145,7 @@ class LogWriter:
         """Whether the file refused bytes at the last attempt."""
         return self._refuses
 
-    def try_again(self) -> None:
+    def retry(self) -> None:
         """Check whether the file takes bytes again, even without new output."""
         try:
             self._ready()
@@ -176,14 +176,14 @@ class LogWriter:
 
     def _ready(self) -> int:
         """Open the file, write pending reports, and return its size."""
-        if self._log >= 0 and self._taken_away():
+        if self._log >= 0 and self._was_replaced():
             self._leave_file()
         if self._log < 0:
             self._open()
         if self.began is None:
             self.began = self._end()
-        if self._unsaid_bytes or self._files.path in self._losses:
-            self._own_up()
+        if self._unreported_bytes or self._files.path in self._losses:
+            self._report_dropped()
         if self._refuses:
             self._refuses = False
             self.lost = b""
@@ -199,15 +199,15 @@ class LogWriter:
     def _open(self) -> None:
         if self._next_begin is None:
             self._next_begin = self.offsets.survey(self._files)
-            self._look_at_owner()
+            self._check_owner()
         try:
             self._log = open_own(self._files.path, os.O_RDWR)
         except FileNotFoundError:
             self._log = self._create(self._next_begin)
         self._inode = os.fstat(self._log).st_ino
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
 
-    def _look_at_owner(self) -> None:
+    def _check_owner(self) -> None:
         """Log once if another user owns the directory."""
         directory = self._files.path.parent
         with suppress(OSError):
@@ -232,12 +232,12 @@ class LogWriter:
         self._next_begin = (self.offsets.begin(self._inode) or 0) + size
         self.close()
 
-    def _taken_away(self) -> bool:
-        """Return whether the file was removed or replaced; checks every `LOOK_EVERY` seconds."""
+    def _was_replaced(self) -> bool:
+        """Return whether the file was removed or replaced; checks every `CHECK_EVERY` seconds."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY:
+        if now - self._checked_at < CHECK_EVERY:
             return False
-        self._looked_at = now
+        self._checked_at = now
         try:
             return self._files.path.lstat().st_ino != self._inode
         except FileNotFoundError:
@@ -262,7 +262,7 @@ class LogWriter:
         if size < self._soft:
             return self._transfer(pipe, min(self._soft - size, AT_ONCE))
         room = self._soft + LINE_BYTES - size
-        ahead = self._peephole.peek(pipe, room if room > 0 else LINE_BYTES)
+        ahead = self._peeker.peek(pipe, room if room > 0 else LINE_BYTES)
         if not ahead:
             return 0
         line = ahead.find(b"\n") + 1
@@ -310,21 +310,22 @@ class LogWriter:
 
     def _count_dropped(self, dropped: bytes) -> None:
         self._losses.note(self._files.path)
-        self._unsaid_bytes += len(dropped)
+        self._unreported_bytes += len(dropped)
         self.dropped_bytes += len(dropped)
         self.lost = (self.lost + dropped)[-LOST_BYTES:]
 
-    def _own_up(self) -> None:
+    def _report_dropped(self) -> None:
         """Write the number of missing bytes; raises OSError, and then has written nothing."""
         size = os.lseek(self._log, 0, os.SEEK_END)
         self._end_line(size)
-        many = f"{self._unsaid_bytes} bytes" if self._unsaid_bytes else "an unknown number of bytes"
+        count = self._unreported_bytes
+        many = f"{count} bytes" if count else "an unknown number of bytes"
         note = f"[comfysup: {many} of log were dropped here]\n".encode()
         if os.write(self._log, note) < len(note):
             os.ftruncate(self._log, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        log.info("log.resumed", file=str(self._files.path), dropped_bytes=self._unsaid_bytes)
-        self._unsaid_bytes = 0
+        log.info("log.resumed", file=str(self._files.path), dropped_bytes=count)
+        self._unreported_bytes = 0
         self._losses.settle(self._files.path)
 
     def _end_line(self, size: int) -> None:

@@ -52,19 +52,19 @@ async def get_logs(services: Services, call: Call[LogsQuery, None]) -> web.Strea
             history = await _open(stack, services.logs.history(log_file, lines), instance)
             return await _send_text(call.request, history, slot)
 
-        def farewell() -> str:
+        def removal_notice() -> str:
             gone = all(each is not instance for each in services.fleet)
             return f"instance {instance.spec.label} was removed" if gone else ""
 
         if not as_events:
             text = await _open(stack, services.logs.follow(log_file, lines), instance)
-            return await _send_text(call.request, text, slot, farewell)
+            return await _send_text(call.request, text, slot, removal_notice)
         after = call.request.headers.get(LAST_EVENT_ID, "").strip()
         news = await _open(stack, services.logs.news(log_file, lines, after), instance)
         sending = EventSourceResponse(
             sep="\n", ping_interval=PING_SECONDS, send_timeout=stream_limit.patience
         )
-        return await _send_news(call.request, news, slot, sending, farewell)
+        return await _send_events(call.request, news, slot, sending, removal_notice)
 
 
 async def _open(
@@ -83,18 +83,18 @@ async def _send_text(
     request: web.Request,
     pieces: AsyncIterator[str],
     slot: StreamSlot,
-    farewell: Callable[[], str] = lambda: "",
+    removal_notice: Callable[[], str] = lambda: "",
 ) -> web.StreamResponse:
-    """Send all pieces, then `farewell` on a line of its own unless it is empty."""
+    """Send all pieces, then the `removal_notice` on a separate line unless it is empty."""
     response = web.StreamResponse(headers=TEXT)
     try:
         await response.prepare(request)
         async for text in pieces:
             async with slot.writing():
                 await response.write(text.encode())
-        words = farewell()
+        notice = removal_notice()
         async with slot.writing():
-            await response.write_eof(f"[comfysup: {words}]\n".encode() if words else b"")
+            await response.write_eof(f"[comfysup: {notice}]\n".encode() if notice else b"")
     except ConnectionError:
         pass  # the reader has disconnected
     except OSError as error:
@@ -102,12 +102,12 @@ async def _send_text(
     return response
 
 
-async def _send_news(
+async def _send_events(
     request: web.Request,
     pieces: AsyncIterator[LineBatch],
     slot: StreamSlot,
     stream: EventSourceResponse,
-    farewell: Callable[[], str],
+    removal_notice: Callable[[], str],
 ) -> web.StreamResponse:
     try:
         await stream.prepare(request)
@@ -118,9 +118,9 @@ async def _send_news(
                         await stream.send(news.text.removesuffix("\n"), id=news.place or None)
                     if 0 < len(news.unfinished) <= LONGEST_PROGRESS:
                         await stream.send(news.unfinished, event="progress")
-            if words := farewell():
+            if notice := removal_notice():
                 async with slot.writing():
-                    await stream.send(words, event="removed")
+                    await stream.send(notice, event="removed")
     except ConnectionError:
         pass  # the reader has disconnected
     except OSError as error:

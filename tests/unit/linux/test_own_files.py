@@ -76,10 +76,8 @@ def victim(tmp_path: Path) -> Path:
 def write(path: Path, data: bytes, rotation: Rotation) -> tuple[list[str | None], LogWriter]:
     """Move data into a log; return what was reported, and the writer."""
     reported: list[str | None] = []
-    peephole = PipePeeker()
-    writer = LogWriter(
-        LogFiles(path), rotation, peephole, lambda _file, said: reported.append(said)
-    )
+    peeker = PipePeeker()
+    writer = LogWriter(LogFiles(path), rotation, peeker, lambda _file, said: reported.append(said))
     reader, end = os.pipe2(os.O_NONBLOCK)
     os.write(end, data)
     os.close(end)
@@ -87,7 +85,7 @@ def write(path: Path, data: bytes, rotation: Rotation) -> tuple[list[str | None]
         pass
     writer.close()
     os.close(reader)
-    peephole.close()
+    peeker.close()
     return reported, writer
 
 

@@ -16,7 +16,7 @@ from comfysup.linux.rundir.state_file import StateFile
 from comfysup.logs.files import Rotation
 from comfysup.logs.pipe import MAYBE_MORE, PIPE_BYTES, LogPipe, open_for_instance
 from comfysup.logs.pump import LogPump
-from comfysup.logs.unreported_losses import UnsaidLosses
+from comfysup.logs.unreported_losses import UnreportedLosses
 from comfysup.logs.writer import LogWriter
 from tests.scenarios.waiting import HANG, bounded, until
 from tests.unit.linux.children import open_descriptors
@@ -170,7 +170,7 @@ async def test_the_next_daemon_reports_a_loss_that_the_last_one_could_not_report
 ) -> None:
     async def write_once(text: str) -> None:
         """Writes it as under a daemon of its own."""
-        losses = UnsaidLosses(StateFile(tmp_path / "losses.json"))
+        losses = UnreportedLosses(StateFile(tmp_path / "losses.json"))
         pump = LogPump(Rotation(), losses=losses)
         pump.start()
         pipe = LogPipe.create(tmp_path / "fifo", file, pump)
@@ -198,11 +198,11 @@ async def test_the_next_daemon_reports_a_loss_that_the_last_one_could_not_report
 def test_damaged_notes_of_losses_are_none(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "losses.json").write_bytes(damaged)
 
-    losses = UnsaidLosses(StateFile(tmp_path / "losses.json"))
+    losses = UnreportedLosses(StateFile(tmp_path / "losses.json"))
     losses.note(tmp_path / "log")
 
     assert tmp_path / "log" in losses
-    assert tmp_path / "log" in UnsaidLosses(StateFile(tmp_path / "losses.json"))
+    assert tmp_path / "log" in UnreportedLosses(StateFile(tmp_path / "losses.json"))
 
 
 async def test_a_note_that_does_not_fit_is_not_begun(
@@ -653,7 +653,7 @@ async def test_a_log_that_takes_bytes_again_is_well_while_another_is_busy(
 async def test_a_pump_that_stalled_at_its_close_ends_when_its_volume_answers(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("comfysup.logs.pump.LAST_TURN", 0.01)
+    monkeypatch.setattr("comfysup.logs.pump.CLOSE_PATIENCE", 0.01)
     threads = threading.active_count()
     pump = LogPump(Rotation())
     pump.start()

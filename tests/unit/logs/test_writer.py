@@ -21,8 +21,8 @@ class Log:
     def __init__(self, path: Path, max_bytes: int, keep: int = MANY) -> None:
         self.path = path
         self.files = LogFiles(path)
-        self._peephole = PipePeeker()
-        self.writer = LogWriter(self.files, Rotation(max_bytes, keep), self._peephole)
+        self._peeker = PipePeeker()
+        self.writer = LogWriter(self.files, Rotation(max_bytes, keep), self._peeker)
         self._reader, self._end = os.pipe2(os.O_NONBLOCK)
 
     def write(self, data: bytes) -> None:
@@ -48,7 +48,7 @@ class Log:
 
     def close(self) -> None:
         self.writer.close()
-        self._peephole.close()
+        self._peeker.close()
         os.close(self._reader)
         os.close(self._end)
 
@@ -219,7 +219,7 @@ def test_a_truncated_log_continues_at_its_new_end(make: MakeLog) -> None:
 
 
 def test_a_removed_log_is_created_again(make: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(log_writer, "CHECK_EVERY", 0.0)
     log = make()
     log.write(b"before\n")
 
