@@ -154,7 +154,7 @@ def test_one_that_goes_on_dying_waits_longer(entrypoint: Entrypoint) -> None:
     entrypoint.ended()
 
 
-def test_a_stop_between_two_lives_ends_what_the_last_one_left(entrypoint: Entrypoint) -> None:
+def test_a_stop_between_two_daemons_runs_serve_end(entrypoint: Entrypoint) -> None:
     entrypoint.hold(2)
     entrypoint.start('[ "$2" != --end ] || exit 0; exit 1')
     entrypoint.until(lambda: 2 in entrypoint.delays())

@@ -53,9 +53,7 @@ async def test_models_that_are_in_use_are_not_moved(daemon: Daemon, shell: Shell
     assert "stop instance 0 'instance_0' first" in said.err
 
 
-async def test_a_workspace_without_environments_says_what_it_lacks(
-    daemon: Daemon, shell: Shell
-) -> None:
+async def test_a_workspace_without_environments_is_reported(daemon: Daemon, shell: Shell) -> None:
     (daemon.workspace / "ComfyUI-comm").rename(daemon.workspace / "else")
 
     said = await shell.run("env", "list")
@@ -86,7 +84,7 @@ async def test_a_good_file_is_shown_as_it_was_understood(
     assert [each["enabled"] for each in default.json["instances"]] == [True, False]
 
 
-async def test_a_relative_file_in_a_removed_directory_is_told(shell: Shell) -> None:
+async def test_a_relative_path_in_a_removed_directory_is_an_error(shell: Shell) -> None:
     said = await shell.script("mkdir gone && cd gone && rmdir ../gone && comfysup config check x")
 
     assert said.code == 1
@@ -95,7 +93,7 @@ async def test_a_relative_file_in_a_removed_directory_is_told(shell: Shell) -> N
     )
 
 
-async def test_all_mistakes_of_a_file_are_told_with_their_places(
+async def test_config_check_reports_all_errors_with_their_positions(
     daemon: Daemon, shell: Shell
 ) -> None:
     file = daemon.root / "instances.json"
@@ -155,7 +153,7 @@ async def test_an_environment_that_cannot_be_used_is_a_mistake(
     assert "no environment was checked; COMFYSUP_WORKSPACE names" in elsewhere.err
 
 
-async def test_a_dry_run_says_what_a_reload_would_do_and_why(
+async def test_a_dry_run_lists_the_actions_of_a_reload_and_their_reasons(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     ports = [daemon.ports.reserve() for _ in range(2)]
@@ -187,7 +185,7 @@ async def test_a_file_that_is_named_must_be_there(daemon: Daemon, shell: Shell) 
     assert default.code == 0
 
 
-async def test_reload_says_what_it_did(
+async def test_reload_reports_its_actions(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances({"id": 0, "port": daemon.ports.reserve(), "name": "main"}, {"id": 1, "x": 2})
@@ -214,7 +212,7 @@ async def test_the_daemon_tells_of_itself(daemon: Daemon, shell: Shell) -> None:
     assert "{" not in said.out
 
 
-async def test_the_daemon_starts_anew_in_place(daemon: Daemon, shell: Shell) -> None:
+async def test_daemon_restart_keeps_processes_and_generations(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
     before = await daemon.api.show(0)
 
@@ -248,7 +246,9 @@ async def test_shells_complete_commands_and_names(daemon: Daemon, shell: Shell) 
     assert (await shell.run("completion", "tcsh")).code == 2
 
 
-async def test_what_an_environment_says_steers_no_terminal(daemon: Daemon, shell: Shell) -> None:
+async def test_control_characters_of_an_environment_are_not_printed(
+    daemon: Daemon, shell: Shell
+) -> None:
     comm = daemon.workspace / "ComfyUI-comm"
     (comm / "comfyui_version.py").write_text('__version__ = "1\x1b]0;x\x07\x9b2J\u202e\u2028"')
     (daemon.workspace / "ComfyUI-\u202ebad\n\x9b").mkdir()

@@ -34,7 +34,7 @@ async def test_an_instance_that_is_ready_and_does_not_answer_is_unhealthy(
     assert alone.err.endswith(" failed in a row\n")
 
 
-async def test_what_is_waited_for_is_said_in_words(daemon: Daemon, shell: Shell) -> None:
+async def test_health_names_the_instances_that_are_not_ready(daemon: Daemon, shell: Shell) -> None:
     Program(daemon.workspace, "slow", NEVER_READY)
     await daemon.api.start(
         0, daemon.ports.reserve(), name="a", environment="slow", wait={"wait": "spawn"}

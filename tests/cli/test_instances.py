@@ -25,7 +25,7 @@ async def test_start_says_that_it_is_ready_and_where(daemon: Daemon, shell: Shel
     assert said.out.startswith(f"Instance 0 'main' is ready on port {port}, pid {pid}, loaded in ")
 
 
-async def test_start_finds_in_the_file_what_the_table_lacks(
+async def test_start_uses_the_entry_of_instances_json_for_an_unknown_instance(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     port = daemon.ports.reserve()
@@ -41,7 +41,7 @@ async def test_start_finds_in_the_file_what_the_table_lacks(
     assert said.json["extra_args"] == ["--lowvram"]
 
 
-async def test_what_was_started_from_the_file_is_left_alone_by_a_reload(
+async def test_a_reload_leaves_an_instance_started_from_the_file_alone(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     """What the command asks for is to the letter what the daemon reads in the file itself."""
@@ -62,7 +62,7 @@ async def test_what_was_started_from_the_file_is_left_alone_by_a_reload(
     assert (said.code, said.out) == (0, "left alone: 0 'instance_0'\n")
 
 
-async def test_an_unknown_reference_is_answered_with_what_there_is(
+async def test_an_unknown_reference_is_answered_with_the_known_instances(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     await daemon.api.start(0, daemon.ports.reserve(), name="main")
@@ -125,7 +125,7 @@ async def test_all_means_all(daemon: Daemon, shell: Shell, write_instances: Writ
     assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
 
 
-async def test_stop_all_calls_off_what_autolaunch_has_not_come_to(
+async def test_stop_all_cancels_pending_autolaunch_entries(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     await daemon.kill()
@@ -217,7 +217,7 @@ async def test_the_choice_of_prompts_is_passed_on(daemon: Daemon, shell: Shell) 
     assert (await shell.run("stop", "0", "--rescue", "some")).code == 2
 
 
-async def test_who_is_tired_of_waiting_leaves_and_the_instance_goes_on(
+async def test_interrupting_a_waiting_start_leaves_the_instance_starting(
     daemon: Daemon, shell: Shell
 ) -> None:
     Program(daemon.workspace, "slow", NEVER_READY)

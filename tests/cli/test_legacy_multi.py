@@ -51,7 +51,7 @@ async def test_one_that_fails_does_not_hinder_the_others(daemon: Daemon, shell: 
     assert (await daemon.api.show(0))["ready"]
 
 
-async def test_a_configuration_may_have_comments_and_its_mistakes_are_told(
+async def test_a_configuration_may_have_comments_and_its_errors_are_reported(
     daemon: Daemon, shell: Shell
 ) -> None:
     port = daemon.ports.reserve()
@@ -68,7 +68,7 @@ async def test_a_configuration_may_have_comments_and_its_mistakes_are_told(
     assert 'must be {"instances": [...]}' in listed.err
 
 
-async def test_what_is_enabled_in_the_file_is_started_restarted_and_stopped(
+async def test_multi_starts_restarts_and_stops_the_enabled_entries(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances(
@@ -98,7 +98,7 @@ async def test_a_file_with_nothing_to_start_says_so(daemon: Daemon, shell: Shell
     assert (said.code, said.out) == (0, f"COMFYUI: no instance is enabled in {file}\n")
 
 
-async def test_mistakes_in_the_file_are_told_and_cost_their_own_instance(
+async def test_an_invalid_entry_is_reported_and_does_not_affect_the_others(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances({"id": 0, "port": daemon.ports.reserve()}, {"id": 1, "port": -1})

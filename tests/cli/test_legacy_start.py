@@ -24,7 +24,9 @@ async def test_a_start_says_the_lines_of_the_script(daemon: Daemon, shell: Shell
     ]
 
 
-async def test_what_is_not_said_is_the_scripts_default(daemon: Daemon, shell: Shell) -> None:
+async def test_missing_variables_have_the_defaults_of_the_script(
+    daemon: Daemon, shell: Shell
+) -> None:
     base = daemon.ports.reserve()
 
     said = await shell.legacy("start", COMFYUI_BASE_PORT=base)
@@ -58,7 +60,7 @@ async def test_a_failure_tells_the_reason_on_stderr(daemon: Daemon, shell: Shell
 
 
 @pytest.mark.timeout(90)
-async def test_what_still_loads_after_25_seconds_is_said_to_have_started(
+async def test_an_instance_still_loading_after_25_seconds_is_reported_as_started(
     daemon: Daemon, shell: Shell
 ) -> None:
     Program(daemon.workspace, "slow", NEVER_READY)

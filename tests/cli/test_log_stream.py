@@ -17,7 +17,7 @@ stream.write("after\\n")
 """
 
 
-def test_a_reader_that_stops_holds_up_nothing_and_is_told_what_it_missed() -> None:
+def test_a_stopped_reader_of_the_daemon_log_blocks_nothing_and_learns_of_missed_lines() -> None:
     reader, writer = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT],

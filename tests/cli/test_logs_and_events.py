@@ -39,7 +39,7 @@ async def test_a_log_is_followed_until_the_reader_leaves(daemon: Daemon, shell: 
 
 
 @pytest.mark.parametrize("command", ["logs 0 -f -n 5", "events --since 0"])
-async def test_what_follows_ends_with_its_reader_though_nothing_more_comes(
+async def test_a_following_command_ends_with_its_reader_without_further_output(
     daemon: Daemon, shell: Shell, command: str
 ) -> None:
     Program(daemon.workspace, "talker", TALK)
@@ -68,7 +68,9 @@ async def test_events_are_a_line_each(daemon: Daemon, shell: Shell) -> None:
     assert "\x1b" not in "".join(lines)
 
 
-async def test_several_logs_are_told_apart(daemon: Daemon, shell: Shell) -> None:
+async def test_lines_of_several_logs_are_prefixed_with_the_instance(
+    daemon: Daemon, shell: Shell
+) -> None:
     Program(daemon.workspace, "talker", TALK)
     for number, name in enumerate(("one", "メイン")):
         await daemon.api.start(number, daemon.ports.reserve(), name=name, environment="talker")
@@ -105,7 +107,7 @@ FOLLOWING = ["logs -f -n 1 0", "logs -f --all -n 1", "events --since 0"]
 
 
 @pytest.mark.parametrize("command", FOLLOWING)
-async def test_what_follows_goes_on_over_a_restart_and_a_death_of_the_daemon(
+async def test_a_following_command_survives_a_restart_and_a_crash_of_the_daemon(
     daemon: Daemon, shell: Shell, command: str
 ) -> None:
     Program(daemon.workspace, "talker", TALK)
@@ -154,7 +156,7 @@ async def test_following_ends_with_the_removal_of_the_instance(
 
 
 @pytest.mark.parametrize("command", FOLLOWING)
-async def test_who_follows_gives_up_when_the_daemon_stays_away(
+async def test_a_following_command_exits_if_the_daemon_does_not_return(
     daemon: Daemon, shell: Shell, command: str
 ) -> None:
     await daemon.api.start(0, daemon.ports.reserve())

@@ -50,7 +50,7 @@ async def test_a_reader_that_leaves_early_is_no_failure(
 
 
 @pytest.mark.parametrize("lost", LOST)
-async def test_health_is_told_by_the_exit_code_alone(
+async def test_health_reports_by_exit_code_if_its_output_is_lost(
     daemon: Daemon, shell: Shell, lost: str
 ) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
@@ -75,7 +75,7 @@ async def test_a_word_that_cannot_be_a_name_is_wrong_usage(
     assert "Traceback" not in said.err
 
 
-async def test_a_mistyped_command_is_told_the_nearest(shell: Shell) -> None:
+async def test_a_mistyped_command_is_answered_with_the_nearest_one(shell: Shell) -> None:
     said = await shell.run("staus")
 
     assert said.code == 2

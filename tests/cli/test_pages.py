@@ -80,7 +80,7 @@ RUN = [page for page in PAGES if is_run(page)]
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the pages call curl")
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-async def test_each_command_of_a_page_prints_what_the_page_says(page: Path) -> None:
+async def test_each_command_of_a_page_prints_the_output_on_the_page(page: Path) -> None:
     daemon = Daemon()
     try:
         for name in ENVIRONMENTS:

@@ -33,13 +33,15 @@ async def test_status_fits_the_terminal_and_cuts_nothing(
     assert "…" not in text
 
 
-async def test_no_instances_say_what_to_do(shell: Shell) -> None:
+async def test_an_empty_status_suggests_a_command(shell: Shell) -> None:
     _, shown = await shell.on_terminal("status")
 
     assert "No instances. `comfysup start REF`" in plain(shown).replace("\n", " ")
 
 
-async def test_a_live_line_shows_what_loads(daemon: Daemon, shell: Shell) -> None:
+async def test_a_live_line_shows_the_last_log_line_of_a_starting_instance(
+    daemon: Daemon, shell: Shell
+) -> None:
     gate = daemon.root / "gate"
     loading = f"echo loading the nodes; while [ ! -e {gate} ]; do sleep 0.05; done; {SERVE}"
     Program(daemon.workspace, "slow", loading)

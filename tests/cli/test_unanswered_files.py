@@ -25,7 +25,7 @@ def stalled(daemon: Daemon, path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("what", ["instances.json", "environment"])
-async def test_config_check_names_what_does_not_answer(
+async def test_config_check_names_the_unresponsive_path(
     daemon: Daemon, shell: Shell, what: str
 ) -> None:
     file = daemon.root / "dead" / "instances.json"

@@ -70,7 +70,7 @@ def test_the_call_of_the_node_example(run: Run) -> None:
     assert [each["state"] for each in container.instances().values()] == ["running", "running"]
 
 
-def test_a_container_starts_nothing_unless_it_is_told_to(run: Run) -> None:
+def test_a_container_starts_instances_only_if_autolaunch_is_enabled(run: Run) -> None:
     quiet, launching = run(), run("--env", "DISABLE_AUTOLAUNCH=false")
 
     answer = quiet.ask("GET", "/api/comfyui/status")

@@ -7,7 +7,7 @@ from tests.container.conftest import Run
 from tests.container.engine import PODMAN, until
 
 
-def test_what_it_adds_to_a_base_with_python_is_small(product: str) -> None:
+def test_the_image_adds_less_than_70_mib_to_a_base_with_python(product: str) -> None:
     said = engine.run(PODMAN, "run", "--rm", product, "du", "-skx", "/opt/comfysup")
 
     assert int(said.out.split()[0]) < 70 * 1024, said

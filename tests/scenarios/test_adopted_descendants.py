@@ -58,7 +58,7 @@ async def test_after_a_stop_nothing_that_it_started_is_alive(daemon: Daemon, kin
 
 
 @pytest.mark.parametrize("adopted", [False, True], ids=["own", "adopted"])
-async def test_what_forks_and_exits_for_ever_is_gone_when_it_is_stopped(
+async def test_a_stop_ends_descendants_that_keep_forking_and_exiting(
     daemon: Daemon, *, adopted: bool
 ) -> None:
     """One look that finds nothing is no proof."""

@@ -80,7 +80,7 @@ async def test_every_state_outlives_the_daemon(daemon: Daemon) -> None:
     assert len(daemon.events("instance.adopted")) == 3
 
 
-async def test_what_was_begun_is_finished(daemon: Daemon) -> None:
+async def test_operations_in_progress_are_finished_by_the_next_daemon(daemon: Daemon) -> None:
     """Scenario 26: a start, a back-off, a stop, a restart."""
     await daemon.start(stop_grace=1)
     starting = await launch(daemon, 0, GATED)
@@ -207,7 +207,7 @@ async def test_one_that_was_to_end_and_did_while_no_daemon_ran_is_stopped(daemon
     assert stopped["last_exit"]["expected"]
 
 
-async def test_what_is_deleted_is_not_there_for_the_next_daemon(daemon: Daemon) -> None:
+async def test_a_deleted_instance_is_unknown_to_the_next_daemon(daemon: Daemon) -> None:
     await daemon.start()
     await launch(daemon, 0, SERVE)
     await daemon.api.until(0, state="running")

@@ -126,7 +126,7 @@ async def test_instances_that_fail_together_are_not_tried_together(daemon: Daemo
     assert max(chosen) - min(chosen) > 6
 
 
-async def test_a_start_by_hand_begins_anew(daemon: Daemon) -> None:
+async def test_a_start_by_a_caller_resets_the_backoff(daemon: Daemon) -> None:
     """Scenario 21: of what has failed for good, and of what waits."""
     program = Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=INITIAL, backoff_max=LONGEST, max_failures=3)
@@ -175,7 +175,7 @@ async def test_a_stable_run_forgives_the_failures(daemon: Daemon) -> None:
         ("always", "exit 0", "backoff"),
     ],
 )
-async def test_the_policy_says_what_is_tried_again(
+async def test_the_restart_policy_decides_whether_an_exit_is_retried(
     daemon: Daemon, restart: str, ending: str, state: str
 ) -> None:
     """Scenario 21."""

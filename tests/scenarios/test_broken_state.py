@@ -68,7 +68,7 @@ def kill(instance: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("stopping", [False, True], ids=["running", "stopping"])
 @pytest.mark.parametrize("fits", [False, True], ids=["recycled", "edited"])
-async def test_a_pid_of_somebody_else_is_nobody(
+async def test_a_recycled_pid_is_not_adopted_or_signalled(
     daemon: Daemon,
     stopping: bool,  # noqa: FBT001 - a parameter
     fits: bool,  # noqa: FBT001 - likewise
@@ -115,7 +115,7 @@ async def test_a_pid_of_somebody_else_is_nobody(
 @pytest.mark.parametrize(
     "other", [{"boot_id": "0" * 36}, {"init_start_time": 1}], ids=["boot", "container life"]
 )
-async def test_what_another_life_left_is_void(daemon: Daemon, other: dict[str, Any]) -> None:
+async def test_state_of_an_earlier_boot_is_ignored(daemon: Daemon, other: dict[str, Any]) -> None:
     """Scenario 29: nothing of it is adopted, restarted or signalled."""
     (instance,) = await running(daemon)
     await daemon.kill()
@@ -150,7 +150,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN)
-async def test_with_a_broken_file_what_lives_is_adopted_as_far_as_it_shows(
+async def test_with_a_damaged_state_file_running_instances_are_recognised_and_adopted(
     daemon: Daemon, breaking: Callable[[bytes], bytes]
 ) -> None:
     """Scenario 29: nobody is signalled, the file is kept aside, and both are said."""
@@ -178,7 +178,7 @@ async def test_with_a_broken_file_what_lives_is_adopted_as_far_as_it_shows(
     assert (await daemon.api.act(1, "stop")).status == 200
 
 
-async def test_what_another_version_has_written_is_gone_on_with(daemon: Daemon) -> None:
+async def test_state_written_by_another_version_is_adopted(daemon: Daemon) -> None:
     """A downgrade and an upgrade: nothing is lost but what one of the versions does not know."""
     before = await running(daemon, 3)
     await daemon.api.act(2, "stop")
@@ -239,7 +239,7 @@ async def test_garbage_in_the_identity_is_mended_by_the_state(
     assert set(alive) == set(daemon.processes())  # a shell may not have become its command yet
 
 
-async def test_with_garbage_everywhere_it_begins_anew(daemon: Daemon) -> None:
+async def test_a_run_directory_full_of_garbage_yields_an_empty_table(daemon: Daemon) -> None:
     """After a power cut nothing of what is in the run directory need be what was written."""
     daemon.run_dir.mkdir(mode=0o700)
     for name in ("identity", "state.json", "state.draft", "daemon.lock", "api.sock"):
@@ -256,7 +256,7 @@ async def test_with_garbage_everywhere_it_begins_anew(daemon: Daemon) -> None:
     assert (await daemon.api.until(0, state="running"))["generation"] == 1
 
 
-async def test_what_cannot_be_recognised_is_said_and_lives(daemon: Daemon) -> None:
+async def test_an_unrecognised_process_is_reported_and_left_running(daemon: Daemon) -> None:
     """Scenario 29: a descendant whose leader is gone, and a stranger that has our marker."""
     (instance,) = await running(daemon)
     await daemon.kill()
@@ -275,7 +275,7 @@ async def test_what_cannot_be_recognised_is_said_and_lives(daemon: Daemon) -> No
     await until(lambda: not kernel.alive(orphan))
 
 
-async def test_a_second_daemon_says_who_is_there_and_ends(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_second_daemon_names_the_first_and_exits(daemon: Daemon, tmp_path: Path) -> None:
     """Scenario 30."""
     (instance,) = await running(daemon)
 

@@ -73,7 +73,7 @@ runpy.run_module("comfysup", run_name="__main__", alter_sys=True)
 """
 
 
-async def test_no_request_is_refused_or_fails_while_the_daemon_starts_anew(daemon: Daemon) -> None:
+async def test_no_request_is_refused_or_fails_during_a_restart_in_place(daemon: Daemon) -> None:
     """Scenario 31: a hundred requests a second, by new connections and by kept ones."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
@@ -140,7 +140,9 @@ async def test_no_kept_connection_is_reset_at_any_moment(daemon: Daemon) -> None
         writer.close()
 
 
-async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -> None:
+async def test_sighup_restarts_the_daemon_in_place_and_exit_codes_stay_known(
+    daemon: Daemon,
+) -> None:
     """Scenario 31."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
@@ -156,7 +158,7 @@ async def test_sighup_starts_it_anew_and_exit_codes_stay_known(daemon: Daemon) -
     assert (await daemon.api.show(0))["last_exit"]["signal"] == "SIGUSR1"
 
 
-async def test_an_order_to_end_is_not_lost_while_it_starts_anew(daemon: Daemon) -> None:
+async def test_sigterm_during_a_restart_in_place_ends_the_daemon(daemon: Daemon) -> None:
     """Whatever the moment: before the old program hears it, and after."""
     for number in range(6):
         await daemon.start()
@@ -180,7 +182,7 @@ async def test_an_order_to_end_is_heard_whichever_thread_receives_it(
     assert len(daemon.events("daemon.started")) == 2
 
 
-async def test_who_ends_meanwhile_is_told_in_full(daemon: Daemon) -> None:
+async def test_an_exit_during_a_restart_in_place_is_reported_in_full(daemon: Daemon) -> None:
     """Scenario 31: it is a child of the new program, which must not reap it unseen."""
     Program(daemon.workspace, script=f"{SERVE} & read wait < '<directory>/go'; exit 7")
     go = daemon.workspace / "ComfyUI-comm" / "go"
@@ -198,7 +200,7 @@ async def test_who_ends_meanwhile_is_told_in_full(daemon: Daemon) -> None:
     assert shown["last_exit"]["exit_code"] == 7
 
 
-async def test_no_line_is_lost_that_is_the_last_while_the_daemon_starts_anew(
+async def test_the_last_lines_of_an_exit_during_a_restart_in_place_are_kept(
     daemon: Daemon,
 ) -> None:
     """What has ended holds its output no more, and the next program does not read it yet."""
@@ -219,7 +221,7 @@ async def test_no_line_is_lost_that_is_the_last_while_the_daemon_starts_anew(
     assert lines[1:1001] == [str(number) for number in range(1, 1001)]
 
 
-async def test_whoever_asks_while_it_starts_anew_is_answered(daemon: Daemon) -> None:
+async def test_requests_during_a_restart_in_place_are_answered(daemon: Daemon) -> None:
     """Scenario 31, for what takes longer than the rest of the old program."""
     Program(daemon.workspace, script=NEVER_READY)
     await daemon.start()

@@ -260,7 +260,7 @@ async def test_a_process_whose_memory_is_locked_keeps_no_daemon_from_its_beginni
     await daemon.api.until_well()
 
 
-async def test_a_driver_that_hangs_holds_up_those_alone_who_need_it(
+async def test_a_hung_gpu_driver_affects_only_instances_that_request_a_gpu(
     daemon: Daemon, mounts: Mounts
 ) -> None:
     for number in range(2):

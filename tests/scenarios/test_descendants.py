@@ -83,7 +83,7 @@ async def test_after_a_stop_nothing_that_it_started_is_alive(daemon: Daemon, lea
     assert not daemon.processes()
 
 
-async def test_after_a_stop_the_port_is_free_whoever_held_it(daemon: Daemon) -> None:
+async def test_after_a_stop_the_port_is_free_even_if_a_descendant_held_it(daemon: Daemon) -> None:
     """Scenario 13: a child in a session of its own has inherited the listening socket."""
     build_environment(daemon.workspace, "comm")
     port = daemon.ports.reserve()
@@ -110,7 +110,7 @@ done
 
 
 @pytest.mark.parametrize("leader", [SERVE, SHELL], ids=["comfyui", "shell"])
-async def test_what_a_dead_leader_leaves_is_gone_before_the_next_one(
+async def test_descendants_of_a_dead_leader_are_gone_before_the_next_start(
     daemon: Daemon, leader: str
 ) -> None:
     """Scenario 14: the next generation itself looks whether something of the last one lives."""
@@ -160,7 +160,7 @@ async def test_relatives_of_others_are_left_alone(daemon: Daemon) -> None:
     assert [pid for pid in of_b if kernel.alive(pid)] == of_b
 
 
-async def test_the_death_of_a_leader_is_told_by_the_kernel(daemon: Daemon) -> None:
+async def test_the_exit_of_a_leader_is_reported_without_polling(daemon: Daemon) -> None:
     """Scenario 14: nothing that looks from time to time could see it so soon."""
     program = Program(daemon.workspace, script=RELATIVES["own session"] + SERVE)
     await daemon.start(probe_period=NEVER)

@@ -30,7 +30,9 @@ async def emptied(comfy: Comfy) -> None:
     await until_async(is_so)
 
 
-async def test_a_restart_finishes_what_runs_and_hands_in_the_rest(daemon: Daemon) -> None:
+async def test_a_draining_restart_finishes_the_running_prompt_and_resubmits_the_rest(
+    daemon: Daemon,
+) -> None:
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"
     await comfy.submit({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
@@ -78,7 +80,7 @@ async def test_after_a_stop_the_next_start_hands_in_the_rest(daemon: Daemon) -> 
     await comfy.runs("waits")
 
 
-async def test_what_runs_too_long_is_ended_and_run_again(daemon: Daemon) -> None:
+async def test_a_prompt_that_exceeds_the_drain_is_ended_and_resubmitted(daemon: Daemon) -> None:
     comfy = await begin(daemon)
     await comfy.submit(sleep(60), "runs")
     await comfy.runs("runs")
@@ -174,7 +176,7 @@ async def test_a_rolling_restart_ends_at_the_first_that_does_not_come_back(
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart"])
-async def test_what_loads_is_not_drained(daemon: Daemon, verb: str) -> None:
+async def test_a_starting_instance_is_not_drained(daemon: Daemon, verb: str) -> None:
     build_environment(daemon.workspace, "comm")
     await daemon.start()
     env = {"STANDIN_NEVER_READY": "1"}

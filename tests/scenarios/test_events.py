@@ -22,7 +22,7 @@ def names(events: list[Event]) -> list[str]:
     return [event.name.removeprefix("instance.") for event in events]
 
 
-async def test_a_life_is_told_from_its_start_to_its_removal(daemon: Daemon) -> None:
+async def test_events_report_an_instance_from_its_start_to_its_removal(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start()
     async with events_of(daemon) as stream:
@@ -53,7 +53,7 @@ async def test_a_life_is_told_from_its_start_to_its_removal(daemon: Daemon) -> N
     ]
 
 
-async def test_whoever_was_away_gets_what_happened_meanwhile(daemon: Daemon) -> None:
+async def test_a_returning_reader_receives_the_events_it_missed(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start()
     async with events_of(daemon) as stream:
@@ -68,7 +68,7 @@ async def test_whoever_was_away_gets_what_happened_meanwhile(daemon: Daemon) -> 
     assert missed[0].id == last.id + 1
 
 
-async def test_the_end_of_the_daemon_is_told_to_its_last_event(daemon: Daemon) -> None:
+async def test_a_reader_receives_all_events_of_a_shutdown(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve())
@@ -99,7 +99,7 @@ async def test_ids_grow_over_a_death_of_the_daemon(daemon: Daemon) -> None:
     assert second.id > first.id
 
 
-async def test_who_read_to_the_end_has_missed_nothing_over_a_restart_in_place(
+async def test_a_reader_of_all_events_misses_none_over_a_restart_in_place(
     daemon: Daemon,
 ) -> None:
     await daemon.start()

@@ -51,7 +51,7 @@ async def run_to_the_end(daemon: Daemon, number: int, environment: str) -> dict[
 
 
 @pytest.mark.parametrize("orphans", [False, True], ids=["alone", "with orphans"])
-async def test_every_exit_code_is_told(daemon: Daemon, *, orphans: bool) -> None:
+async def test_every_exit_code_is_reported(daemon: Daemon, *, orphans: bool) -> None:
     """Scenarios 2 and 17: all 256, sixteen at a time, also while orphans with other codes are
     reaped beside them."""
     orphan = "(sh -c 'exit 99' &) ; (exit 98) & " if orphans else ""
@@ -71,7 +71,7 @@ async def test_every_exit_code_is_told(daemon: Daemon, *, orphans: bool) -> None
     await until(lambda: not kernel.zombies_of(daemon.pid))
 
 
-async def test_every_signal_is_told(daemon: Daemon) -> None:
+async def test_every_signal_is_reported(daemon: Daemon) -> None:
     """Scenario 2: all that end a process, the real-time ones too, which have no names."""
     for number in DEADLY:
         Program(daemon.workspace, f"signal-{number}", script=f"kill -{number} $$; sleep 60")

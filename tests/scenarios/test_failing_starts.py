@@ -23,7 +23,7 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("script", ENDINGS, ids=lambda script: script.split("; ")[-1])
-async def test_a_process_that_ends_at_once_is_a_failure_that_is_told_in_full(
+async def test_an_immediate_exit_is_a_failure_that_is_reported_in_full(
     daemon: Daemon, script: str
 ) -> None:
     """Scenario 2. The answer comes with the end, long before the caller tires of waiting."""
@@ -93,7 +93,9 @@ async def test_last_words_are_those_of_the_last_process(daemon: Daemon) -> None:
     assert "first words" in daemon.instance_log(0)
 
 
-async def test_a_caller_is_told_in_time_that_an_instance_still_loads(daemon: Daemon) -> None:
+async def test_a_timeout_tells_the_caller_that_the_instance_is_still_loading(
+    daemon: Daemon,
+) -> None:
     """Scenario 3: not before the time-out, and long before the instance is given up."""
     Program(daemon.workspace, script=NEVER_READY)
     await daemon.start(startup_timeout=NEVER)

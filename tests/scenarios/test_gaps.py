@@ -23,7 +23,7 @@ async def be_stopped(daemon: Daemon, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def test_what_became_ready_between_two_daemons_is_kept(daemon: Daemon) -> None:
+async def test_an_instance_that_became_ready_between_two_daemons_is_kept(daemon: Daemon) -> None:
     """The next daemon comes after the deadline of the start: it looks first."""
     await daemon.start(startup_timeout=STARTUP)
     loading = await launch(daemon, 0, GATED)
@@ -38,7 +38,9 @@ async def test_what_became_ready_between_two_daemons_is_kept(daemon: Daemon) -> 
     assert (ready["pid"], ready["generation"]) == (before["pid"], 1)
 
 
-async def test_what_became_ready_while_the_daemon_was_stopped_is_kept(daemon: Daemon) -> None:
+async def test_an_instance_that_became_ready_while_the_daemon_was_stopped_is_kept(
+    daemon: Daemon,
+) -> None:
     await daemon.start(startup_timeout=STARTUP)
     loading = await launch(daemon, 0, GATED)
     before = await daemon.api.until(0, state="starting")
@@ -53,7 +55,7 @@ async def test_what_became_ready_while_the_daemon_was_stopped_is_kept(daemon: Da
     assert gap["seconds"] > STARTUP
 
 
-async def test_what_is_never_ready_is_still_ended(daemon: Daemon) -> None:
+async def test_an_instance_that_never_becomes_ready_still_times_out(daemon: Daemon) -> None:
     """What was left of its time, and not more, is left after the gap."""
     await daemon.start(startup_timeout=STARTUP, max_failures=1, stop_grace=0.2)
     await launch(daemon, 0, "exec sleep 3600")

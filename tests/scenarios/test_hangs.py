@@ -135,7 +135,7 @@ async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
 
 
 @pytest.mark.parametrize("how", ["after", "loud"])
-async def test_one_whose_worker_has_ended_is_restarted_and_given_what_waits(
+async def test_an_instance_with_a_dead_worker_is_restarted_and_receives_the_waiting_prompts(
     daemon: Daemon, how: str
 ) -> None:
     """It answers all the while, and takes prompts that nobody executes.

@@ -84,7 +84,7 @@ def _place_written(daemon: Daemon) -> bool:
     return record["life"]["generation"] == 2 and bool(process and process["log_began"])
 
 
-async def test_a_custom_node_that_failed_is_told_while_the_instance_runs(daemon: Daemon) -> None:
+async def test_a_failed_custom_node_is_a_condition_of_the_running_instance(daemon: Daemon) -> None:
     """Also by the next daemon; the next process begins without."""
     program = Program(daemon.workspace, script=TABLE + SERVE)
     await daemon.start()
@@ -111,7 +111,7 @@ USAGE = "\n".join(
 )
 
 
-async def test_an_unknown_argument_is_tried_once_more_and_told_without_the_usage(
+async def test_an_unknown_argument_is_retried_once_and_reported_without_the_usage(
     daemon: Daemon,
 ) -> None:
     """Scenario 2: it cannot go otherwise, and twenty lines of usage say nothing."""

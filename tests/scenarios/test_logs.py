@@ -150,7 +150,7 @@ def small_disk(daemon: Daemon) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(daemon.log_dir)], check=True)
 
 
-async def test_a_full_log_disk_stops_nobody_and_what_was_dropped_is_told(
+async def test_a_full_log_disk_stops_no_instance_and_dropped_bytes_are_reported(
     daemon: Daemon, small_disk: Path
 ) -> None:
     """Scenario 35."""
@@ -182,7 +182,7 @@ async def test_a_full_log_disk_stops_nobody_and_what_was_dropped_is_told(
     assert len(daemon.events("log.refused")) == len(daemon.events("log.resumed")) == 1
 
 
-async def test_a_follower_that_stops_is_told_what_it_missed_and_slows_nobody(
+async def test_a_stopped_follower_learns_of_missed_bytes_and_delays_no_other(
     daemon: Daemon,
 ) -> None:
     """Scenario 36."""
@@ -282,7 +282,7 @@ async def test_generations_leave_no_thread_and_no_descriptor(daemon: Daemon) -> 
     assert shown["generation"] >= 120
 
 
-async def test_a_link_in_the_place_of_a_log_is_told_until_its_instance_is_removed(
+async def test_a_link_in_place_of_a_log_is_a_trouble_until_its_instance_is_removed(
     daemon: Daemon,
 ) -> None:
     Program(daemon.workspace)

@@ -45,7 +45,7 @@ class Caller:
 
 @pytest.mark.parametrize("last", ["start", "restart", "stop"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_twenty_wishes_at_once_make_one_process_and_the_last_one_holds(
+async def test_twenty_concurrent_requests_make_one_process_and_the_last_takes_effect(
     daemon: Daemon, seed: int, last: str
 ) -> None:
     """Scenario 9."""

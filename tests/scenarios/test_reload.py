@@ -120,7 +120,7 @@ async def test_ports_and_names_are_swapped_in_one_reload(daemon: Daemon, file: F
         assert (shown["port"], shown["name"], shown["generation"]) == (port, name, 2)
 
 
-async def test_what_autolaunch_started_is_stopped_when_the_file_lets_it_go(
+async def test_a_reload_stops_an_autolaunched_instance_whose_entry_was_removed(
     daemon: Daemon,
 ) -> None:
     Program(daemon.workspace)
@@ -133,7 +133,7 @@ async def test_what_autolaunch_started_is_stopped_when_the_file_lets_it_go(
     assert await file.reload(kept) == {"stopped": [1], "left_alone": [0]}
 
 
-async def test_what_autolaunch_has_not_come_to_can_be_stopped_and_removed(
+async def test_a_pending_autolaunch_entry_can_be_stopped_and_removed(
     daemon: Daemon,
 ) -> None:
     Program(daemon.workspace)
@@ -251,7 +251,7 @@ async def test_a_reload_is_an_event(daemon: Daemon, file: File) -> None:
     assert events[-1].data["reload"]["started"] == [{"id": 0, "name": "instance_0"}]
 
 
-async def test_a_fifo_or_a_directory_in_its_place_holds_nobody_up(
+async def test_a_fifo_or_a_directory_in_place_of_the_file_is_refused_at_once(
     daemon: Daemon, file: File
 ) -> None:
     os.mkfifo(file.path)
@@ -261,7 +261,9 @@ async def test_a_fifo_or_a_directory_in_its_place_holds_nobody_up(
     assert (await reload(daemon)).status == 422
 
 
-async def test_what_could_not_be_started_is_said_until_a_reload_can(daemon: Daemon) -> None:
+async def test_an_entry_that_could_not_be_started_is_a_trouble_until_a_reload_starts_it(
+    daemon: Daemon,
+) -> None:
     """A container whose instances are missing must not look well."""
     Program(daemon.workspace)
     file = File(daemon)
@@ -289,7 +291,9 @@ async def test_what_could_not_be_started_is_said_until_a_reload_can(daemon: Daem
 
 
 @pytest.mark.parametrize("end", ["kill", "restart"])
-async def test_the_next_daemon_knows_what_the_last_reload_took_on(daemon: Daemon, end: str) -> None:
+async def test_the_next_daemon_knows_the_entries_of_the_last_reload(
+    daemon: Daemon, end: str
+) -> None:
     """An entry that the file gave up and has again is started: nobody removed it by hand."""
     Program(daemon.workspace)
     await daemon.start()

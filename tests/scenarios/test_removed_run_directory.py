@@ -37,7 +37,7 @@ async def command(daemon: Daemon, *words: str) -> int:
 
 
 @pytest.mark.parametrize("remove", REMOVALS.values(), ids=REMOVALS)
-async def test_what_is_removed_is_made_anew_and_said(
+async def test_a_removed_run_directory_is_recreated_and_reported(
     daemon: Daemon, remove: Callable[[Daemon], None]
 ) -> None:
     """The command line works again, no second daemon enters, and the next one loses nothing."""
@@ -79,7 +79,7 @@ async def test_the_output_of_an_instance_whose_fifo_is_removed_is_not_lost(
     await until(lambda: "here I am" in daemon.instance_log(0))
 
 
-async def test_a_copy_of_what_could_not_be_read_is_a_trouble_until_it_is_removed(
+async def test_the_copy_of_an_unreadable_state_file_is_a_trouble_until_it_is_removed(
     daemon: Daemon,
 ) -> None:
     daemon.run_dir.mkdir(mode=0o700)

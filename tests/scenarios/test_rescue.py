@@ -69,7 +69,9 @@ async def crash(daemon: Daemon) -> None:
     await daemon.api.until(0, state="running", generation=shown["generation"] + 1)
 
 
-async def test_what_waited_and_what_ran_is_submitted_again(daemon: Daemon, comfy: Comfy) -> None:
+async def test_the_running_and_the_waiting_prompts_are_resubmitted(
+    daemon: Daemon, comfy: Comfy
+) -> None:
     """The same ids, order, client, extra data and targets; a front one before all that waited."""
     graph = {**sleep(60), "2": node("SaveText", text="t", filename_prefix="t")["1"]}
     await comfy.submit(sleep(60), "runs", client_id="me")
@@ -250,7 +252,7 @@ async def test_a_prompt_that_hangs_does_not_come_back_for_ever(
     assert (given_up["prompt"], given_up["reason"]) == ("hangs", "crashed_twice")
 
 
-async def test_a_prompt_that_hangs_is_dropped_although_nothing_told_that_it_began(
+async def test_a_hanging_prompt_is_dropped_although_its_start_was_not_reported(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """The one before it had ended a moment earlier: only the log tells that, and it stays done."""
@@ -272,7 +274,7 @@ async def test_a_prompt_that_hangs_is_dropped_although_nothing_told_that_it_bega
     assert [(line["prompt"], line["reason"]) for line in given_up] == [("hangs", "unwanted")]
 
 
-async def test_what_ended_while_no_daemon_ran_is_not_run_again(
+async def test_a_prompt_that_finished_while_no_daemon_ran_is_not_resubmitted(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """The instance tells the next daemon nothing before it dies; its output does."""
@@ -366,7 +368,7 @@ async def test_prompts_outlive_the_daemon_and_the_instance(daemon: Daemon, comfy
     assert (given_up["prompt"], given_up["reason"]) == ("key", "held_keys")
 
 
-async def test_the_next_daemon_knows_the_queue_of_what_it_adopts(
+async def test_the_next_daemon_knows_the_queue_of_an_adopted_instance(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     await comfy.submit(sleep(60), "r")
@@ -398,7 +400,7 @@ async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -
     await until(lambda: not list((daemon.run_dir / "queue").iterdir()))
 
 
-async def test_an_end_in_good_order_gives_up_what_waits_and_says_so(
+async def test_an_orderly_shutdown_gives_the_prompts_up_and_reports_them(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """The next daemon begins with an empty table."""

@@ -144,7 +144,7 @@ async def say_everything_wrong(caller: Listener, one: dict[str, Any]) -> None:
             assert answer.status in (401, 403)
 
 
-async def test_what_the_daemon_writes_is_for_its_user_alone(daemon: Daemon) -> None:
+async def test_files_of_the_daemon_are_readable_only_by_its_user(daemon: Daemon) -> None:
     Program(daemon.workspace, script=SERVE)
     port = daemon.ports.reserve()
     mask = os.umask(0)

@@ -188,7 +188,7 @@ async def test_a_limit_of_memory_that_is_too_low_is_said_at_once(
     assert named in said.decode()
 
 
-async def test_what_is_needed_of_the_address_space_is_enough(daemon: Daemon) -> None:
+async def test_the_required_address_space_is_sufficient(daemon: Daemon) -> None:
     needed = NEEDED[resource.RLIMIT_AS][0]
     Program(daemon.workspace)
     await daemon.start()

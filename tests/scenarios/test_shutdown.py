@@ -112,7 +112,7 @@ async def test_a_second_signal_hurries_it(daemon: Daemon) -> None:
     assert not daemon.processes()
 
 
-async def test_whoever_waits_is_answered_when_the_daemon_ends(daemon: Daemon) -> None:
+async def test_waiting_callers_are_answered_when_the_daemon_shuts_down(daemon: Daemon) -> None:
     """Scenario 18: and nothing is started any more."""
     Program(daemon.workspace, script=DEAF)
     await daemon.start(shutdown_grace=2)

@@ -36,7 +36,7 @@ while True:
 """
 
 
-async def test_who_heeds_sigint_gets_no_harder_signal(daemon: Daemon) -> None:
+async def test_a_process_that_exits_on_sigint_receives_no_other_signal(daemon: Daemon) -> None:
     """Scenario 12: it cleans up for a while, within its grace, and exits with 0."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
@@ -69,7 +69,9 @@ async def test_sigterm_comes_after_the_grace_and_not_before(daemon: Daemon) -> N
     ) == (5, None)
 
 
-async def test_who_ignores_both_is_killed_in_bounded_time(daemon: Daemon) -> None:
+async def test_a_process_that_ignores_sigint_and_sigterm_is_killed_in_bounded_time(
+    daemon: Daemon,
+) -> None:
     """Scenario 12: at one and a half times the grace, and with what it started."""
     program = Program(
         daemon.workspace, script="trap '' INT TERM HUP; sleep 600 & say child $!; say deaf; wait"

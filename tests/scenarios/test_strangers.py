@@ -32,7 +32,9 @@ def session_of(daemon: Daemon) -> aiohttp.ClientSession:
 
 
 @pytest.mark.parametrize("token", [None, WRITE[:-1], f"{WRITE}x", READ, WRITE])
-async def test_a_token_opens_what_it_is_for_and_no_more(daemon: Daemon, token: str | None) -> None:
+async def test_a_token_permits_exactly_the_routes_of_its_access(
+    daemon: Daemon, token: str | None
+) -> None:
     await daemon.start(variables={"COMFYSUP_TOKEN": WRITE, "COMFYSUP_READ_TOKEN": READ})
     wrong = {}
     async with session_of(daemon) as session:
@@ -122,7 +124,7 @@ BEGINNINGS = {
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
-async def test_two_thousand_connections_that_want_nothing_keep_nobody_out(
+async def test_two_thousand_idle_connections_do_not_keep_other_callers_out(
     daemon: Daemon, beginning: bytes
 ) -> None:
     await daemon.start()

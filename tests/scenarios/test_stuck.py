@@ -21,7 +21,7 @@ async def start(daemon: Daemon, port: int) -> int:
     return pid
 
 
-async def test_what_cannot_be_killed_is_stuck_and_keeps_its_port(daemon: Daemon) -> None:
+async def test_an_unkillable_instance_is_stuck_and_keeps_its_port(daemon: Daemon) -> None:
     """Scenario 15: the daemon says so in bounded time, goes on, and sees the end when it comes."""
     Program(daemon.workspace)
     port = daemon.ports.reserve()
@@ -55,7 +55,7 @@ async def test_what_cannot_be_killed_is_stuck_and_keeps_its_port(daemon: Daemon)
     assert (await daemon.api.act(0, "start")).status == 200
 
 
-async def test_what_is_stuck_is_started_once_it_has_ended(daemon: Daemon) -> None:
+async def test_a_stuck_instance_is_started_once_its_process_has_ended(daemon: Daemon) -> None:
     """Scenario 15: who asks meanwhile is told why not now."""
     Program(daemon.workspace)
     await daemon.start()

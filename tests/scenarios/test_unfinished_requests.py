@@ -60,7 +60,7 @@ async def test_a_start_after_a_delete_outlives_the_daemon(daemon: Daemon) -> Non
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST"])
-async def test_a_restart_in_place_lets_what_is_being_stopped_be_stopped(
+async def test_a_stop_in_progress_continues_over_a_restart_in_place(
     daemon: Daemon, method: str
 ) -> None:
     await daemon.start(stop_grace=600)
@@ -100,7 +100,7 @@ async def follow_daemon(daemon: Daemon, end: str, asking: asyncio.Task[Answer]) 
 
 
 @pytest.mark.parametrize("end", ["restart", "kill"])
-async def test_what_a_reload_was_restarting_is_started_by_the_next_daemon(
+async def test_the_next_daemon_completes_a_restart_begun_by_a_reload(
     daemon: Daemon, end: str
 ) -> None:
     """Also with autolaunch off: nobody has stopped it."""
@@ -126,7 +126,7 @@ async def test_what_a_reload_was_restarting_is_started_by_the_next_daemon(
 
 
 @pytest.mark.parametrize("end", ["restart", "kill"])
-async def test_what_a_reload_was_removing_can_be_started_by_the_next_reload(
+async def test_an_instance_that_a_reload_was_removing_can_be_started_by_the_next_reload(
     daemon: Daemon, end: str
 ) -> None:
     """It is not taken for an instance that somebody has deleted by hand."""

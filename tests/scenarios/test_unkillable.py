@@ -108,7 +108,7 @@ async def test_a_crash_with_a_child_of_another_user_is_not_followed_by_a_second_
     await end_sleeper(program, sleeper)
 
 
-async def test_the_next_daemon_goes_on_with_what_is_stuck(daemon: Daemon) -> None:
+async def test_the_next_daemon_adopts_a_stuck_instance(daemon: Daemon) -> None:
     program = await begin(daemon)
     (sleeper,) = await until(lambda: sleepers(program))
     await daemon.api.act(0, "stop")

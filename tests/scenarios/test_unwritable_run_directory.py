@@ -110,7 +110,7 @@ async def test_instances_live_on_and_the_state_is_right_again(
     assert [first["pid"], third["pid"]] == [each["pid"] for each in await daemon.api.show_all()]
 
 
-async def test_what_cannot_be_written_is_said_everywhere_until_it_can_be(
+async def test_an_unwritable_state_file_is_reported_everywhere_until_it_can_be_written(
     daemon: Daemon, disk: Path
 ) -> None:
     """Scenario 32."""
@@ -145,7 +145,7 @@ async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> No
     await until(lambda: written(daemon)[0]["process"]["pid"] == again["pid"])
 
 
-async def test_a_daemon_whose_state_is_behind_does_not_start_anew(
+async def test_a_daemon_with_an_outdated_state_file_refuses_to_restart_in_place(
     daemon: Daemon, disk: Path
 ) -> None:
     """The next program would go on with what was: a stop would be forgotten."""

@@ -6,7 +6,7 @@ from tests.scenarios.prompts import Comfy, node
 from tests.scenarios.waiting import until_async
 
 
-async def test_what_a_whole_tree_uses_is_shown(daemon: Daemon) -> None:
+async def test_usage_covers_the_whole_process_tree(daemon: Daemon) -> None:
     build_environment(daemon.workspace, "comm")
     await daemon.start()
     port = daemon.ports.reserve()

@@ -59,7 +59,7 @@ def test_it():
 """
 
 
-def test_what_is_left_behind_fails_the_run_and_is_named(tmp_path: Path) -> None:
+def test_leftovers_fail_the_run_and_are_named(tmp_path: Path) -> None:
     code, said = run(tmp_path, LEAVES_SOMETHING)
 
     assert code == 1, said

@@ -72,9 +72,7 @@ async def test_a_disabled_instance_is_not_started(served: Daemon, client: TestCl
     assert {} == served.processes()
 
 
-async def test_what_cannot_be_started_is_a_500_with_the_reason(
-    served: Daemon, client: TestClient
-) -> None:
+async def test_a_failed_start_is_a_500_with_the_reason(served: Daemon, client: TestClient) -> None:
     body = instance(0, served.ports.reserve(), "main")
 
     answer = client.post("/api/comfyui/start-single?environment=nope", json=body)

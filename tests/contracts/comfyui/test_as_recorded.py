@@ -83,7 +83,7 @@ async def test_the_queue_is_changed_with_an_empty_answer(start: Start) -> None:
     assert RECORDED["interrupt"] == await running.ask("POST", "/interrupt")
 
 
-async def test_a_prompt_is_told_and_remembered_as_recorded(start: Start) -> None:
+async def test_messages_and_history_of_a_prompt_match_the_recording(start: Start) -> None:
     running = await (await start()).ready()
     data = {"kept": 1, "api_key_comfy_org": "secret"}
 

@@ -73,7 +73,7 @@ async def test_other_signals_leave_the_temp_directory(
     assert (environment / "temp").is_dir()
 
 
-async def test_what_lay_in_the_temp_directory_is_deleted_at_the_start(
+async def test_the_content_of_the_temp_directory_is_deleted_at_the_start(
     start: Start, tmp_path: Path
 ) -> None:
     old = tmp_path / "own" / "temp" / "old.png"
@@ -148,7 +148,9 @@ async def test_two_with_their_own_files_live_side_by_side(start: Start, tmp_path
 
 
 @pytest.mark.parametrize(("ending", "code"), [("3", 3), ("0", 0), ("SEGV", -11), ("SIGKILL", -9)])
-async def test_it_ends_as_told_with_its_last_words(start: Start, ending: str, code: int) -> None:
+async def test_a_requested_ending_has_its_code_and_its_last_line(
+    start: Start, ending: str, code: int
+) -> None:
     running = await start(exit_at_start=ending, stderr_tail="torch.OutOfMemoryError: CUDA")
 
     await running.says("torch.OutOfMemoryError: CUDA")

@@ -35,7 +35,7 @@ async def status(socket: aiohttp.ClientWebSocketResponse) -> int:
     return remaining
 
 
-async def test_everyone_is_told_of_every_change(start: Start) -> None:
+async def test_every_websocket_client_receives_every_queue_change(start: Start) -> None:
     running = await (await start()).ready()
     async with running.client.ws_connect(running.url("/ws")) as socket:
         assert await status(socket) == 0

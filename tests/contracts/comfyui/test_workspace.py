@@ -14,7 +14,7 @@ def test_an_environment_has_the_layout_that_comfyui_has(tmp_path: Path) -> None:
     assert (environment / "venv" / "bin" / "python").exists()
 
 
-def test_what_was_added_to_it_is_kept_when_it_is_made_again(tmp_path: Path) -> None:
+def test_rebuilding_an_environment_keeps_added_files(tmp_path: Path) -> None:
     environment = build_environment(tmp_path, "comm")
     (environment / "custom_nodes" / "mine.py").touch()
 

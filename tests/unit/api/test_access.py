@@ -79,7 +79,7 @@ async def test_the_word_bearer_may_be_written_in_any_case(scheme: str) -> None:
     assert status == 200
 
 
-async def test_a_401_says_how_to_come_in_and_not_what_was_sent() -> None:
+async def test_a_401_names_the_scheme_and_does_not_repeat_the_token() -> None:
     async with site_of(World(admission=GUARDED)) as site:
         path = f"{API}/status"
         async with site.client.get(path, headers=bearer("my-other-secret")) as wrong:
@@ -92,7 +92,7 @@ async def test_a_401_says_how_to_come_in_and_not_what_was_sent() -> None:
     assert "my-other-secret" not in text
 
 
-async def test_with_a_read_token_alone_nobody_on_the_network_changes_anything() -> None:
+async def test_with_only_a_read_token_set_network_callers_cannot_change_anything() -> None:
     admission = Admission(OPEN.is_owner, read_token=Token.of(READ))
 
     assert await status_of("POST", f"{API}/stop-all", {}, admission) == (401, "unauthorized")

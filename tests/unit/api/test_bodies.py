@@ -80,7 +80,7 @@ async def test_invalid_json_is_422_with_a_clear_text(body: bytes, type_: str, te
     ],
     ids=["deep", "in a text", "behind a quote", "behind a backslash"],
 )
-async def test_what_nests_no_deeper_than_allowed_is_read(note: str) -> None:
+async def test_json_nested_up_to_the_limit_is_accepted(note: str) -> None:
     async with site_of(World(limits=Limits(json_depth=34))) as site:
         data = f'{{"id": 0, "port": 3001, "note": [{note}]}}'.encode()
         async with site.client.post(START, data=data, headers=JSON) as answer:
@@ -189,7 +189,7 @@ async def test_no_body_of_a_megabyte_holds_others_up(body: bytes) -> None:
     assert used < 20  # of processor time: a body that costs more than it is long takes minutes
 
 
-async def test_many_mistakes_are_not_all_told() -> None:
+async def test_field_errors_beyond_the_limit_are_only_counted() -> None:
     async with site_of() as site:
         body = {"instances": [{"port": 0}] * 900}
         status, answer = await site.ask("POST", f"{API}/start-instances", body)

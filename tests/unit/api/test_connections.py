@@ -121,7 +121,7 @@ async def test_whose_request_is_carried_out_is_safe(tmp_path: Path) -> None:
     assert (status, statuses) == (200, [200] * 5)
 
 
-async def test_when_all_are_working_a_new_one_is_told_so(tmp_path: Path) -> None:
+async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(connections=1), world_of(launcher)) as port:
         worker = await port.connect()
@@ -197,7 +197,7 @@ async def test_other_users_cannot_connect_to_the_socket(tmp_path: Path) -> None:
     assert mode == 0o600
 
 
-async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+async def test_listening_on_a_port_in_use_raises(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port, AsyncExitStack() as resources:
         world = World()
         fleet = Fleet(world.stage.context, RESERVED_PORT)
@@ -211,7 +211,7 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     )
 
 
-async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_listening_in_a_missing_directory_raises(tmp_path: Path) -> None:
     async with AsyncExitStack() as resources:
         world = world_of(FakeLauncher())
         fleet = Fleet(world.stage.context, RESERVED_PORT)

@@ -130,7 +130,7 @@ async def test_the_first_that_does_not_come_back_is_the_last() -> None:
     assert last["generation"] == 1
 
 
-async def test_what_is_stopped_or_of_another_environment_takes_no_part() -> None:
+async def test_a_rolling_restart_skips_stopped_instances_and_other_environments() -> None:
     async with site_of() as site:
         await start(site, 0, 1)
         await site.post(f"{API}/instances/0/stop")

@@ -119,7 +119,7 @@ async def test_an_event_shows_the_instance_as_it_was_then() -> None:
 @pytest.mark.parametrize(
     "notice", [LifecycleEvent.EXITED, LifecycleEvent.BACKOFF, LifecycleEvent.FAILED]
 )
-async def test_the_end_of_a_process_is_told_with_its_reason(notice: LifecycleEvent) -> None:
+async def test_the_event_of_an_exit_contains_its_reason(notice: LifecycleEvent) -> None:
     async with scene() as here:
         instance = await here.instance()
         instance.life = replace(instance.life, last_exit=EXIT)
@@ -127,7 +127,7 @@ async def test_the_end_of_a_process_is_told_with_its_reason(notice: LifecycleEve
         assert await here.told(instance, notice) == ("host_out_of_memory", "the kernel killed it")
 
 
-async def test_what_has_no_reason_is_told_without_one_although_it_ended_before() -> None:
+async def test_an_event_without_a_reason_ignores_the_last_exit() -> None:
     async with scene() as here:
         instance = await here.instance()
         instance.life = replace(instance.life, last_exit=EXIT)
@@ -135,7 +135,7 @@ async def test_what_has_no_reason_is_told_without_one_although_it_ended_before()
         assert await here.told(instance, LifecycleEvent.READY) == (None, None)
 
 
-async def test_a_verdict_is_told_before_the_process_has_ended() -> None:
+async def test_the_unresponsive_event_contains_the_verdict_before_the_exit() -> None:
     async with scene() as here:
         instance = await here.instance()
         then = Recover(
@@ -371,7 +371,7 @@ async def test_the_memory_of_a_silent_reader_is_bounded() -> None:
         silent.close()
 
 
-async def test_a_reader_that_falls_behind_and_comes_back_is_told_what_it_missed() -> None:
+async def test_a_reader_that_fell_behind_learns_of_the_missed_events() -> None:
     events: list[Event] = []
     async with scene(keep=10) as here, following(here.site.client.get) as stream:
         connection = stream.answer.connection

@@ -17,7 +17,7 @@ async def start(site: Site) -> None:
     await site.post(f"{API}/start-single?environment=comm&wait=spawn", one())
 
 
-async def test_it_is_said_what_was_done_and_what_was_left() -> None:
+async def test_the_response_of_a_link_lists_actions_and_leftovers() -> None:
     names: list[str] = []
 
     async def link(name: str) -> LinkReport:

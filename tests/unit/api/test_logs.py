@@ -184,7 +184,7 @@ async def test_also_from_files_that_were_rotated(desk: Desk) -> None:
     assert "".join(lines[10:]) == await desk.text("?lines=90")
 
 
-async def test_what_is_in_it_is_harmless(desk: Desk) -> None:
+async def test_escape_sequences_and_invalid_bytes_of_a_log_are_removed(desk: Desk) -> None:
     await desk.write(b"\x1b[31mred\x1b[0m\0\xff\xc3\xa9\r\n\r 1%\r100%\n")
 
     assert await desk.text("?lines=2") == "red\ufffdé\n100%\n"
@@ -222,7 +222,7 @@ async def test_a_wrong_query_is_refused(desk: Desk, query: str) -> None:
 # ---- following
 
 
-async def test_a_follower_gets_the_last_lines_and_what_comes(desk: Desk) -> None:
+async def test_a_follower_receives_the_last_lines_and_new_output(desk: Desk) -> None:
     await desk.write(b"one\ntwo\n")
 
     async with desk.ask("?follow=true&lines=1") as answer:

@@ -93,7 +93,7 @@ async def test_a_request_that_is_here_is_answered_by_this_program_or_the_next(
             assert await caller.ask() == 200
 
 
-async def test_who_waits_for_long_is_answered_and_passed_on(tmp_path: Path) -> None:
+async def test_a_caller_of_a_long_wait_is_answered_and_handed_over(tmp_path: Path) -> None:
     """With no word that the connection ends: it does not."""
     world = world_of(SlowLauncher())
     async with listening(tmp_path, Limits(), world) as port:
@@ -143,7 +143,7 @@ async def test_half_a_head_is_passed_on_with_its_connection(
             assert await caller.ask() == 200
 
 
-async def test_what_was_handed_over_is_handed_on(tmp_path: Path) -> None:
+async def test_a_received_connection_can_be_handed_over_again(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         caller.writer.write(GET[:5])

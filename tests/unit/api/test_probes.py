@@ -54,7 +54,7 @@ async def test_it_is_not_ready_while_an_enabled_entry_of_the_file_is_not_in_the_
     assert (status, answer["waiting_for"]) == (503, ["1 'b': unknown_environment"])
 
 
-async def test_what_cannot_be_written_is_told_and_makes_nothing_less_ready() -> None:
+async def test_troubles_are_reported_without_affecting_readiness() -> None:
     async with site_of(World(troubles=["cannot write /x: No space left on device"])) as site:
         answer = await site.ask("GET", "/readyz")
 

@@ -177,7 +177,7 @@ async def test_no_refusal_tells_which_software_answers(tmp_path: Path, request_:
         ("POST", f"{API}/start-single?environment={'x' * 5_000}"),
     ],
 )
-async def test_what_was_sent_is_repeated_within_bounds(
+async def test_an_error_repeats_a_limited_part_of_the_request_line(
     tmp_path: Path, method: str, path: str
 ) -> None:
     async with listening(tmp_path, Limits()) as port:
@@ -218,7 +218,7 @@ async def test_an_unknown_instance_is_refused_with_the_names_of_some(tmp_path: P
         '"%s"',
     ],
 )
-async def test_what_a_body_holds_is_repeated_within_bounds(tmp_path: Path, body: str) -> None:
+async def test_an_error_repeats_a_limited_part_of_the_body(tmp_path: Path, body: str) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         written = body.replace("%s", "x" * 50_000).encode()

@@ -26,7 +26,7 @@ def received(*pieces: bytes) -> Received:
     st.integers(0, len(GET) - 1),
     st.lists(st.integers(0, 200), max_size=5),
 )
-def test_the_rest_is_what_came_behind_the_last_request(
+def test_the_rest_is_the_data_after_the_last_request(
     requests: list[bytes], begun: int, cuts: list[int]
 ) -> None:
     content = b"".join(requests) + GET[:begun]
@@ -41,7 +41,7 @@ def test_a_chunked_body_ends_where_it_says_so() -> None:
     assert received(GET, CHUNKED).rest(2) == b""
 
 
-def test_what_is_behind_a_chunked_body_cannot_be_told() -> None:
+def test_the_rest_after_a_chunked_body_is_unknown() -> None:
     assert received(CHUNKED + GET[:5]).rest(1) is None
 
 

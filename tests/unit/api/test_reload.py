@@ -19,7 +19,7 @@ def world_of(outcome: ReloadOutcome) -> World:
     return World(reload=reload)
 
 
-async def test_the_answer_says_what_became_of_each() -> None:
+async def test_the_response_of_a_reload_lists_every_instance() -> None:
     outcome = ReloadOutcome(
         legible=True,
         plan=(Planned(spec_of(0, name="zero"), "start", "new in instances.json"),),
@@ -102,7 +102,7 @@ async def test_a_reload_is_done_to_its_end_when_the_caller_hangs_up() -> None:
             await ended.wait()
 
 
-async def test_a_dry_run_is_told_from_a_reload() -> None:
+async def test_a_dry_run_is_distinguishable_from_a_reload() -> None:
     async def plan() -> ReloadOutcome:
         return ReloadOutcome(legible=True, dry_run=True)
 

@@ -14,7 +14,7 @@ def test_no_route_stands_in_it_twice() -> None:
     assert len(set(targets)) == len(targets)
 
 
-def test_what_changes_something_is_guarded_as_such_and_never_a_get() -> None:
+def test_exactly_the_routes_with_read_access_are_gets() -> None:
     reading = {Access.OPEN, Access.READ, Access.FOLLOW}
 
     assert all((route.method == "GET") is (route.access in reading) for route in ROUTES)

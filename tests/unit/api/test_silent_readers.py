@@ -105,7 +105,7 @@ async def test_connections_that_only_wait_for_their_reader_make_room(
     assert statuses == [200] * 3
 
 
-async def test_a_reader_that_takes_what_is_sent_is_safe(tmp_path: Path) -> None:
+async def test_a_reader_that_keeps_reading_is_not_disconnected(tmp_path: Path) -> None:
     async with scene(tmp_path, connections=2) as here:
         reader = await here.port.connect()
         reader.writer.write(HISTORY)
@@ -135,7 +135,7 @@ async def test_a_reader_that_takes_nothing_loses_its_seat_to_a_newcomer(
     assert (status, held) == (200, True)
 
 
-async def test_a_newcomer_is_told_when_every_reader_reads(tmp_path: Path) -> None:
+async def test_a_reader_beyond_the_limit_is_answered_with_503(tmp_path: Path) -> None:
     async with scene(tmp_path, slots=2) as here:
         for _ in range(2):
             await here.silent()

@@ -93,7 +93,7 @@ async def test_a_disabled_instance_is_counted_and_left_alone() -> None:
     assert known == [1]
 
 
-async def test_a_disabled_instance_may_share_what_an_enabled_one_has() -> None:
+async def test_a_disabled_instance_may_duplicate_an_enabled_one() -> None:
     async with site_of() as site:
         answer = await site.post(START, several(one(0), one(0, enabled=False)))
 
@@ -140,7 +140,7 @@ async def test_one_that_cannot_be_executed_is_failed_with_the_reason() -> None:
     assert "output" not in result
 
 
-async def test_one_that_is_stopped_meanwhile_is_told_so() -> None:
+async def test_a_result_reports_a_stop_during_the_start() -> None:
     launcher = SlowLauncher()
     async with site_of(world_of(launcher)) as site:
         asked = asyncio.create_task(site.post(START, several(one())))

@@ -50,7 +50,7 @@ async def test_another_spec_for_one_that_runs_is_a_conflict_and_leaves_it_untouc
     ("twin", "field"),
     [({"id": 0}, "id"), ({"name": "comfyui-0"}, "name"), ({"port": 3001}, "port")],
 )
-async def test_what_two_of_one_request_cannot_share_refuses_all(
+async def test_duplicates_in_one_request_refuse_the_whole_request(
     twin: dict[str, object], field: str
 ) -> None:
     async with site_of() as site:

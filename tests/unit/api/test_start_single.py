@@ -71,7 +71,7 @@ async def test_one_that_failed_is_500_with_the_reason() -> None:
     assert answer == (500, "start_failed", "Failed to start instance: cannot start: no memory")
 
 
-async def test_one_that_was_stopped_meanwhile_is_told_so() -> None:
+async def test_a_start_that_is_stopped_meanwhile_fails() -> None:
     launcher = SlowLauncher()
     async with site_of(world_of(launcher)) as site:
         asked = asyncio.create_task(site.refused("POST", START, one()))
@@ -116,7 +116,7 @@ async def test_no_start_is_taken_when_comfysup_shuts_down() -> None:
     assert answer[:2] == (503, "shutting_down")
 
 
-async def test_a_mistake_is_told_with_its_place() -> None:
+async def test_a_field_error_contains_its_location() -> None:
     async with site_of() as site:
         status, answer = await site.ask("POST", START, one(port="many"))
 

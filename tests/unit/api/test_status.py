@@ -78,7 +78,7 @@ async def test_a_running_instance_shows_its_process() -> None:
     assert instance["log_file"] == "/workspace/logs/comfyui_instance_0.log"
 
 
-async def test_what_is_not_known_is_null() -> None:
+async def test_unknown_fields_of_an_instance_are_null() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         await site.fleet.start(spec_of(), WaitFor.SPAWN, 5)
@@ -144,7 +144,7 @@ async def test_usage_and_queue_have_the_shape_of_the_design() -> None:
     }
 
 
-async def test_conditions_say_what_is_wrong_with_an_instance_that_runs() -> None:
+async def test_conditions_list_the_problems_of_a_running_instance() -> None:
     async with site_of() as site:
         await start(site)
         before = await first(site)
@@ -210,7 +210,7 @@ async def test_state_and_pid_are_never_old() -> None:
     assert pids == [process.pid for process in launcher.processes[1:]]
 
 
-async def test_a_change_that_nobody_asked_for_shows_at_once() -> None:
+async def test_an_unexpected_exit_is_visible_at_once() -> None:
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -274,7 +274,7 @@ async def test_no_answer_may_be_kept_or_guessed_at(method: str) -> None:
     assert headers["Server"] == "comfysup"
 
 
-async def test_what_cannot_be_written_stands_below_the_table() -> None:
+async def test_troubles_are_listed_below_the_table() -> None:
     async with site_of(World(troubles=["cannot write /x: full"])) as site:
         answer = await site.get(STATUS)
 

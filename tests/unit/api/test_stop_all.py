@@ -31,7 +31,7 @@ async def test_nothing_to_stop_is_a_success() -> None:
     assert (answer["status"], answer["output"]) == ("success", "No ComfyUI instances are known.\n")
 
 
-async def test_what_stands_in_a_body_of_json_is_not_looked_at() -> None:
+async def test_stop_all_ignores_its_body() -> None:
     async with site_of() as site:
         answer = await site.post(STOP, {"force": True})
 

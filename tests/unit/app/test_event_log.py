@@ -72,5 +72,5 @@ def test_a_requested_exit_is_not_logged_as_a_warning() -> None:
     assert (line["reason"], "hint" in line) == ("stopped", False)
 
 
-def test_an_older_end_is_not_told_with_what_happens_later() -> None:
+def test_a_later_event_does_not_repeat_an_older_exit() -> None:
     assert "reason" not in logged(LifecycleEvent.STOPPED, Failed(), CRASH)

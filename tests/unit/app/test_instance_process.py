@@ -77,7 +77,7 @@ class Ended:
         return await self.process.ended()
 
 
-async def test_a_kill_by_the_kernel_for_memory_is_told(tmp_path: Path) -> None:
+async def test_a_kernel_kill_for_memory_is_host_out_of_memory(tmp_path: Path) -> None:
     end = await Ended(tmp_path, KILLED).exit()
 
     assert (end.reason, end.signal, end.exit_code) == ("host_out_of_memory", "SIGKILL", None)
@@ -114,7 +114,7 @@ async def test_of_the_lines_only_the_last_are_shown_and_more_are_looked_at(tmp_p
     assert end.log_tail == tuple(lines[1:])
 
 
-async def test_lines_that_could_not_be_read_are_told(tmp_path: Path) -> None:
+async def test_a_log_that_could_not_be_read_in_time_is_reported(tmp_path: Path) -> None:
     end = await Ended(tmp_path, ExitStatus(code=3), None).exit()
 
     assert end.message == (
@@ -123,14 +123,14 @@ async def test_lines_that_could_not_be_read_are_told(tmp_path: Path) -> None:
     assert end.log_tail == ()
 
 
-async def test_an_exit_status_that_nobody_knows_stays_unknown(tmp_path: Path) -> None:
+async def test_an_unavailable_exit_status_stays_unknown(tmp_path: Path) -> None:
     end = await Ended(tmp_path, ExitStatus(), []).exit()
 
     assert (end.exit_code, end.signal) == (None, None)
     assert (end.reason, end.message) == ("exit", "exited; exit status unavailable")
 
 
-async def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+async def test_a_signal_without_a_name_is_reported_by_number(tmp_path: Path) -> None:
     assert (await Ended(tmp_path, ExitStatus(signal=40)).exit()).signal == "signal 40"
 
 
@@ -144,13 +144,13 @@ async def test_a_reboot_is_an_expected_exit_whatever_was_read(tmp_path: Path) ->
     assert not rebooting.reboot.path.exists()
 
 
-async def test_an_exit_with_0_that_nobody_asked_for_is_no_reboot(tmp_path: Path) -> None:
+async def test_an_exit_with_0_without_a_request_is_no_reboot(tmp_path: Path) -> None:
     end = await Ended(tmp_path, ExitStatus(code=0)).exit()
 
     assert (end.reboot, end.expected, end.reason) == (False, False, "exit")
 
 
-async def test_what_crashed_after_it_asked_for_a_reboot_has_crashed(tmp_path: Path) -> None:
+async def test_a_crash_after_a_reboot_request_is_a_crash(tmp_path: Path) -> None:
     crashed = Ended(tmp_path, ExitStatus(code=1))
     crashed.reboot.path.touch()
 

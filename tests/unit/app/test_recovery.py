@@ -320,7 +320,7 @@ async def test_the_process_of_another_instance_is_a_stranger(
 
 
 @pytest.mark.parametrize("wrong", ["start time", "generation"])
-async def test_a_marker_mends_what_is_wrong_beside_it(
+async def test_a_marker_corrects_a_wrong_start_time_or_generation(
     launch: Launch, word: str, tmp_path: Path, wrong: str
 ) -> None:
     process = launch("7:12", *OPTIONS)

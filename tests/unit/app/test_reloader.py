@@ -139,7 +139,7 @@ async def test_a_reload_starts_restarts_updates_stops_and_leaves_alone(tmp_path:
         assert here.launcher.living(3) == 0
 
 
-async def test_a_plan_changes_nothing_and_is_what_the_reload_then_does(tmp_path: Path) -> None:
+async def test_a_plan_changes_nothing_and_matches_the_following_reload(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0), entry(1), entry(2), entry(3))
         here.launcher.broken_environments.add("gone")

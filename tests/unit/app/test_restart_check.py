@@ -75,7 +75,7 @@ async def test_a_child_that_does_not_end_is_killed_in_time(
     assert await RestartCheck().run(os.environ) == ["sleep 3600 has not answered for 0.05 s"]
 
 
-async def test_one_that_is_called_off_leaves_no_child(
+async def test_a_cancelled_check_leaves_no_child(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"

@@ -284,7 +284,7 @@ def test_no_garbage_raises_anything_else(file: StateFile, content: bytes) -> Non
         read_state(file, LIFE)
 
 
-async def test_a_fleet_goes_on_with_what_was_read(file: StateFile) -> None:
+async def test_a_fleet_restores_the_stored_state(file: StateFile) -> None:
     store(file).keep(instance())
     fleet = Fleet(Stage().context, 8001)
 

@@ -32,7 +32,7 @@ TIME = 'must be a time of at least 0, such as "90", "90s", "1.5m" or "2h", is'
         ),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_allowed(words: str, said: str) -> None:
+def test_an_invalid_argument_is_reported_with_the_allowed_values(words: str, said: str) -> None:
     result = CliRunner().invoke(comfysup, words.split())
 
     assert result.exit_code == 2, result.output
@@ -48,7 +48,7 @@ def test_a_wrong_argument_is_named_with_what_is_allowed(words: str, said: str) -
         (["--ready", "\x1b[2J"], "health: unknown argument"),
     ],
 )
-def test_health_names_what_it_does_not_understand(
+def test_health_reports_an_unknown_argument(
     capfd: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     assert health.main(words) == 2
@@ -58,7 +58,7 @@ def test_health_names_what_it_does_not_understand(
     assert "\x1b" not in told
 
 
-def test_what_begins_with_the_word_is_nearer_than_what_resembles_it() -> None:
+def test_a_common_prefix_is_nearer_than_a_similar_spelling() -> None:
     known = ["start", "status", "stop"]
 
     assert [nearest(word, known) for word in ("stat", "strat", "sto", "xyz")] == [

@@ -37,7 +37,7 @@ def test_a_library_of_another_machine_is_none() -> None:
         ("/lib/libtcmalloc.so.4", "/t.so.4", "/lib/libtcmalloc.so.4"),
     ],
 )
-def test_a_preload_is_added_to_what_is_there_unless_that_is_an_allocator(
+def test_a_preload_is_added_to_existing_ones_unless_they_include_an_allocator(
     existing: str, library: str | None, expected: str
 ) -> None:
     assert expected == preloaded(existing, library)

@@ -91,7 +91,7 @@ async def test_a_redirect_is_no_answer_to_any_question(
 
 
 @pytest.mark.parametrize("error", [OSError(5, "disk"), aiohttp.ClientError(), TimeoutError()])
-async def test_an_error_of_who_hears_of_changes_stays_what_it_is(
+async def test_an_error_raised_by_the_consumer_of_changes_propagates_unchanged(
     session: aiohttp.ClientSession, elsewhere: Elsewhere, error: Exception
 ) -> None:
     async def hear() -> None:
@@ -117,7 +117,9 @@ async def test_a_connection_that_breaks_while_changes_are_heard_is_an_error_of_t
             await anext(changes)
 
 
-async def test_nobody_on_the_port_is_not_connected(session: aiohttp.ClientSession) -> None:
+async def test_a_request_to_a_closed_port_raises_not_connected(
+    session: aiohttp.ClientSession,
+) -> None:
     server = await ComfyServer().listen()
     await server.close()
 

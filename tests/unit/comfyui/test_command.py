@@ -174,7 +174,7 @@ def test_secrets_are_in_no_representation(environment: Environment) -> None:
     assert "hf_secret" not in repr(command) + repr(around)
 
 
-def test_a_spec_overrides_what_is_inherited_but_not_the_session(environment: Environment) -> None:
+def test_a_spec_overrides_inherited_variables_but_not_the_session(environment: Environment) -> None:
     variables = {"HOME": "/mine", "PYTHONUNBUFFERED": "", "__COMFY_CLI_SESSION__": "/mine"}
     spec = replace(SPEC, env=tuple(variables.items()))
     env = build(environment, spec, InheritedEnv({"HOME": "/root"})).env
@@ -196,7 +196,9 @@ def test_gpus_are_numbered_by_the_bus_for_cuda_and_hip_but_filtered_once(
     assert env["ROCR_VISIBLE_DEVICES"] == "4,5"
 
 
-def test_without_a_gpu_what_is_visible_to_the_daemon_is_visible(environment: Environment) -> None:
+def test_without_a_gpu_the_visible_devices_of_the_daemon_are_inherited(
+    environment: Environment,
+) -> None:
     env = build(environment, inherited_env=InheritedEnv({"CUDA_VISIBLE_DEVICES": "7"})).env
 
     assert env["CUDA_VISIBLE_DEVICES"] == "7"

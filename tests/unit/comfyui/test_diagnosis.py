@@ -121,7 +121,7 @@ def test_the_end_of_a_log_tells_why_it_ended(log: str, reason: str, message: str
         (words.RUNNING, "native_crash"),
     ],
 )
-def test_an_abort_is_explained_by_what_cpp_says_last(log: str, reason: str) -> None:
+def test_an_abort_is_explained_by_the_last_message_of_cpp(log: str, reason: str) -> None:
     assert reason == of(log, signal="SIGABRT").reason
 
 
@@ -133,7 +133,7 @@ def test_a_crash_in_native_code_needs_no_log(signal: str | None) -> None:
     assert of(words.FAULT_HANDLER, 139, signal).reason == "segmentation_fault"
 
 
-def test_a_crash_whose_signal_nobody_knows_is_told_by_the_fault_handler() -> None:
+def test_the_fault_handler_identifies_a_crash_with_an_unknown_signal() -> None:
     assert of(words.FAULT_HANDLER, None).reason == "segmentation_fault"
 
 
@@ -184,7 +184,7 @@ def test_running_out_of_memory_at_the_very_end_did() -> None:
     assert of(words.RUNNING + cut, signal="SIGABRT").reason == "cuda_out_of_memory"
 
 
-def test_what_stands_hundreds_of_lines_earlier_is_not_looked_at() -> None:
+def test_lines_hundreds_of_lines_earlier_are_ignored() -> None:
     log = words.CUDA_OOM + "50%|#####     | 10/20 [00:05<00:05]\n" * 300
 
     assert of(log).reason == "exit"
@@ -257,7 +257,7 @@ def test_of_several_arguments_the_suggestion_says_which_it_is_for() -> None:
     assert of(log, 2).hint == "correct extra_args: did you mean --highvram instead of --hihgvram?"
 
 
-def test_only_what_cannot_go_otherwise_is_permanent() -> None:
+def test_only_causes_that_a_retry_cannot_change_are_permanent() -> None:
     assert of(words.UNKNOWN_ARGUMENT, 2).permanent
     assert not of(words.MISSING_MODULE).permanent
     assert not of(words.PORT_IN_USE).permanent
@@ -315,7 +315,7 @@ def test_a_module_is_missing_where_the_venv_was_made_for_another_python() -> Non
     assert of(words.MISSING_MODULE, circumstances=same).reason == "missing_module"
 
 
-def test_what_people_are_shown_leaves_out_the_usage_of_argparse() -> None:
+def test_the_displayed_tail_omits_the_usage_of_argparse() -> None:
     log = f"loading\n{words.UNKNOWN_ARGUMENT}".splitlines()
 
     assert shown_tail(log, 20) == ["loading", log[-1]]
@@ -333,7 +333,7 @@ def test_an_unknown_ending_is_not_guessed() -> None:
     assert (found.exit_code, found.signal, found.hint) == (None, None, "")
 
 
-def test_without_a_traceback_the_last_line_is_told() -> None:
+def test_without_a_traceback_the_last_line_is_reported() -> None:
     message = "exited unexpectedly with code 3; last output: last words"
 
     assert of("one\nlast words\n\n", 3).message == message

@@ -18,7 +18,9 @@ def survey_all(workspace: Path) -> list[Survey]:
     return [each for name in environments.names() if (each := environments.survey_any(name))]
 
 
-def test_a_whole_environment_is_usable_and_told_by_its_files(workspace: Path) -> None:
+def test_a_complete_environment_is_usable_and_its_versions_are_read_from_files(
+    workspace: Path,
+) -> None:
     found = Environments(workspace).survey("comm")
 
     assert found.usable
@@ -92,7 +94,7 @@ def loop_python(path: Path) -> str:
         loop_python,
     ],
 )
-def test_what_makes_an_environment_unusable_is_a_problem_naming_the_path(
+def test_each_defect_of_an_environment_is_a_problem_that_names_the_path(
     workspace: Path, damage: Callable[[Path], str]
 ) -> None:
     expected = damage(workspace / "ComfyUI-comm")

@@ -91,7 +91,7 @@ def test_the_requirements_of_a_custom_node_that_failed_are_named_where_it_has_so
     assert having.hint.endswith(f"-m pip install -r {node}/requirements.txt")
 
 
-def test_what_a_start_tells_holds_no_secret() -> None:
+def test_the_circumstances_of_a_start_contain_no_secret() -> None:
     environ = {"HF_TOKEN": "secret", "HF_HOME": "/cache", "CUDA_VISIBLE_DEVICES": "0"}
     spec = InstanceSpec(0, "a", "comm", 3001, ("--cpu",), env=(("TMPDIR", "/scratch"),))
 

@@ -64,13 +64,13 @@ def test_the_last_value_of_a_flag_counts_however_it_is_written() -> None:
     assert value_of("--temp-directory", ("--temp-directory",), KNOWN) is None
 
 
-def test_flags_in_names_what_the_arguments_give() -> None:
+def test_flags_in_returns_the_flags_of_the_arguments() -> None:
     given = flags_in(("--lowv", "x", "--tls-keyfile=k", "--unknown"), KNOWN)
 
     assert given == {"--lowvram", "--tls-keyfile"}
 
 
-def test_the_reader_finds_what_argparse_itself_offers(tmp_path: Path) -> None:
+def test_the_reader_finds_the_options_of_argparse(tmp_path: Path) -> None:
     """The text is executed by nobody but this test, to compare."""
     script = tmp_path / "shown.py"
     code = CLI_ARGS.replace("import comfy.options", "x = 1").replace(

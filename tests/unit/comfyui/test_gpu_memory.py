@@ -46,7 +46,7 @@ def test_every_gpu_that_it_sees_counts() -> None:
         {"devices": [{**CARD, "torch_vram_total": "much"}]},
     ],
 )
-def test_what_is_no_gpu_holds_nothing(stats: object) -> None:
+def test_a_device_that_is_not_a_gpu_has_no_memory(stats: object) -> None:
     assert read_devices(stats, ()) == ()
 
 

@@ -105,7 +105,7 @@ def test_whatever_may_name_a_file_needs_proof(arguments: tuple[str, ...], named:
 
 
 @pytest.mark.parametrize("arguments", [("--lowvram",), ("--reserve-vram", "1"), ("--fast",)])
-def test_where_the_options_cannot_be_read_what_is_known_stays_free(
+def test_with_unreadable_options_known_harmless_arguments_stay_allowed(
     arguments: tuple[str, ...],
 ) -> None:
     assert guarded(arguments, UNREADABLE) is None
@@ -118,7 +118,7 @@ def test_where_the_options_cannot_be_read_every_other_value_needs_proof(
     assert guarded(arguments, UNREADABLE) is not None
 
 
-def test_the_options_of_a_whole_comfyui_are_told_apart() -> None:
+def test_harmless_options_of_comfyui_are_distinguished_from_guarded_ones() -> None:
     found = parse_options(standin.source())
 
     takes_text = found.known - found.harmless
@@ -126,7 +126,7 @@ def test_the_options_of_a_whole_comfyui_are_told_apart() -> None:
     assert {"--lowvram", "--cache-lru", "--preview-method", "--reserve-vram"} <= found.harmless
 
 
-def test_an_option_that_is_declared_twice_is_what_its_worse_half_is() -> None:
+def test_an_option_declared_twice_is_harmless_only_if_both_are() -> None:
     found = parse_options('p.add_argument("--x", type=int)\np.add_argument("--x", type=str)')
 
     assert (set(found.known), set(found.harmless)) == ({"--x"}, set())
@@ -145,7 +145,7 @@ words = st.sampled_from(
 
 @settings(max_examples=2_000)
 @given(st.lists(words, max_size=4))
-def test_what_is_free_sets_no_path_whatever_argparse_makes_of_it(arguments: list[str]) -> None:
+def test_an_allowed_argument_sets_no_path_in_any_reading_of_argparse(arguments: list[str]) -> None:
     """Behind the operator's own last option, which takes any number of values."""
     if guarded(arguments, NEWEST) is not None:
         return

@@ -37,7 +37,7 @@ def test_an_error_of_the_gpu_that_a_node_prints_does_not_explain_an_abort_after_
     assert "free(): invalid pointer" in found.message
 
 
-def test_an_abort_without_a_word_is_not_explained_by_what_was_said_before_it() -> None:
+def test_an_abort_without_a_message_is_not_explained_by_earlier_output() -> None:
     found = of("[Node] loaded 7 nodes\nAborted (core dumped)\n", 134)
 
     assert found.message.endswith("(SIGABRT); last output: [Node] loaded 7 nodes")
@@ -61,7 +61,7 @@ def test_the_words_of_a_shell_and_of_a_thread_are_not_the_last_ones(line: str) -
     assert found.message.endswith(": last words")
 
 
-def test_an_exception_that_begins_with_an_empty_line_is_told_with_what_it_hides() -> None:
+def test_an_exception_with_an_empty_first_line_is_reported_with_the_original_error() -> None:
     log = (
         "Traceback (most recent call last):\n"
         '  File "/workspace/ComfyUI-comm/main.py", line 1, in <module>\n'
@@ -115,7 +115,7 @@ def test_a_line_in_brackets_is_not_that_of_another_process() -> None:
         ("FileNotFoundError: [Errno 2] No such file or directory: 'git'", "exit", ""),
     ],
 )
-def test_what_python_itself_lacks_is_told_from_what_a_package_lacks(
+def test_a_missing_part_of_python_is_distinguished_from_a_missing_package(
     error: str, reason: str, hint: str
 ) -> None:
     found = of(
@@ -158,7 +158,7 @@ def test_only_the_thread_that_crashed_names_a_custom_node(
     assert ("custom node" in message) == bool(node)
 
 
-def test_the_directory_of_a_source_file_does_not_take_the_room_of_what_it_says() -> None:
+def test_the_directory_of_a_source_file_is_omitted_from_the_message() -> None:
     directory = "/root/" + "very-long/" * 30
 
     found = of(f"{directory}array.mm:829: failed assertion `too long'\n", signal="SIGABRT")

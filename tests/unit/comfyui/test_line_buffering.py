@@ -66,7 +66,7 @@ def test_the_sitecustomize_that_was_there_is_imported_all_the_same(tmp_path: Pat
     assert run(script, path=str(tmp_path)).stdout == f"{theirs} {theirs}\n"
 
 
-def test_an_error_in_the_sitecustomize_that_was_there_is_told_and_ends_nothing(
+def test_an_error_in_the_existing_sitecustomize_is_reported_and_not_fatal(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import not_there")

@@ -274,14 +274,14 @@ def test_models_becomes_the_link_and_nothing_is_lost(place: Place, layout: Layou
 
 
 @pytest.mark.parametrize("layout", PARTIAL, ids=lambda each: each.__name__)
-def test_what_is_not_safe_is_left_and_said(place: Place, layout: Layout) -> None:
+def test_unsafe_files_are_left_and_reported(place: Place, layout: Layout) -> None:
     report = check(place, layout)
 
     assert not report.linked
     assert report.left
 
 
-def test_what_is_in_the_way_of_nothing_is_shared_although_something_else_is_left(
+def test_files_without_conflicts_are_shared_although_others_are_left(
     place: Place,
 ) -> None:
     report = check(place, conflicts)
@@ -294,7 +294,7 @@ def test_what_is_in_the_way_of_nothing_is_shared_although_something_else_is_left
     assert (place.models / "checkpoints" / "a.safetensors").readlink() == shared
 
 
-def test_it_is_finished_once_what_was_left_is_gone(place: Place) -> None:
+def test_linking_completes_once_the_conflicts_are_removed(place: Place) -> None:
     check(place, conflicts)
     for name in ("vae/same", "upscale", "clip"):
         source = place.models / name
@@ -420,7 +420,9 @@ def test_without_hard_links_nothing_is_overwritten_either(
     assert check(place, files_in_both).linked
 
 
-def test_what_comes_meanwhile_is_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_created_during_linking_is_left(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody saves a model in the moment in which the directory is replaced."""
     a_real_directory(place)
     rename = Path.rename

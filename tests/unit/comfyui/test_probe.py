@@ -177,7 +177,7 @@ async def test_our_instance_is_ready_once_the_stranger_has_left(
     assert server.asked == 1
 
 
-async def test_a_port_whose_owner_cannot_be_told_is_looked_at_again(
+async def test_an_undeterminable_owner_of_a_port_is_checked_again(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     server = await serve(ComfyServer())

@@ -23,7 +23,7 @@ def request_(tmp_path: Path) -> RebootRequest:
     return RebootRequest(tmp_path / "instance 0.v2")
 
 
-def test_what_the_manager_writes_is_the_request_and_is_taken_once(
+def test_a_reboot_request_of_the_manager_is_consumed_once(
     request_: RebootRequest,
 ) -> None:
     environ = {**os.environ, SESSION_VARIABLE: str(request_.session)}

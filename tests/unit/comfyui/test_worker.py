@@ -64,7 +64,7 @@ def test_a_worker_that_died_of_the_prompt_that_it_took_is_missing() -> None:
     assert stands(worker, replace(STILL, running="a", threads=LEFT), STALLED).has_died()
 
 
-def test_progress_begins_the_time_anew() -> None:
+def test_progress_restarts_the_standstill_time() -> None:
     runs = replace(STILL, running="a", threads=LEFT)
     worker = stands(ready(), runs, STALLED - 10)
 
@@ -73,13 +73,13 @@ def test_progress_begins_the_time_anew() -> None:
     assert not stands(worker, runs, STALLED - 10).has_died()
 
 
-def test_the_next_prompt_begins_the_time_anew() -> None:
+def test_the_next_prompt_restarts_the_standstill_time() -> None:
     worker = stands(ready(), replace(STILL, running="a", threads=LEFT), STALLED - 10)
 
     assert not stands(worker, replace(STILL, running="b", threads=LEFT), STALLED - 10).has_died()
 
 
-def test_time_in_which_nobody_looked_does_not_count() -> None:
+def test_time_without_observations_does_not_count() -> None:
     """The daemon was stopped, or the machine was."""
     runs = replace(STILL, running="a", threads=LEFT)
     worker = ready().after(runs).after(replace(runs, at=10_000.0))

@@ -142,7 +142,9 @@ def test_null_says_the_same_as_leaving_out(field: str) -> None:
         ("restart", "sometimes", 'must be always, on-failure or never, is "sometimes"'),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_told_with_what_is_allowed(field: str, value: object, text: str) -> None:
+def test_an_invalid_value_is_reported_with_the_allowed_ones(
+    field: str, value: object, text: str
+) -> None:
     assert told({"id": 0, field: value}) == [(field, text)]
 
 
@@ -216,7 +218,7 @@ def test_words_that_were_quoted_for_a_shell_come_out_as_they_were(words: list[st
         (f"MIG-{UUID}/1/0", f"MIG-{UUID}/1/0"),
     ],
 )
-def test_a_gpu_becomes_what_cuda_takes(value: object, text: str | None) -> None:
+def test_a_gpu_is_converted_to_the_form_of_cuda(value: object, text: str | None) -> None:
     assert read(gpu=value).gpu == text
 
 
@@ -271,13 +273,13 @@ def test_a_number_as_text_is_accepted_over_http_and_not_in_a_file(
     assert [where for where, _ in told({"id": 0, field: text}, strict=True)] == [field]
 
 
-def test_a_number_that_python_would_not_print_is_told_too() -> None:
+def test_a_number_that_python_refuses_to_print_is_reported() -> None:
     text = "must be a whole number from 0 to 999999, is a huge number"
 
     assert told({"id": 10**5000}) == [("id", text)]
 
 
-def test_a_missing_id_is_told_as_fastapi_tells_it() -> None:
+def test_a_missing_id_is_reported_as_by_fastapi() -> None:
     with pytest.raises(ValidationError) as caught:
         InstanceFields.model_validate({})
 
@@ -285,7 +287,7 @@ def test_a_missing_id_is_told_as_fastapi_tells_it() -> None:
     assert (each.loc, each.text, each.type) == (("id",), "Field required", "missing")
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_of_an_instance_are_reported_together() -> None:
     wrong = {"id": -1, "port": 0, "name": "/", "extra_args": ["--port", 5], "env": {"A": 1}}
 
     assert [where for where, _ in told(wrong)] == [
@@ -349,7 +351,7 @@ def test_the_fields_of_the_policy_are_those_of_the_domain() -> None:
     assert list(PolicyFields.model_fields) == [each.name for each in dataclasses.fields(Policy)]
 
 
-def test_the_defaults_stand_before_what_an_instance_says_itself() -> None:
+def test_default_arguments_precede_those_of_the_instance() -> None:
     defaults = Defaults("aua-sp", 4000, ("--lowvram",))
 
     spec = read(id=2, extra_args="--fast").to_spec(defaults)

@@ -141,7 +141,9 @@ def test_a_disabled_instance_is_found_and_not_started() -> None:
         ("null", "line 3, instances[1]: must be an object, is null"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_its_place_and_costs_no_other_instance(line: str, text: str) -> None:
+def test_an_invalid_entry_is_reported_with_its_position_and_affects_no_other(
+    line: str, text: str
+) -> None:
     file = instances('{"id": 0}', line, '{"id": 9}')
 
     assert text in told(file)
@@ -161,7 +163,7 @@ def test_a_mistake_is_told_with_its_place_and_costs_no_other_instance(line: str,
         ('{"instances": [], "global_settings": {"log_dir": "/"}}', "line 1, global_settings.log_dir: unknown key 'log_dir': did you mean 'log_directory'?"),
     ],
 )  # fmt: skip
-def test_a_mistake_outside_the_instances_is_told_too(text: str, expected: str) -> None:
+def test_an_error_outside_the_instances_is_reported(text: str, expected: str) -> None:
     assert told(read(text)) == [expected]
 
 
@@ -192,7 +194,7 @@ def test_invalid_json_is_one_mistake_with_line_and_column(text: str, expected: s
     assert file.entries == ()
 
 
-def test_all_mistakes_are_told_in_the_order_of_the_file() -> None:
+def test_errors_are_reported_in_the_order_of_the_file() -> None:
     file = read("""{
       "instances": [
         {"id": 0, "gpu": -1},
@@ -285,14 +287,14 @@ def test_a_secret_is_in_no_mistake() -> None:
     ],
     ids=["not utf-8", "too large"],
 )
-def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_an_unusable_file_is_reported(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "instances.json"
     path.write_bytes(content)
 
     assert told(read_instances_file(path, Settings())) == [expected.format(path=path)]
 
 
-def test_a_directory_a_pipe_and_a_way_that_leads_nowhere_are_told(tmp_path: Path) -> None:
+def test_a_directory_a_pipe_and_an_invalid_path_are_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
@@ -310,7 +312,7 @@ def test_a_directory_a_pipe_and_a_way_that_leads_nowhere_are_told(tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     path.touch(mode=0)
 

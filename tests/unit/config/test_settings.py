@@ -180,13 +180,13 @@ def test_a_flag_has_the_usual_words(text: str) -> None:
         ("COMFYSUP_TOKEN_FILE", "/", "cannot be read: /: Is a directory"),
     ],
 )
-def test_a_wrong_variable_is_told_with_its_value_and_what_is_allowed(
+def test_an_invalid_variable_is_reported_with_its_value_and_the_allowed_ones(
     name: str, value: str, text: str
 ) -> None:
     assert mistakes(**{name: value}) == [f"{name} {text}"]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_invalid_settings_are_reported_together() -> None:
     with pytest.raises(SettingsError) as caught:
         read(COMFYSUP_PORT="x", COMFYSUP_STOP_GRACE="x", COMFYSUP_PROBE_PERIOD="-1")
 
@@ -269,7 +269,7 @@ def test_a_variable_that_is_near_to_none_is_named_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["COMFYSUP_MARKER", "PATH", "COMFYSUP_PORT", "XCOMFYSUP_PORT"])
-def test_what_is_read_or_is_no_setting_is_not_named(name: str) -> None:
+def test_known_settings_and_unrelated_variables_cause_no_warning(name: str) -> None:
     assert read(**{name: "1"}).warnings == ()
 
 

@@ -140,7 +140,7 @@ async def test_its_group_is_signalled_and_its_end_seen(
 
 
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
-async def test_how_it_ended_is_told_as_far_as_the_kernel_does(
+async def test_an_adopted_process_has_its_exit_status_if_the_kernel_reports_it(
     foreign: list[Foreign], reaper: Reaper, code: int
 ) -> None:
     one = start(foreign, f"sleep 0.2; exit {code}")
@@ -163,7 +163,7 @@ async def test_a_zombie_has_ended(foreign: list[Foreign], reaper: Reaper) -> Non
     await swept(process)
 
 
-async def test_one_that_is_gone_has_ended_and_what_it_left_is_swept(
+async def test_an_adopted_process_that_is_gone_has_ended_and_its_descendants_are_swept(
     foreign: list[Foreign], reaper: Reaper
 ) -> None:
     one = start(foreign, "sleep 60 & (setsid sleep 61 &) ; sleep 0.1")

@@ -10,7 +10,7 @@ from comfysup.linux.process.reaper import Reaper
 from tests.unit.linux.children import alive, child, spawn, sweeps, wait_ended
 
 
-async def test_a_closed_handle_is_nobody_although_its_number_is_anothers() -> None:
+async def test_a_closed_handle_does_not_act_on_a_reused_descriptor() -> None:
     gone = spawn("true")
     pidfd = Pidfd(gone)
     wait_ended(gone)

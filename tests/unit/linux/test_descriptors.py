@@ -35,7 +35,7 @@ def test_without_any_descriptor_nothing_fits(left: int) -> None:
         assert shortage(1)
 
 
-def test_the_limit_is_raised_to_what_is_allowed() -> None:
+def test_the_soft_limit_is_raised_to_the_hard_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
     try:

@@ -39,7 +39,7 @@ def hang(executor: Executor, mount: threading.Event, count: int) -> list[asyncio
     return [executor.submit(mount.wait, DEAD) for _ in range(count)]
 
 
-async def test_the_future_returns_and_raises_what_the_work_does(executor: Executor) -> None:
+async def test_the_future_has_the_result_or_the_exception_of_the_work(executor: Executor) -> None:
     assert await executor.submit(lambda: 42) == 42
     with pytest.raises(ZeroDivisionError):
         await executor.submit(lambda: 1 // 0)
@@ -81,7 +81,7 @@ async def test_a_call_waits_for_its_share_while_that_answers(
     assert await asyncio.gather(*hanging) == [True] * 5
 
 
-async def test_a_call_is_given_up_after_the_patience_of_who_asks(
+async def test_a_call_is_abandoned_after_the_timeout_of_the_caller(
     executor: Executor, mount: threading.Event
 ) -> None:
     with pytest.raises(UnresponsiveError, match="/mnt/dead has not answered for 0 s"):
@@ -99,7 +99,7 @@ async def test_cancelled_work_is_not_started(executor: Executor, mount: threadin
     assert done == ["last"]
 
 
-async def test_what_nobody_waits_for_is_done_when_the_resource_answers_again(
+async def test_calls_without_a_waiter_run_when_the_resource_answers_again(
     executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hang(executor, mount, 2)
@@ -133,7 +133,7 @@ async def test_the_threads_leave_signals_to_the_main_thread(executor: Executor) 
     assert signal.SIGTERM in blocked
 
 
-async def test_threads_end_at_the_shutdown_when_they_have_done_what_they_do(
+async def test_threads_end_after_their_present_call_on_shutdown(
     mount: threading.Event,
 ) -> None:
     executor = Executor("closing")
@@ -148,7 +148,7 @@ async def test_threads_end_at_the_shutdown_when_they_have_done_what_they_do(
     assert await hanging[0]
 
 
-async def test_a_thread_that_no_signal_ends_is_told_of(
+async def test_a_resource_with_an_unkillable_thread_is_listed(
     mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Executing another program would wait for it."""

@@ -215,7 +215,7 @@ async def test_a_wait_for_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> 
     assert [each["event"] for each in said] == ["gpu.memory_not_given_back"]
 
 
-async def test_a_gpu_that_the_driver_does_not_know_is_refused_once_it_has_told() -> None:
+async def test_an_unknown_gpu_is_refused_once_the_driver_has_answered() -> None:
     desk = GpuAllocator(lambda: (Gpu(0, "x", 1, 0, uuid="GPU-a"),), asyncio.to_thread)
     before = desk.refusal("3")
     await asyncio.to_thread(desk.look)
@@ -225,7 +225,7 @@ async def test_a_gpu_that_the_driver_does_not_know_is_refused_once_it_has_told()
     assert [desk.refusal(wish) for wish in ("0", "GPU-a", "auto", None)] == [None] * 4
 
 
-async def test_auto_chooses_among_what_the_daemon_was_left() -> None:
+async def test_auto_chooses_among_the_visible_devices_of_the_daemon() -> None:
     cards = (Gpu(0, "x", 24 * GIB, 0), Gpu(1, "x", 24 * GIB, 8 * GIB, uuid="GPU-b"))
     desk = GpuAllocator(
         lambda: cards, asyncio.to_thread, Inherited({"CUDA_VISIBLE_DEVICES": "GPU-b"})

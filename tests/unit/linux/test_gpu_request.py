@@ -52,7 +52,7 @@ def test_without_a_driver_any_gpu_is_taken(wish: str) -> None:
         ("MIG-x", "0", False),
     ],
 )
-def test_what_the_daemon_was_not_left_no_instance_gets(
+def test_a_gpu_that_is_not_visible_to_the_daemon_is_refused(
     left: str | None,
     wish: str,
     allowed: bool,  # noqa: FBT001 - a parameter of the test

@@ -24,7 +24,7 @@ GONE = 2**22 + 1
 """No pid can be that high: PID_MAX_LIMIT is 2**22."""
 
 
-def test_what_the_kernel_has_is_used(refusal: str | None) -> None:
+def test_a_process_is_held_by_pidfd_unless_the_kernel_refuses(refusal: str | None) -> None:
     with child("sleep", "60") as pid:
         one = open_process(pid)
         assert isinstance(one, PolledProcess if refusal else Pidfd)
@@ -94,21 +94,21 @@ async def status_of(pid: int) -> ExitStatus:
         one.close()
 
 
-async def test_every_exit_code_is_told() -> None:
+async def test_every_exit_code_is_reported() -> None:
     statuses = [await status_of(shell(f"exit {code}")) for code in range(256)]
 
     assert [ExitStatus(code=code) for code in range(256)] == statuses
 
 
 @pytest.mark.parametrize("number", TERMINATING)
-async def test_every_signal_is_told(number: int) -> None:
+async def test_every_signal_is_reported(number: int) -> None:
     pid = spawn("sleep", "60")
     os.kill(pid, number)
 
     assert ExitStatus(signal=number) == await status_of(pid)
 
 
-async def test_a_signal_with_a_name_is_told_by_it() -> None:
+async def test_a_named_signal_is_reported_as_signals_member() -> None:
     pid = spawn("sleep", "60")
     os.kill(pid, signal.SIGKILL)
 
@@ -149,7 +149,7 @@ async def test_reaping_twice_harms_nothing() -> None:
     one.close()
 
 
-async def test_nobody_can_be_opened_under_an_unused_pid() -> None:
+async def test_opening_an_unused_pid_fails() -> None:
     with pytest.raises(ProcessLookupError):
         open_process(GONE)
 
@@ -188,7 +188,7 @@ async def test_a_group_is_signalled_also_when_its_leader_is_dead() -> None:
     one.close()
 
 
-async def test_others_wait_for_nobody_else() -> None:
+async def test_waiting_for_one_process_does_not_delay_another() -> None:
     with child("sleep", "60") as pid:
         one = open_process(pid)
         waiting = asyncio.create_task(one.ended())
@@ -217,7 +217,7 @@ os.waitpid(pid, 0)
         ("read x; kill -9 $$", ExitStatus(signal=signal.SIGKILL)),
     ],
 )
-async def test_a_stranger_is_told_as_far_as_the_kernel_does(
+async def test_a_process_of_another_parent_has_its_exit_status_if_the_kernel_reports_it(
     script: str, told: ExitStatus, refusal: str | None
 ) -> None:
     """Since Linux 6.15 that is all; before, nothing, and never a guess."""
@@ -256,7 +256,7 @@ async def test_several_wait_for_one_end_and_one_of_them_may_leave() -> None:
         one.close()
 
 
-async def test_who_waits_goes_on_when_the_handle_is_closed() -> None:
+async def test_closing_a_handle_ends_a_wait() -> None:
     with child("sleep", "60") as pid:
         one = open_process(pid)
         waiting = asyncio.create_task(one.ended())

@@ -19,7 +19,7 @@ def descriptors() -> Iterator[list[int]]:
         os.close(each)
 
 
-def test_what_the_first_version_passed_on_is_understood(descriptors: list[int]) -> None:
+def test_the_handover_format_of_the_first_version_is_read(descriptors: list[int]) -> None:
     lock, tcp, own, caller = descriptors
     text = f"lock={lock} tcp={tcp} own={own} tcp_callers={caller} own_callers="
     environ = {VARIABLE: text}

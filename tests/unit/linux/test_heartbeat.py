@@ -8,7 +8,7 @@ import pytest
 from comfysup.linux.rundir.heartbeat import Heartbeat
 
 
-def test_the_next_daemon_reads_what_was_noted_last(tmp_path: Path) -> None:
+def test_the_next_daemon_reads_the_last_heartbeat(tmp_path: Path) -> None:
     noting = Heartbeat(tmp_path / "heartbeat")
     for seconds in (1.5, 2.25):
         noting.beat(seconds)
@@ -17,7 +17,7 @@ def test_the_next_daemon_reads_what_was_noted_last(tmp_path: Path) -> None:
     assert Heartbeat(tmp_path / "heartbeat").read(now=10.0) == 2.25
 
 
-def test_what_was_noted_is_there_when_the_daemon_is_gone_at_once(tmp_path: Path) -> None:
+def test_a_heartbeat_is_readable_without_closing_the_file(tmp_path: Path) -> None:
     noting = Heartbeat(tmp_path / "heartbeat")
     noting.beat(7.0)
 

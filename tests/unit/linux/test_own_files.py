@@ -102,9 +102,7 @@ def history(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_a_log_that_somebody_has_laid_takes_and_shows_nothing(
-    logs: Path, victim: Path, lay: Lay
-) -> None:
+def test_a_planted_log_is_neither_written_nor_shown(logs: Path, victim: Path, lay: Lay) -> None:
     path = logs / "comfyui_instance_0.log"
     lay(path, victim)
 
@@ -120,7 +118,7 @@ def test_a_log_that_somebody_has_laid_takes_and_shows_nothing(
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_the_draft_of_a_log_is_made_anew(logs: Path, victim: Path, lay: Lay) -> None:
+def test_a_planted_draft_of_a_log_is_replaced(logs: Path, victim: Path, lay: Lay) -> None:
     path = logs / "comfyui_instance_0.log"
     lay(LogFiles(path).draft, victim)
 
@@ -133,9 +131,7 @@ def test_the_draft_of_a_log_is_made_anew(logs: Path, victim: Path, lay: Lay) -> 
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_a_rotated_log_that_somebody_has_laid_is_not_shown(
-    logs: Path, victim: Path, lay: Lay
-) -> None:
+def test_a_planted_rotated_log_is_not_shown(logs: Path, victim: Path, lay: Lay) -> None:
     path = logs / "comfyui_instance_0.log"
     path.write_bytes(b"newest\n")
     lay(LogFiles(path).numbered(1), victim)
@@ -144,7 +140,7 @@ def test_a_rotated_log_that_somebody_has_laid_is_not_shown(
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_a_rotation_moves_what_was_laid_and_follows_nothing(
+def test_a_rotation_renames_a_planted_file_without_following_it(
     logs: Path, victim: Path, lay: Lay
 ) -> None:
     path = logs / "comfyui_instance_0.log"
@@ -157,7 +153,7 @@ def test_a_rotation_moves_what_was_laid_and_follows_nothing(
 
 
 @pytest.mark.parametrize("lay", LAID)
-def test_a_pid_file_that_somebody_has_laid_is_replaced(logs: Path, victim: Path, lay: Lay) -> None:
+def test_a_planted_pid_file_is_replaced(logs: Path, victim: Path, lay: Lay) -> None:
     path = logs / "comfyui_instance_0.pid"
     lay(path, victim)
     lay(path.with_suffix(f".pid.{os.getpid()}"), victim)
@@ -171,7 +167,7 @@ def test_a_pid_file_that_somebody_has_laid_is_replaced(logs: Path, victim: Path,
     assert (path.is_symlink(), path.read_text()) == (False, "4242\n")
 
 
-def test_a_hard_link_where_nobody_else_may_put_names_is_ours(tmp_path: Path, victim: Path) -> None:
+def test_a_hard_link_in_a_private_directory_is_accepted(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "backup").hardlink_to(victim)
 
     os.close(open_own(victim, os.O_RDWR))
@@ -189,7 +185,7 @@ def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_directory_that_is_a_link_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "logs").symlink_to("etc")
     os.chown(tmp_path / "logs", STRANGER, STRANGER, follow_symlinks=False)
@@ -205,7 +201,7 @@ def test_a_directory_that_is_a_link_of_somebody_else_is_refused(tmp_path: Path) 
 
 
 @as_root
-def test_a_directory_of_somebody_else_is_said_once(logs: Path) -> None:
+def test_a_directory_of_another_user_is_logged_once(logs: Path) -> None:
     os.chown(logs, STRANGER, STRANGER)
 
     with capture_logs() as said:

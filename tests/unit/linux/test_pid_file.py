@@ -20,7 +20,7 @@ def test_it_is_gone_with_its_process(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_one_that_is_gone_already_is_nobodys_problem(tmp_path: Path) -> None:
+def test_removing_a_missing_pid_file_does_nothing(tmp_path: Path) -> None:
     PidFile(tmp_path, 3, 4242).remove()
     PidFile(tmp_path / "nowhere", 3, 4242).remove()
 
@@ -36,7 +36,7 @@ def test_a_later_process_keeps_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"4242 and more\n"])
-def test_what_somebody_else_wrote_there_stays(tmp_path: Path, content: bytes) -> None:
+def test_a_pid_file_with_other_content_is_not_removed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "comfyui_instance_3.pid").write_bytes(content)
 
     PidFile(tmp_path, 3, 4242).remove()

@@ -156,7 +156,7 @@ def test_a_listener_is_named_with_pid_program_and_command() -> None:
     assert found.command.startswith(sys.executable)
 
 
-def test_nobody_listens_where_there_are_only_connections() -> None:
+def test_a_connected_port_has_no_listener() -> None:
     with listening() as port, socket.create_connection(("127.0.0.1", port)) as connection:
         assert listener_of(connection.getsockname()[1]) is None
 
@@ -192,7 +192,7 @@ def test_a_listener_that_ends_meanwhile_is_named_by_its_pid(
 # port_is_free
 
 
-def test_a_port_is_free_when_nobody_listens_and_looking_does_not_take_it() -> None:
+def test_a_port_without_a_listener_is_free_and_stays_free_after_the_check() -> None:
     port = unused_port()
 
     assert port_is_free(port)

@@ -29,7 +29,7 @@ def test_a_zombie_has_ended() -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", ") R 1 1", "((", "))) Z", "\n", "naïve"])
-def test_the_name_of_a_program_confuses_nobody(tmp_path: Path, name: str) -> None:
+def test_an_unusual_program_name_is_parsed(tmp_path: Path, name: str) -> None:
     program = tmp_path / name
     program.symlink_to("/bin/sleep")
 
@@ -52,13 +52,13 @@ def test_a_later_process_with_a_pid_has_a_later_start() -> None:
 
 
 @pytest.mark.parametrize("pid", [0, 2**22 + 1])
-def test_nobody_has_no_stat_no_marker_and_no_children(pid: int) -> None:
+def test_an_unused_pid_has_no_stat_no_marker_and_no_children(pid: int) -> None:
     assert proc.read_stat(pid) is None
     assert proc.read_marker(pid) is None
     assert proc.children_of(pid) == []
 
 
-def test_a_marker_is_read_from_what_a_program_was_started_with() -> None:
+def test_a_marker_is_read_from_the_initial_environment() -> None:
     with child("sleep", "60", COMFYSUP_MARKER="a:0:1") as pid:
         assert proc.read_marker(pid) == "a:0:1"
 

@@ -152,7 +152,7 @@ async def test_the_dead_leader_is_kept_until_the_sweep(
     ],
     ids=["missing", "not executable", "too long"],
 )
-async def test_what_cannot_be_executed_leaves_nothing(
+async def test_a_failed_spawn_leaves_no_child_and_no_descriptor(
     spawn: Spawn, argv: tuple[str, ...], error: type[OSError]
 ) -> None:
     children, descriptors = children_of(os.getpid()), open_descriptors()
@@ -194,7 +194,9 @@ async def test_others_of_this_process_outlive_it(spawn: Spawn) -> None:
     await swept(other)
 
 
-async def test_who_hides_every_sign_is_known_by_its_parent(spawn: Spawn, output: Path) -> None:
+async def test_a_descendant_without_any_sign_is_found_by_its_parent(
+    spawn: Spawn, output: Path
+) -> None:
     script = "env -i setsid sleep 60 > /dev/null 2>&1 & echo $!; wait"
     process = spawn("sh", "-c", script)
     left = await said(output, 1)

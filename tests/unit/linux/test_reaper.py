@@ -70,7 +70,7 @@ async def test_a_leader_keeps_its_status_until_it_is_let_go(reaper: Reaper) -> N
     assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == 5
 
 
-async def test_who_is_no_leader_any_more_is_reaped(reaper: Reaper) -> None:
+async def test_a_removed_leader_is_reaped(reaper: Reaper) -> None:
     leader = shell("exit 5")
     reaper.add_leader(leader)
     wait_ended(leader)

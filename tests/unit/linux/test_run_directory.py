@@ -26,7 +26,7 @@ def test_it_is_made_for_its_owner_alone(path: Path) -> None:
     run.release()
 
 
-def test_a_second_daemon_is_told_who_holds_it(path: Path) -> None:
+def test_taking_a_directory_in_use_raises_with_the_pid(path: Path) -> None:
     run = RunDirectory.take(path)
 
     with pytest.raises(RunDirectoryError, match=f"pid {os.getpid()} is running there"):
@@ -83,7 +83,7 @@ def test_two_run_directories_have_different_words(tmp_path: Path) -> None:
     other.release()
 
 
-def test_a_word_that_was_cut_off_is_made_anew(path: Path) -> None:
+def test_an_empty_identity_is_replaced(path: Path) -> None:
     """A full disk leaves an empty file; an empty word would claim the processes of others."""
     path.mkdir(parents=True, mode=0o700)
     (path / "identity").write_bytes(b"")
@@ -145,7 +145,7 @@ def test_a_second_daemon_does_not_get_in_when_the_lock_is_removed(path: Path) ->
     run.release()
 
 
-def test_what_is_removed_is_made_anew(path: Path) -> None:
+def test_removed_parts_are_recreated(path: Path) -> None:
     run = RunDirectory.take(path)
     word = run.identity()
     assert run.mend() == []
@@ -165,7 +165,7 @@ def test_what_is_removed_is_made_anew(path: Path) -> None:
     again.release()
 
 
-def test_what_is_removed_and_taken_by_another_is_told(path: Path) -> None:
+def test_a_lock_taken_by_another_daemon_raises(path: Path) -> None:
     run = RunDirectory.take(path)
     (path / "daemon.lock").unlink()
     with (path / "daemon.lock").open("w") as other:
@@ -214,5 +214,5 @@ def test_a_directory_that_is_not_there_is_the_run_directory_itself(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the directory must be of root")
-def test_what_root_made_for_another_user_is_shared(tmp_path: Path) -> None:
+def test_the_default_directory_of_another_user_has_its_uid(tmp_path: Path) -> None:
     assert own_part(str(tmp_path), 1000) == f"{tmp_path}/comfysup-1000"

@@ -54,7 +54,7 @@ def making() -> Iterator[Making]:
         process.wait()
 
 
-async def test_what_is_made_in_time_is_kept(executor: Executor, making: Making) -> None:
+async def test_a_process_spawned_in_time_is_kept(executor: Executor, making: Making) -> None:
     making.answers.set()
     made = await executor.submit(making.attempt.run)
 
@@ -62,7 +62,7 @@ async def test_what_is_made_in_time_is_kept(executor: Executor, making: Making) 
     assert making.undone == []
 
 
-async def test_what_is_made_after_it_was_abandoned_is_ended(
+async def test_a_process_spawned_after_the_attempt_was_abandoned_is_ended(
     executor: Executor, making: Making
 ) -> None:
     running = executor.submit(making.attempt.run)
@@ -75,7 +75,7 @@ async def test_what_is_made_after_it_was_abandoned_is_ended(
     assert making.undone == [making.made[0].pid]
 
 
-async def test_what_was_abandoned_before_it_began_makes_nothing(
+async def test_an_attempt_abandoned_before_it_began_spawns_nothing(
     executor: Executor, making: Making
 ) -> None:
     assert making.attempt.abandon() is None
@@ -112,7 +112,7 @@ async def test_a_child_that_has_not_begun_its_program_is_killed(
     earlier.undo(first)
 
 
-async def test_an_attempt_that_is_called_off_leaves_no_exception_unheard(
+async def test_a_cancelled_attempt_leaves_no_unretrieved_exception(
     executor: Executor, making: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even where the daemon lacks the descriptors to look for a child in the making."""
@@ -139,7 +139,7 @@ async def test_an_attempt_that_is_called_off_leaves_no_exception_unheard(
     assert unheard == []
 
 
-async def test_an_attempt_that_is_called_off_when_it_is_made_returns_what_it_made(
+async def test_an_attempt_cancelled_after_the_spawn_returns_the_process(
     executor: Executor, making: Making
 ) -> None:
     carrying_out = asyncio.create_task(making.attempt.carry_out(executor, "disk", 3600))
@@ -169,7 +169,7 @@ async def test_the_main_thread_keeps_the_children_that_it_has(making: Making) ->
     assert made.pid not in children_of_thread(os.getpid())
 
 
-async def test_one_that_is_called_off_while_it_forks_returns_that_process(
+async def test_an_attempt_cancelled_during_the_fork_returns_the_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has written by then is in its log, and nothing comes after the answer."""
@@ -193,7 +193,7 @@ async def test_one_that_is_called_off_while_it_forks_returns_that_process(
     assert undone == []
 
 
-async def test_one_that_is_called_off_twice_keeps_nothing(
+async def test_an_attempt_cancelled_twice_ends_its_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second call must not leave a process to nobody."""

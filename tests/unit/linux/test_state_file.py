@@ -16,7 +16,7 @@ def problem(file: StateFile) -> str | None:
     return file.problem
 
 
-def test_what_was_written_last_is_read(file: StateFile) -> None:
+def test_the_last_written_content_is_read(file: StateFile) -> None:
     assert file.write(b"longer than the next\n" * 10_000)
     assert file.write(b"short")
 
@@ -67,7 +67,7 @@ def no_space(*_arguments: object) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_leaves_the_old_content_and_is_told_until_it_is_over(
+def test_a_full_disk_keeps_the_old_content_and_is_reported_until_a_write_succeeds(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write(b"old")
@@ -97,14 +97,14 @@ def test_a_link_is_not_followed(file: StateFile, tmp_path: Path) -> None:
     assert target.read_bytes() == b"as it was"
 
 
-def test_a_directory_that_is_gone_is_told_too(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "gone" / "state.json")
 
     assert not file.write(b"x")
     assert file.problem is not None
 
 
-def test_what_cannot_be_read_raises(tmp_path: Path) -> None:
+def test_an_unreadable_state_file_raises(tmp_path: Path) -> None:
     file = StateFile(tmp_path)
 
     with pytest.raises(OSError, match=r".*") as caught:
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_raises(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EISDIR
 
 
-def test_what_is_forgotten_is_gone(file: StateFile) -> None:
+def test_forget_removes_all_files(file: StateFile) -> None:
     file.write(b"x")
     file.write(b"y")
     file.forget()
@@ -122,7 +122,7 @@ def test_what_is_forgotten_is_gone(file: StateFile) -> None:
     assert not list(file.path.parent.iterdir())
 
 
-def test_what_is_put_aside_is_kept_whole_and_is_no_state(file: StateFile) -> None:
+def test_put_aside_keeps_the_content_and_leaves_no_state(file: StateFile) -> None:
     file.write(b"\xff broken")
 
     aside = file.put_aside()
@@ -131,7 +131,7 @@ def test_what_is_put_aside_is_kept_whole_and_is_no_state(file: StateFile) -> Non
     assert file.read() is None
 
 
-def test_a_fifo_as_its_draft_holds_nobody_up(file: StateFile) -> None:
+def test_a_fifo_as_the_draft_fails_without_blocking(file: StateFile) -> None:
     draft = file.path.with_suffix(".draft")
     os.mkfifo(draft)
     with_reader = os.open(draft, os.O_RDONLY | os.O_NONBLOCK)

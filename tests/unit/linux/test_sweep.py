@@ -130,7 +130,7 @@ async def test_a_stranger_whose_memory_is_locked_holds_up_no_sweep(
         stranger.kill()
 
 
-async def test_the_descendants_of_what_is_left_are_ended_whatever_they_hide(
+async def test_descendants_of_a_remnant_are_ended_even_without_signs(
     reaper: Reaper,
 ) -> None:
     hidden = 'env -i setsid sh -c "echo \\$\\$; exec sleep 60" > /dev/null'
@@ -151,7 +151,7 @@ def _descendants(pid: int, count: int) -> list[int]:
     return found
 
 
-def test_who_was_known_before_is_ended_whatever_that_hides() -> None:
+def test_a_known_descendant_is_ended_even_without_signs() -> None:
     with child("sleep", "60") as known, child("sleep", "60") as another:
         stats = [read_stat(known), read_stat(another)]
         found = [stat.start_time for stat in stats if stat]
@@ -174,7 +174,7 @@ def test_others_are_left_alone() -> None:
         assert alive(pid)
 
 
-def test_who_was_gone_before_it_was_looked_at_makes_the_look_void() -> None:
+def test_a_process_gone_before_its_examination_makes_the_look_inconclusive() -> None:
     """It may have been one that forked just before."""
     looks: list[int] = []
 
@@ -320,7 +320,7 @@ async def test_it_is_ended_among_the_orphans_of_this_process(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs a process of another user")
-def test_what_refuses_signals_is_named_with_its_user() -> None:
+def test_a_process_that_may_not_be_signalled_is_named_with_its_user() -> None:
     with child("sleep", "60") as pid:
         stat = read_stat(pid)
         assert stat is not None

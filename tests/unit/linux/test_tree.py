@@ -59,7 +59,7 @@ def claims(process_tree: ProcessTree, pid: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_a_dead_leader_leaves_is_told(kind: str) -> None:
+async def test_descendants_of_a_dead_leader_are_claimed(kind: str) -> None:
     with dead_leader(KINDS[kind]) as (pid, left):
         assert claims(ProcessTree(pid, MARKER), left)
 
@@ -72,7 +72,7 @@ HIDDEN = "setsid -f env -i sh -c 'echo $$; exec sleep 60'"
 """In a session of its own and without the marker; it still holds the output."""
 
 
-def test_who_hides_all_but_the_output_is_told_by_that() -> None:
+def test_a_descendant_without_other_signs_is_claimed_by_its_output() -> None:
     with dead_leader(HIDDEN) as (pid, left):
         output = identity_of(Path(f"/proc/{left}/fd/1"))
 
@@ -95,7 +95,9 @@ ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)
 
 
 @pytest.mark.parametrize("signs", ["marker", "output"])
-def test_who_lives_on_without_its_main_thread_is_told_and_ended(tmp_path: Path, signs: str) -> None:
+def test_a_descendant_without_a_main_thread_is_claimed_and_ended(
+    tmp_path: Path, signs: str
+) -> None:
     variables = "env -i" if signs == "output" else ""
     program = tmp_path / "program.py"
     program.write_text(THREAD_ALONE)
@@ -117,7 +119,7 @@ def test_who_lives_on_without_its_main_thread_is_told_and_ended(tmp_path: Path, 
         assert (after := read_stat(left)) is None or after.ended
 
 
-def test_who_only_reads_the_output_looks_at_it(tmp_path: Path) -> None:
+def test_a_reader_of_the_output_is_not_claimed(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     end = os.open(fifo, os.O_RDWR)

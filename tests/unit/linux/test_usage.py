@@ -74,7 +74,7 @@ def test_a_tree_is_counted_as_one(run: Run) -> None:
     assert usage.rss_bytes > 3 << 20
 
 
-def test_memory_is_what_is_resident(run: Run) -> None:
+def test_memory_is_the_resident_size(run: Run) -> None:
     pid = run(MEMORY)
     walk = Walk.now()
 
@@ -94,7 +94,9 @@ def test_a_process_that_ended_has_no_tree() -> None:
     assert Walk.now().trees([2**22 + 1]) == {2**22 + 1: []}
 
 
-async def test_the_sampler_follows_what_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_sampler_follows_the_running_instances(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("comfysup.linux.host.usage.PERIOD", 0.05)
     pid = run(PARENT)
     roots: dict[int, int] = {}
@@ -136,7 +138,7 @@ async def test_usage_is_unknown_once_proc_has_not_answered_for_long(
 
 
 @pytest.mark.parametrize("program", [SLEEP, WAIT_FOR_A_LOCK])
-def test_what_waits_does_not_work(run: Run, program: str) -> None:
+def test_a_waiting_process_does_not_work(run: Run, program: str) -> None:
     pid = run(program)
     work = Work(lambda: [pid])
     over(0.2)
@@ -146,7 +148,7 @@ def test_what_waits_does_not_work(run: Run, program: str) -> None:
     assert not work.since_last_call()
 
 
-def test_what_burns_works_until_it_is_stopped(run: Run) -> None:
+def test_a_process_that_uses_cpu_works_until_it_is_stopped(run: Run) -> None:
     pid = run(BURN)
     work = Work(lambda: [pid])
     work.since_last_call()
@@ -161,7 +163,7 @@ def test_what_burns_works_until_it_is_stopped(run: Run) -> None:
     assert not work.since_last_call()
 
 
-def test_what_writes_works(run: Run, tmp_path: Path) -> None:
+def test_a_writing_process_works(run: Run, tmp_path: Path) -> None:
     pid = run(WRITE.format(tmp_path / "file"))
     work = Work(lambda: [pid])
     work.since_last_call()
@@ -179,7 +181,7 @@ def test_a_child_that_works_counts(run: Run) -> None:
     assert work.since_last_call()
 
 
-def test_what_has_ended_does_not_work() -> None:
+def test_an_exited_process_does_not_work() -> None:
     work = Work(lambda: [2**22 + 1])
     work.since_last_call()
 

@@ -72,11 +72,13 @@ async def test_a_stall_is_a_trouble_until_it_is_over(dog: Dog) -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(2.0, 2), (3.9, 2), (4.1, 4), (8.0, 8), (100.0, 64)]
 )
-def test_a_stall_is_told_of_again_when_its_time_has_doubled(seconds: float, shown: int) -> None:
+def test_the_reported_duration_of_a_stall_is_rounded_down_to_a_power_of_two(
+    seconds: float, shown: int
+) -> None:
     assert Stall(DEAD, "x", seconds).trouble == f"x for {shown} s"
 
 
-async def test_a_loop_that_stands_still_is_told_of_with_its_stack(
+async def test_a_blocked_loop_is_reported_with_its_stack(
     dog: Dog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdogs, "LAG", 0.05)
@@ -92,7 +94,7 @@ async def test_a_loop_that_stands_still_is_told_of_with_its_stack(
     assert "the event loop was blocked for" in dog.troubles[LOOP]
 
 
-async def test_a_loop_that_is_in_time_is_not_told_of(
+async def test_a_loop_without_lag_is_not_reported(
     dog: Dog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdogs, "LAG", HANG)

@@ -83,7 +83,7 @@ async def test_every_byte_arrives_once_and_in_order(make: MakePipe, file: Path) 
     assert content(file) == EXPECTED
 
 
-async def test_the_bytes_stay_what_they_are(make: MakePipe, file: Path) -> None:
+async def test_bytes_reach_the_log_unchanged(make: MakePipe, file: Path) -> None:
     pipe = make()
     script = r"import os; os.write(2, bytes(range(256)) + b'\r\x1b[31m no end of line')"
 
@@ -435,7 +435,7 @@ async def test_a_log_that_cannot_be_opened_has_no_beginning_before_it_can(
     await pipe.close()
 
 
-async def test_of_a_process_whose_beginning_nobody_knows_only_what_comes_counts(
+async def test_without_a_known_beginning_only_later_output_counts_as_the_process_s(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     earlier = make()

@@ -120,7 +120,7 @@ async def test_a_line_of_ten_megabytes_is_given_whole_in_small_pieces(desk: Desk
 # ---- following
 
 
-async def test_a_follower_gets_what_comes_as_it_comes(desk: Desk) -> None:
+async def test_a_follower_receives_output_as_it_arrives(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"before\n")
 
@@ -175,7 +175,7 @@ async def test_rotation_during_a_follow_loses_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("rotation", [Rotation(100_000, keep=2)])
-async def test_a_follower_that_stops_is_told_what_it_missed_and_gets_the_rest(desk: Desk) -> None:
+async def test_a_stopped_follower_learns_of_missed_bytes_and_receives_the_rest(desk: Desk) -> None:
     one = desk.begin()
     lines = [b"%09d\n" % number for number in range(200_000)]
     async with desk.reader.follow(desk.log, 0) as pieces:
@@ -273,7 +273,7 @@ async def test_a_follower_that_is_cancelled_leaves_nothing_behind(desk: Desk) ->
     await one.close()
 
 
-async def test_at_the_end_followers_get_what_is_there_and_are_let_go(desk: Desk) -> None:
+async def test_close_ends_followers_after_the_existing_output(desk: Desk) -> None:
     one = desk.begin()
     async with desk.reader.follow(desk.log, 10) as pieces:
         await until(pieces, "\n")
@@ -296,7 +296,7 @@ async def until_news(pieces: AsyncIterator[LineBatch], end: str) -> list[LineBat
     return found
 
 
-async def test_news_are_whole_lines_and_what_stands_of_the_next(desk: Desk) -> None:
+async def test_news_are_complete_lines_and_the_unfinished_one(desk: Desk) -> None:
     one = desk.begin()
     await one.pipe.drain()
     async with desk.reader.news(desk.log, 0, "") as pieces:

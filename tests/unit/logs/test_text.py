@@ -113,6 +113,6 @@ def test_the_last_drawing_stands_behind_the_last_return(line: str, drawn: str) -
     assert drawn == last_drawing(line)
 
 
-def test_a_line_is_cleaned_for_those_who_have_it_whole() -> None:
+def test_clean_returns_the_final_form_of_a_line() -> None:
     assert clean("\r\x1b[32m 50%\r100%\x1b[0m\r") == "100%"
     assert clean("text\x1b[") == "text["

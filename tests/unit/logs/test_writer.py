@@ -244,7 +244,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-def test_a_full_disk_takes_what_it_can_and_the_rest_is_counted_once(
+def test_a_full_disk_takes_what_fits_and_the_dropped_bytes_are_counted_once(
     make: MakeLog, small_disk: Path
 ) -> None:
     log = make(max_bytes=1 << 20, path=small_disk / "log")

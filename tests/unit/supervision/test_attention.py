@@ -52,7 +52,7 @@ async def test_time_that_goes_by_in_short_steps_is_none_lost(
     assert (attention.lost, machine.gaps) == (0.0, [])
 
 
-async def test_a_gap_is_told_at_the_first_reading_after_it(
+async def test_a_gap_is_reported_at_the_first_reading_after_it(
     machine: Machine, attention: Attention
 ) -> None:
     machine.monotonic += 60

@@ -68,7 +68,7 @@ async def test_a_running_instance_takes_another_name_description_or_policy() -> 
         assert len(launcher.processes) == 1
 
 
-async def test_a_failure_is_told_with_its_exit() -> None:
+async def test_the_result_of_a_failed_start_contains_the_exit() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher, FakeProber(NeverReadyProbe))) as fleet:
         waiting = asyncio.create_task(start(fleet, MAIN))
@@ -81,7 +81,7 @@ async def test_a_failure_is_told_with_its_exit() -> None:
         assert result.exit.exit_code == 3
 
 
-async def test_a_wait_that_runs_out_says_what_it_is_still_doing_and_changes_nothing() -> None:
+async def test_a_wait_that_times_out_reports_the_phase_and_changes_nothing() -> None:
     stage = Stage(prober=FakeProber(NeverReadyProbe))
     async with fleet_on(stage) as fleet:
         await fleet.start(MAIN, WaitFor.SPAWN, PATIENCE)

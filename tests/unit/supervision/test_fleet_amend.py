@@ -48,7 +48,7 @@ async def test_an_instance_that_is_refused_a_name_keeps_its_own_and_blocks_other
         assert names(fleet) == ["a", "b", "c"]
 
 
-async def test_a_running_process_keeps_what_it_was_started_with() -> None:
+async def test_amending_the_essence_of_a_running_instance_is_refused() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A)
 

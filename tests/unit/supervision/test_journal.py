@@ -41,7 +41,7 @@ async def read_all(journal: Journal, position: int) -> tuple[list[int], list[int
     return ids, missed
 
 
-async def test_ids_begin_where_they_are_told_to_and_grow_by_one() -> None:
+async def test_ids_begin_at_first_id_and_increase_by_one() -> None:
     journal = filled(3, first_id=4_711)
 
     assert await read_all(journal, 4_710) == ([4_711, 4_712, 4_713], [])
@@ -66,7 +66,7 @@ async def test_an_entry_is_written_once_however_many_read_it() -> None:
     assert len({id(page.entries[0]) for page in pages if page}) == 1
 
 
-async def test_a_reader_waits_for_what_has_not_happened_yet() -> None:
+async def test_a_reader_waits_for_the_next_event() -> None:
     journal = filled(2)
     reader = asyncio.create_task(journal.after(2))
     await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_a_slow_reader_gets_the_number_of_missed_entries() -> None:
     assert missed == [100]
 
 
-async def test_a_reader_that_stops_reading_is_told_once_and_goes_on_without_a_gap() -> None:
+async def test_a_slow_reader_learns_once_of_missed_events_and_continues_without_a_gap() -> None:
     journal = filled(10, keep=5)
     page = await page_after(journal, 2)
     assert page == Page(3, [b"6", b"7", b"8", b"9", b"10"], 10)

@@ -177,7 +177,7 @@ def test_stopped_is_said_only_when_nothing_is_left_of_the_process() -> None:
     assert story.life.phase is Phase.STOPPING
 
 
-def test_the_end_of_the_container_is_a_ladder_of_60_85_and_100_percent() -> None:
+def test_an_escalation_within_a_time_has_stages_at_60_85_and_100_percent() -> None:
     assert StopEscalation.within(8) == StopEscalation(terminate=4.8, kill=6.8, give_up=8)
 
 
@@ -195,7 +195,7 @@ def test_a_second_stop_hurries_the_first_but_never_slows_it() -> None:
     assert story.life.state == hurried
 
 
-def test_a_hurried_ladder_keeps_its_earlier_rungs() -> None:
+def test_a_hurried_escalation_keeps_its_earlier_stages() -> None:
     assert StopEscalation(1, 20, 30).hurried(StopEscalation(2, 3, 40)) == StopEscalation(1, 3, 30)
 
 

@@ -74,7 +74,7 @@ def test_the_grace_begins_when_the_drain_ends() -> None:
     assert story.life.deadline == story.now.monotonic + LADDER.terminate
 
 
-def test_a_restart_with_a_drain_begins_anew_without_a_failure() -> None:
+def test_a_restart_with_a_drain_launches_again_without_a_failure() -> None:
     story = running()
     story.happens(RestartAsked(LADDER, 30.0))
     drained(story)

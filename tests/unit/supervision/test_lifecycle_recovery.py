@@ -311,7 +311,7 @@ def test_a_restart_and_a_reboot_that_were_asked_for_happen_by_every_policy(
 # ---- stuck
 
 
-def test_a_process_that_sigkill_does_not_end_is_stuck_and_every_caller_is_told() -> None:
+def test_a_process_that_survives_sigkill_is_stuck_and_every_caller_is_answered() -> None:
     story = running()
     story.stop()
     for _ in range(2):
@@ -342,7 +342,7 @@ def test_a_stuck_instance_answers_at_once_and_launches_nothing() -> None:
         assert Launch() not in story.done
 
 
-def test_the_later_end_of_a_stuck_process_carries_out_the_last_wish() -> None:
+def test_the_later_exit_of_a_stuck_process_carries_out_the_last_request() -> None:
     resting, renewed = stuck(), stuck()
     renewed.start()
     for story in (resting, renewed):

@@ -24,7 +24,7 @@ def left(story: Story) -> float:
     return story.life.deadline - story.now.monotonic
 
 
-def test_a_start_gets_what_was_left_of_its_time() -> None:
+def test_a_start_keeps_its_remaining_time_after_a_gap() -> None:
     story = starting(Policy(startup_timeout=600))
     story.wait(100)
     lose(story)

@@ -77,7 +77,7 @@ async def test_a_stop_waits_for_the_search_and_leaves_no_process(
 
 
 @pytest.mark.parametrize("found", [FOUND, None], ids=["found", "not found"])
-async def test_a_launch_that_was_being_called_off_ends(found: ProcessRecord | None) -> None:
+async def test_a_resumed_cancelled_launch_ends(found: ProcessRecord | None) -> None:
     launcher = SearchingLauncher(found)
     async with resumed(launcher, Aborting(StayStopped(), GENTLE)) as instance:
         stopped = stop(instance)

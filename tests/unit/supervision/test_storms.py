@@ -51,7 +51,7 @@ def a_wish(chaos: Chaos) -> Wish:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_twenty_wishes_at_once_never_make_two_processes_and_the_last_one_wins(
+async def test_twenty_concurrent_requests_never_make_two_processes_and_the_last_takes_effect(
     seed: int,
 ) -> None:
     chaos = Chaos(seed)

@@ -131,7 +131,7 @@ def test_the_first_that_was_submitted_is_suspected_of_a_crash_before_the_next_lo
     assert ids(backlog) == ["b"]
 
 
-def test_what_was_submitted_goes_before_what_is_still_owed() -> None:
+def test_submitted_prompts_precede_prompts_still_owed() -> None:
     backlog, _ = Backlog().seen(queue(A, B, C), 1).lost(ALL, crashed=False)
 
     backlog, _ = backlog.submitted(A, 0).lost(ALL, crashed=False)
@@ -145,20 +145,20 @@ def test_a_prompt_that_the_new_process_has_is_not_owed() -> None:
     assert ids(backlog.seen(queue(running=prompt(9, "a")), 2)) == ["b"]
 
 
-def test_what_was_drained_is_owed_in_its_order_with_late_arrivals() -> None:
+def test_drained_prompts_and_late_arrivals_are_owed_in_queue_order() -> None:
     backlog = Backlog().seen(queue(B, C, running=D), 1).withdrawn()
     backlog = backlog.seen(queue(A, running=D), 2).withdrawn().seen(queue(), 3)
 
     assert ids(backlog.lost(ALL, crashed=False)[0]) == ["a", "b", "c"]
 
 
-def test_what_began_to_run_before_it_could_be_taken_out_is_not_drained() -> None:
+def test_a_prompt_that_started_before_its_withdrawal_is_not_drained() -> None:
     backlog = Backlog().seen(queue(A, B), 1).withdrawn().seen(queue(running=A), 2)
 
     assert tuple(each.id for each in backlog.drained) == ("b",)
 
 
-def test_what_is_not_kept_stays_where_it_can_be_run() -> None:
+def test_a_prompt_without_stored_content_is_not_withdrawn() -> None:
     unkept = replace(B, content=None)
 
     backlog = replace(Backlog(), waiting=(A, unkept)).withdrawn()
@@ -171,7 +171,7 @@ def test_what_is_not_kept_stays_where_it_can_be_run() -> None:
     ("rescue", "owed", "given_up"),
     [(Rescue.ALL, "abc", ""), (Rescue.WAITING, "bc", "a"), (Rescue.NONE, "", "abc")],
 )
-def test_the_policy_chooses_what_is_rescued(rescue: Rescue, owed: str, given_up: str) -> None:
+def test_the_policy_selects_the_rescued_prompts(rescue: Rescue, owed: str, given_up: str) -> None:
     backlog, lost = crash(Backlog().seen(queue(B, C, running=A), 1), rescue)
 
     assert list(owed) == ids(backlog)
@@ -185,7 +185,9 @@ def test_a_removed_instance_gives_up_all() -> None:
     assert [(x.prompt_id, x.reason) for x in given_up] == [("a", "removed"), ("b", "removed")]
 
 
-def test_what_is_too_much_to_keep_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_beyond_the_size_limit_are_reported_as_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "KEPT_BYTES", 100)
     big = [prompt(number, content=b"x" * 40) for number in range(5)]
 
@@ -226,7 +228,7 @@ def test_one_that_left_makes_room_for_one_that_was_not_seen() -> None:
     assert backlog.seen(queue(running=B), 2).is_whole
 
 
-def test_one_whose_submission_is_told_before_it_is_answered_is_not_unseen() -> None:
+def test_a_submission_announced_before_its_response_is_not_unseen() -> None:
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
     backlog = backlog.seen(queue(), 2).submitting(A).heard(1)
     assert backlog.unseen == 0
@@ -250,7 +252,7 @@ def test_one_that_ends_the_process_before_its_submission_is_answered_is_suspecte
     assert given_up == ["b"]
 
 
-def test_what_a_look_was_ahead_of_is_no_news() -> None:
+def test_messages_about_changes_already_in_the_response_are_not_counted_as_unseen() -> None:
     """A node held the GIL; the look that waited is answered before all that had happened."""
     before = Backlog().seen(queue(running=A), 0)
     look = before.seen(queue(C, D, running=B), 1)
@@ -264,14 +266,14 @@ def test_what_a_look_was_ahead_of_is_no_news() -> None:
     assert heard.heard(4).unseen == 1
 
 
-def test_what_was_heard_before_a_look_is_not_waited_for() -> None:
+def test_messages_received_before_a_response_are_not_awaited() -> None:
     before = Backlog().seen(queue(running=A), 0).heard(2).heard(3)
     look = before.seen(queue(B, C, running=A), 1)
 
     assert look.heard(2).left == 1
 
 
-def test_what_led_to_an_empty_queue_is_not_counted_against_a_later_look() -> None:
+def test_changes_before_an_empty_queue_do_not_count_for_a_later_response() -> None:
     empty = Backlog().seen(queue(A), 0).heard(1).heard(0)  # A is taken, and ends
     heard = empty.seen(queue(C, D, running=B), 1)
 
@@ -281,7 +283,7 @@ def test_what_led_to_an_empty_queue_is_not_counted_against_a_later_look() -> Non
     assert (heard.told, heard.left, heard.unseen) == (3, 0, 0)
 
 
-def test_what_was_told_while_nobody_listened_is_not_waited_for() -> None:
+def test_messages_sent_before_a_reconnect_are_not_awaited() -> None:
     look = Backlog().seen(queue(running=A), 0).connected().seen(queue(B, running=A), 1)
 
     assert look.heard(1).left == 1
@@ -393,7 +395,7 @@ def test_a_choice_goes_before_the_policy(choice: Rescue, owed: str) -> None:
 @pytest.mark.parametrize(
     ("choice", "owed"), [(Rescue.ALL, "abc"), (Rescue.WAITING, "bc"), (Rescue.NONE, "")]
 )
-def test_a_choice_holds_for_what_is_owed_already(choice: Rescue, owed: str) -> None:
+def test_a_rescue_choice_applies_to_prompts_already_owed(choice: Rescue, owed: str) -> None:
     """The one that ran at a stop is known from those that waited."""
     backlog, _ = Backlog().seen(queue(B, C, running=A), 1).lost(ALL, crashed=False)
 

@@ -113,7 +113,7 @@ async def test_the_pause_between_two_writes_ends_when_the_last_write_is_waited_f
     assert b'"b"' in (tmp_path / "0.json").read_bytes()
 
 
-async def test_a_file_that_somebody_removed_is_written_anew(
+async def test_a_removed_backlog_file_is_written_again(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(QueueServer())

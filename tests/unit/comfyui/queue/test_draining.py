@@ -38,7 +38,9 @@ async def test_the_running_one_finishes_and_the_others_are_kept_for_the_next_pro
     assert desk.owed == ["b", "c", "late"]
 
 
-async def test_what_is_taken_out_is_on_disk_before(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_prompts_are_saved_before_they_are_withdrawn(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
     server = await serve(QueueServer())
     server.add("a", "b")
     server.take()
@@ -53,7 +55,7 @@ async def test_what_is_taken_out_is_on_disk_before(desk: Desk, serve: Serve[Queu
     assert [each.id for each in kept.drained] == ["b"]
 
 
-async def test_what_ran_before_it_could_be_taken_out_does_not_run_again(
+async def test_a_prompt_that_ran_before_its_withdrawal_is_not_resubmitted(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(HastyServer())
@@ -73,9 +75,7 @@ async def test_an_idle_process_is_drained_at_once(desk: Desk, serve: Serve[Queue
     await watcher.drain()
 
 
-async def test_what_is_still_owed_is_not_submitted_to_be_taken_out(
-    desk: Desk, serve: Serve[QueueServer]
-) -> None:
+async def test_a_drain_does_not_submit_owed_prompts(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = await serve(QueueServer())
     server.add("a")
     desk.watch(server.url)
@@ -90,7 +90,7 @@ async def test_what_is_still_owed_is_not_submitted_to_be_taken_out(
     assert not server.posts
 
 
-async def test_what_cannot_be_written_down_is_not_taken_out(
+async def test_prompts_that_cannot_be_saved_are_not_withdrawn(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(QueueServer())

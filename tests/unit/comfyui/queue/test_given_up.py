@@ -10,7 +10,7 @@ from comfysup.comfyui.queue.given_up import (
 )
 
 
-def test_few_are_told_of_one_by_one() -> None:
+def test_few_given_up_prompts_are_reported_individually() -> None:
     few = [GivenUp(f"p{number}", *NOT_KEPT) for number in range(TOLD_SINGLY)]
 
     assert list(grouped(few)) == few

@@ -215,7 +215,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
     assert [(each.prompt_id, each.reason) for each in news] == [("runs", "crashed_twice")]
 
 
-async def test_what_a_process_had_before_it_executed_itself_anew_is_submitted(
+async def test_prompts_from_before_a_re_execution_in_place_are_resubmitted(
     queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent]
 ) -> None:
     instance, server = await attended(queues, serve)

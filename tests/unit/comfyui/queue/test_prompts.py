@@ -19,7 +19,7 @@ def answer(running: list[Any], pending: list[Any]) -> bytes:
     return json.dumps({"queue_running": running, "queue_pending": pending}).encode()
 
 
-def test_what_waits_is_in_the_order_of_execution_and_not_in_that_of_the_heap() -> None:
+def test_waiting_prompts_are_in_execution_order_not_in_heap_order() -> None:
     numbers = [-14, 0.0, 7.5, 13, 7.5, 12, 17]
     heap = [entry(number, f"p{place}") for place, number in enumerate(numbers)]
 
@@ -73,7 +73,7 @@ def test_a_known_prompt_is_not_read_again() -> None:
         (b"\xff", "not UTF-8"),
     ],
 )
-def test_the_reason_of_a_refusal_is_told_in_words(body: bytes, reason: str) -> None:
+def test_an_invalid_queue_response_raises_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"GET /queue did not return a queue: {reason}")):
         parse_queue(body, {})
 
@@ -100,7 +100,7 @@ def test_the_reason_of_a_refusal_is_told_in_words(body: bytes, reason: str) -> N
         b'{"queue_running": [], "queue_pending": ' + b"[" * 100_000,
     ],
 )
-def test_what_is_no_answer_of_comfyui_is_refused(body: bytes) -> None:
+def test_a_response_of_another_program_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_queue(body, {})
 
@@ -133,5 +133,5 @@ def test_a_value_in_the_form_of_a_key_is_a_secret(value: object) -> None:
         [None, True, 1.5],
     ],
 )
-def test_what_does_not_is_none(value: object) -> None:
+def test_harmless_values_hold_no_secret(value: object) -> None:
     assert not holds_secret(value)

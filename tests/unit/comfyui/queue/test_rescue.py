@@ -62,7 +62,7 @@ async def test_waiting_prompts_are_submitted_again_in_order(
     await until(lambda: desk.waiting == ["a", "b", "c"])
 
 
-async def test_what_the_process_has_or_had_is_not_submitted(
+async def test_prompts_known_to_the_new_process_are_not_resubmitted(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "runs", "waits", "done", "owed")
@@ -93,7 +93,7 @@ async def test_a_refused_prompt_is_given_up_and_reported(
     assert not desk.owed
 
 
-async def test_what_was_taken_without_an_answer_is_not_submitted_twice(
+async def test_a_prompt_accepted_without_a_response_is_not_submitted_twice(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_api, "PATIENCE", 0.2)
@@ -165,7 +165,7 @@ async def test_nothing_is_submitted_under_a_policy_of_none(
     assert told(desk, PromptEventName.GIVEN_UP) == ["a"]
 
 
-async def test_the_next_daemon_hands_in_what_the_last_one_owed(
+async def test_the_next_daemon_submits_the_owed_prompts(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     await owe(desk, serve, "a", "b")
@@ -262,7 +262,7 @@ async def test_a_prompt_that_ends_process_and_daemon_before_its_submission_is_an
     assert (given_up.prompt_id, given_up.reason) == ("poison", "crashed_twice")
 
 
-async def test_the_end_of_a_very_long_queue_is_told_in_few_words(desk: Desk) -> None:
+async def test_a_very_long_queue_is_given_up_in_few_events(desk: Desk) -> None:
     waiting = tuple(Prompt(number, f"p{number}", b"[]") for number in range(5_000))
     desk.backlog_store.update(replace(desk.backlog_store.backlog, waiting=waiting))
 

@@ -43,7 +43,7 @@ def test_the_end_of_one_that_lives_is_still_to_come(state: life.State) -> None:
     assert untold_end(BACKLOG, Life(state, last_exit=CRASH)) is None
 
 
-def test_it_worked_on_what_the_life_says_although_the_file_is_older() -> None:
+def test_the_life_overrides_an_older_file_about_the_executed_prompt() -> None:
     end = replace(CRASH, prompts=("b",))
 
     assert untold_end(BACKLOG, Life(SWEEPING, last_exit=end)) == UntoldEnd(crashed=True, ran="b")
@@ -67,13 +67,13 @@ def test_no_prompt_is_blamed_for_an_end_that_names_none_of_them(end: Exit | None
     )
 
 
-def test_what_is_owed_already_has_been_told_of() -> None:
+def test_an_exit_whose_prompts_are_owed_is_not_reported_again() -> None:
     backlog = Backlog(owed=(A,), struck=frozenset("a"))
 
     assert untold_end(backlog, Life(Backoff(NOW), last_exit=CRASH)) is None
 
 
-def test_one_that_executed_itself_anew_has_not_ended() -> None:
+def test_a_process_that_re_executed_itself_has_not_exited() -> None:
     silent = replace(BACKLOG, pid=None)
 
     assert untold_end(silent, Life(Starting(replace(OLD, reloaded=NOW), 0.0))) is None

@@ -38,7 +38,7 @@ def knows(desk: Desk, number: int) -> bool:
     return len(desk.waiting) == number
 
 
-async def test_what_waits_and_runs_is_known_when_watching_begins(
+async def test_a_watcher_starts_with_the_running_and_the_waiting_prompts(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(QueueServer())
@@ -124,9 +124,7 @@ async def test_a_queue_is_not_known_while_its_process_does_not_answer(
     await until(lambda: server.looks > looks)
 
 
-async def test_what_a_process_had_told_before_its_end_is_read(
-    desk: Desk, serve: Serve[QueueServer]
-) -> None:
+async def test_messages_sent_before_an_exit_are_read(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = HeldServer()
     await serve(server)
     watcher = desk.watch(server.url)
@@ -153,7 +151,7 @@ async def look_is_held(server: HeldServer, watcher: QueueWatcher) -> None:
     await until(lambda: server.looks > looks)
 
 
-async def test_a_look_that_is_answered_before_what_has_happened_is_told_is_believed(
+async def test_a_response_that_precedes_its_messages_is_trusted(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node held the GIL; what came meanwhile is shown by the look that waited, and then told."""
@@ -208,7 +206,7 @@ async def test_without_a_websocket_it_is_looked_at_in_each_period(
     await until(lambda: desk.waiting == ["a"])
 
 
-async def test_an_answer_that_cannot_be_read_leaves_what_is_known(
+async def test_an_unreadable_response_keeps_the_known_queue(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = BusyServer()
@@ -228,7 +226,7 @@ async def test_an_answer_that_cannot_be_read_leaves_what_is_known(
     await until(lambda: desk.waiting == ["a", "b"])
 
 
-async def test_a_program_that_has_no_queue_is_told_of_once(
+async def test_a_program_without_a_queue_is_logged_once(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = QueuelessServer()
@@ -287,7 +285,7 @@ async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
     await until(lambda: len(desk.waiting) == 1000)
 
 
-async def test_what_is_known_is_on_disk(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_the_known_queue_is_saved(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = await serve(QueueServer())
     server.add("a", "b")
     desk.watch(server.url)

@@ -30,7 +30,7 @@ async def test_stop_then_start_is_answered_in_that_order_and_ends_running() -> N
         assert (instance.life.phase, instance.life.generation) == (Phase.RUNNING, 2)
 
 
-async def test_start_then_stop_tells_the_start_that_it_was_overridden() -> None:
+async def test_a_stop_resolves_an_earlier_start_as_overridden() -> None:
     launcher = FakeLauncher()
     async with alive(Stage(launcher)) as instance:
         started, stopped = start(instance), stop(instance)
@@ -39,7 +39,7 @@ async def test_start_then_stop_tells_the_start_that_it_was_overridden() -> None:
         assert launcher.living(0) == 0
 
 
-async def test_a_stop_calls_off_a_launch_that_has_made_nothing() -> None:
+async def test_a_stop_cancels_a_launch_that_has_spawned_nothing() -> None:
     launcher = SlowLauncher()
     async with alive(Stage(launcher)) as instance:
         started = start(instance)
@@ -50,7 +50,7 @@ async def test_a_stop_calls_off_a_launch_that_has_made_nothing() -> None:
         assert launcher.processes == []
 
 
-async def test_a_process_that_was_made_before_its_launch_was_called_off_is_ended() -> None:
+async def test_a_process_spawned_before_its_launch_was_cancelled_is_ended() -> None:
     launcher = LateLauncher()
     async with alive(Stage(launcher)) as instance:
         started = start(instance)
@@ -62,7 +62,7 @@ async def test_a_process_that_was_made_before_its_launch_was_called_off_is_ended
         assert launcher.living(0) == 0
 
 
-async def test_a_start_after_a_called_off_launch_makes_one_process() -> None:
+async def test_a_start_after_a_cancelled_launch_makes_one_process() -> None:
     launcher = SlowLauncher()
     async with alive(Stage(launcher)) as instance:
         called_off = start(instance)

@@ -47,7 +47,7 @@ Begin: TypeAlias = Callable[[], Story]
 # ---- who wins
 
 
-def test_a_stop_calls_off_a_launch_and_overrides_its_callers() -> None:
+def test_a_stop_cancels_a_launch_and_overrides_its_callers() -> None:
     story = launching()
 
     assert story.stop() == (CallOffLaunch(), OVERRIDDEN, Emit(LifecycleEvent.STOPPING))
@@ -55,7 +55,7 @@ def test_a_stop_calls_off_a_launch_and_overrides_its_callers() -> None:
     assert story.life == Life(generation=1)
 
 
-def test_a_launch_called_off_too_late_is_ended_by_the_ladder_of_its_stop() -> None:
+def test_a_launch_cancelled_too_late_is_ended_by_the_escalation_of_its_stop() -> None:
     story = launching()
     story.stop(StopEscalation.of(4))
     story.launched()
@@ -94,7 +94,7 @@ def test_a_stop_during_the_sweep_after_a_crash_stays_stopped() -> None:
     assert story.swept() == (STOPPED, Emit(LifecycleEvent.STOPPED))
 
 
-def test_a_start_that_a_stop_overrides_during_a_sweep_hears_of_it() -> None:
+def test_a_start_overridden_by_a_stop_during_a_sweep_is_resolved_as_overridden() -> None:
     story = running()
     story.exits(1)
     story.start()
@@ -122,7 +122,7 @@ def test_a_start_after_a_stop_is_carried_out_when_the_stop_has_ended() -> None:
     assert story.life.generation == 2
 
 
-def test_a_start_after_a_called_off_launch_launches_anew() -> None:
+def test_a_start_after_a_cancelled_launch_launches_again() -> None:
     story = launching()
     story.stop()
     assert story.start() == ()
@@ -131,7 +131,7 @@ def test_a_start_after_a_called_off_launch_launches_anew() -> None:
     assert story.life.failures == 0
 
 
-def test_the_last_of_stop_start_stop_wins_and_the_start_hears_of_it() -> None:
+def test_the_last_of_stop_start_stop_takes_effect_and_the_start_is_overridden() -> None:
     story = running()
     story.stop()
     story.start()
@@ -177,7 +177,7 @@ def test_reports_of_an_earlier_generation_are_void() -> None:
     assert story.life == before
 
 
-def test_a_start_after_a_stop_keeps_the_ladder_that_is_under_way() -> None:
+def test_a_start_after_a_stop_keeps_the_escalation_in_progress() -> None:
     story = running()
     story.stop(StopEscalation.of(2))
     before = story.life.state
@@ -189,7 +189,7 @@ def test_a_start_after_a_stop_keeps_the_ladder_that_is_under_way() -> None:
     assert story.life.state.then == StartAgain()
 
 
-def test_two_stops_of_a_launch_end_it_by_the_quicker_ladder() -> None:
+def test_two_stops_of_a_launch_end_it_by_the_quicker_escalation() -> None:
     story = launching()
     story.stop(StopEscalation.of(10))
     story.stop(StopEscalation.of(2))
