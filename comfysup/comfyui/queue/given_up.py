@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from comfysup.comfyui.queue.prompts import Prompt
+from comfysup.comfyui.queue.prompts import MAX_ID_CHARS, Prompt
 
 KEPT_PROMPTS = 2_000
 KEPT_BYTES = 32 << 20
@@ -29,7 +29,10 @@ class GivenUp:
 
 NOT_KEPT = (
     "not_kept",
-    f"more prompts waited than are kept of an instance ({KEPT_PROMPTS}, {KEPT_BYTES >> 20} MiB)",
+    (
+        "more prompts waited than are kept of an instance "
+        f"({KEPT_PROMPTS}, {KEPT_BYTES >> 20} MiB), or the id has over {MAX_ID_CHARS} characters"
+    ),
 )
 HELD_KEYS = (
     "held_keys",

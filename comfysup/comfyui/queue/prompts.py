@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from typing_extensions import TypeIs
@@ -19,6 +20,8 @@ _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s*")
 _LISTS = ("queue_running", "queue_pending")
 _MIN_ITEMS = 5
+MAX_ID_CHARS: Final = 1_024
+"""The longest id of a prompt that is kept: answers, events, the log and the state file hold ids."""
 CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
 """The members of `extra_data` with the keys of a Comfy account."""
 
@@ -176,8 +179,17 @@ def _prompt(entry: Any, text: str, known: Mapping[Key, Prompt]) -> Prompt:  # no
     before = known.get((number, prompt_id))
     if before is not None and before.content is not None:
         return before
+    name = str(prompt_id)
+    if len(name) > MAX_ID_CHARS:
+        return Prompt(number, _shortened_id(name), None)
     secret = holds_secret(entry[2]) or holds_secret(entry[3])
-    return Prompt(number, str(prompt_id), text.encode(), secret)
+    return Prompt(number, name, text.encode(), secret)
+
+
+def _shortened_id(prompt_id: str) -> str:
+    """Return the beginning of an id, with a digest that tells it from others of that beginning."""
+    digest = sha256(prompt_id.encode(errors="surrogatepass")).hexdigest()
+    return f"{prompt_id[:64]}…{digest}"
 
 
 def is_number(value: object) -> TypeIs[int | float]:

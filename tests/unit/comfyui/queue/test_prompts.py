@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from comfysup.comfyui.queue.prompts import Prompt, holds_secret, parse_queue, submission_body
+from comfysup.comfyui.queue.prompts import (
+    MAX_ID_CHARS,
+    Prompt,
+    holds_secret,
+    parse_queue,
+    submission_body,
+)
 
 GRAPH = {"1": {"class_type": "X", "inputs": {"seconds": 1}}}
 
@@ -45,6 +51,18 @@ def test_an_entry_of_a_newer_version_may_have_more_items() -> None:
     queue = parse_queue(answer([], [[*entry(0, "a"), {"sensitive": 1}]]), {})
 
     assert "sensitive" not in submission_body(queue.waiting[0])
+
+
+def test_an_id_of_megabytes_is_shortened_and_its_prompt_not_kept() -> None:
+    ids = ["x" * MAX_ID_CHARS, "x" * 4_000_000, "x" * 4_000_000 + "y", "\ud800" * 4_000_000]
+    body = answer([], [entry(place, each) for place, each in enumerate(ids)])
+
+    first, *others = parse_queue(body, {}).waiting
+
+    assert (first.id, first.content is None) == (ids[0], False)
+    assert len({each.id for each in others}) == len(others)
+    assert all(len(each.id) < 2 * MAX_ID_CHARS and each.content is None for each in others)
+    assert [each.id for each in others] == [each.id for each in parse_queue(body, {}).waiting[1:]]
 
 
 def test_a_known_prompt_is_not_read_again() -> None:
