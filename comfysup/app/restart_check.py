@@ -18,6 +18,7 @@ from comfysup.config.settings import Settings
 from comfysup.config.variables import SettingsError
 from comfysup.linux.executor import STALLED_AFTER, Executor, Executors, UnresponsiveError
 from comfysup.linux.host.address_space import lacking
+from comfysup.linux.process.signals import NoThreadError
 from comfysup.linux.rundir import run_directory
 from comfysup.linux.rundir.handover import VARIABLE as HANDOVER
 from comfysup.linux.rundir.handover import command
@@ -71,7 +72,10 @@ class RestartCheck:
 
     async def run(self, environ: Mapping[str, str]) -> list[str]:
         """Return the reasons why the next program could not take over; empty if it can."""
-        executor = Executor("restart check", 1)
+        try:
+            executor = Executor("restart check", 1)
+        except NoThreadError as error:
+            return [str(error)]
         try:
             patience = PATIENCE + 2 * KILL_PATIENCE
             return await executor.ask(partial(self._run, environ), command()[0], patience)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ async def test_an_interpreter_that_is_gone_is_named(monkeypatch: pytest.MonkeyPa
     found = await RestartCheck().run(os.environ)
 
     assert found == ["cannot run /none/python: No such file or directory"]
+
+
+async def test_a_check_without_a_thread_is_a_reason_against_the_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    [reason] = await RestartCheck().run(os.environ)
+
+    assert reason.startswith("cannot start a thread: the limit of processes")
 
 
 async def test_a_child_that_does_not_end_is_killed_in_time(
