@@ -144,7 +144,7 @@ def test_a_daemon_that_dies_is_started_again_at_once(entrypoint: Entrypoint) -> 
     assert "comfysup ended with 137; it is started again in 0 s" in said
 
 
-def test_one_that_goes_on_dying_waits_longer(entrypoint: Entrypoint) -> None:
+def test_the_delay_grows_while_the_daemon_keeps_exiting(entrypoint: Entrypoint) -> None:
     entrypoint.start("exit 1")
 
     entrypoint.until_called(9)

@@ -93,7 +93,7 @@ async def test_a_start_that_fails_tells_the_reason(daemon: Daemon, shell: Shell)
     assert "No module named torch" in as_json.json["detail"]
 
 
-async def test_a_start_that_takes_too_long_goes_on_and_is_no_success(
+async def test_a_start_that_times_out_exits_with_1_and_continues(
     daemon: Daemon, shell: Shell
 ) -> None:
     Program(daemon.workspace, "slow", NEVER_READY)

@@ -91,7 +91,7 @@ async def test_multi_starts_restarts_and_stops_the_enabled_entries(
     assert stopped.lines[-1] == "STOP: All ComfyUI instances stopped"
 
 
-async def test_a_file_with_nothing_to_start_says_so(daemon: Daemon, shell: Shell) -> None:
+async def test_a_file_without_enabled_instances_is_reported(daemon: Daemon, shell: Shell) -> None:
     said = await shell.legacy("multi", "start")
 
     file = daemon.root / "instances.json"

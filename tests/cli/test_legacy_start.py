@@ -90,7 +90,7 @@ async def test_the_status_of_the_start_script(daemon: Daemon, shell: Shell) -> N
     assert (nothing.code, running.code) == (0, 0)
 
 
-async def test_a_status_with_a_broken_instance_says_so(daemon: Daemon, shell: Shell) -> None:
+async def test_a_status_with_a_failing_instance_exits_with_1(daemon: Daemon, shell: Shell) -> None:
     Program(daemon.workspace, "broken", "exit 1")
     await daemon.api.start(0, daemon.ports.reserve(), environment="broken")
 

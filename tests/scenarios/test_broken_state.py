@@ -220,7 +220,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
-async def test_garbage_in_the_identity_is_mended_by_the_state(
+async def test_a_damaged_identity_is_restored_from_the_state_file(
     daemon: Daemon, content: bytes
 ) -> None:
     """What a descendant is found by stays the same."""

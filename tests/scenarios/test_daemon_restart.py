@@ -101,7 +101,7 @@ async def test_no_request_is_refused_or_fails_during_a_restart_in_place(daemon: 
     ]
 
 
-async def test_kept_connections_go_on(daemon: Daemon) -> None:
+async def test_kept_connections_survive_restarts_in_place(daemon: Daemon) -> None:
     """Scenario 31: a client that keeps connections and asks at the wrong moment notices nothing."""
     await daemon.start()
     host = ("127.0.0.1", daemon.port)
@@ -170,7 +170,7 @@ async def test_sigterm_during_a_restart_in_place_ends_the_daemon(daemon: Daemon)
 
 
 @pytest.mark.parametrize("moment", [WHEN_CALLERS_ARE_PASSED_ON, WHEN_THE_LOOP_HAS_ENDED])
-async def test_an_order_to_end_is_heard_whichever_thread_receives_it(
+async def test_a_signal_is_handled_whichever_thread_receives_it(
     daemon: Daemon, moment: str
 ) -> None:
     """A library may start threads that do not block signals."""
@@ -288,7 +288,7 @@ async def test_a_restart_that_would_fail_is_refused_and_changes_nothing(
     assert (await daemon.api.ask("GET", "/livez")).status == 200
 
 
-async def test_sigterm_is_heard_while_a_restart_is_checked(daemon: Daemon) -> None:
+async def test_sigterm_is_handled_during_the_check_of_a_restart(daemon: Daemon) -> None:
     modules = daemon.root / "modules"
     modules.mkdir()
     await daemon.start(variables={"PYTHONPATH": str(modules)})

@@ -62,7 +62,7 @@ async def test_a_draining_restart_finishes_the_running_prompt_and_resubmits_the_
     assert not daemon.events("prompt.given_up")
 
 
-async def test_after_a_stop_the_next_start_hands_in_the_rest(daemon: Daemon) -> None:
+async def test_the_next_start_after_a_drained_stop_submits_the_rest(daemon: Daemon) -> None:
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"
     await comfy.submit({**wait_for(go_on), "2": text("ran")["1"]}, "runs")
@@ -113,7 +113,7 @@ async def test_a_stop_does_not_wait_for_a_drain(daemon: Daemon) -> None:
     assert (await draining).status == 500
 
 
-async def test_the_next_daemon_goes_on_draining(daemon: Daemon) -> None:
+async def test_the_next_daemon_continues_a_drain(daemon: Daemon) -> None:
     """Scenario 26, while draining."""
     comfy = await begin(daemon)
     go_on = daemon.workspace / "go on"

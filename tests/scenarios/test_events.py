@@ -140,7 +140,7 @@ async def test_readers_that_take_nothing_neither_slow_others_nor_the_end(daemon:
         own.close()
 
 
-async def test_a_reader_that_hangs_up_is_forgotten_at_once(daemon: Daemon) -> None:
+async def test_a_disconnected_reader_is_released_at_once(daemon: Daemon) -> None:
     await daemon.start()
     before = descriptors(daemon.pid)
     for _ in range(300):  # more than may follow at the same time

@@ -64,7 +64,7 @@ async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) 
     await comfy.runs("runs")
 
 
-async def test_one_slow_answer_is_nothing(daemon: Daemon) -> None:
+async def test_one_slow_response_has_no_consequence(daemon: Daemon) -> None:
     _, answer = await begin(daemon)
     pid = answer.body["instance"]["pid"]
 

@@ -71,7 +71,7 @@ async def read_until(answer: aiohttp.ClientResponse, end: str) -> str:
     return data.decode()
 
 
-async def test_a_flood_is_taken_as_fast_as_it_comes_and_everything_else_goes_on(
+async def test_a_flood_of_output_does_not_delay_requests(
     daemon: Daemon,
 ) -> None:
     """Scenario 33."""
@@ -208,7 +208,7 @@ async def test_a_stopped_follower_learns_of_missed_bytes_and_delays_no_other(
     assert read.endswith(after)
 
 
-async def test_followers_that_hang_up_in_the_middle_of_a_flood_are_no_defect(
+async def test_followers_that_disconnect_during_a_flood_cause_no_error(
     daemon: Daemon,
 ) -> None:
     """What the daemon says of defects is checked at its end."""

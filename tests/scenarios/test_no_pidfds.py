@@ -10,7 +10,7 @@ from tests.scenarios.programs import SERVE, Program
 from tests.scenarios.waiting import until
 
 
-async def test_instances_live_and_die_as_elsewhere_and_it_is_said(daemon: Daemon) -> None:
+async def test_supervision_works_without_pidfds_and_reports_polling(daemon: Daemon) -> None:
     Program(daemon.workspace, script=f"sleep 3600 & say child $!; {SERVE}")
     await daemon.start(*NO_PIDFDS)
     await daemon.api.start(0, daemon.ports.reserve())

@@ -298,9 +298,7 @@ async def test_a_prompt_that_finished_while_no_daemon_ran_is_not_resubmitted(
     assert (written(daemon, "before"), written(daemon, "begun")) == (1, 2)
 
 
-async def test_a_restart_hands_in_before_its_caller_hears_of_it(
-    daemon: Daemon, comfy: Comfy
-) -> None:
+async def test_a_restart_submits_prompts_before_it_responds(daemon: Daemon, comfy: Comfy) -> None:
     await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
     await comfy.submit(sleep(60), "w")

@@ -48,7 +48,7 @@ async def test_a_first_start_ends_with_all_that_is_wrong(daemon: Daemon) -> None
     assert "COMFYSUP_TOKEN_FILE cannot be read" in said
 
 
-async def test_a_daemon_that_comes_back_goes_on_with_the_last_good_settings(
+async def test_a_restarted_daemon_uses_the_last_valid_settings(
     daemon: Daemon,
 ) -> None:
     """The token of a file that has gone is asked for as before, and is written nowhere."""
@@ -124,7 +124,7 @@ async def test_a_run_directory_that_takes_no_file_ends_the_start_with_the_reason
     assert "Traceback" not in said
 
 
-async def test_in_a_full_run_directory_a_daemon_that_comes_back_goes_on(daemon: Daemon) -> None:
+async def test_a_restarted_daemon_works_with_a_full_run_directory(daemon: Daemon) -> None:
     with small_disk(daemon.run_dir, "size=64k"):
         Program(daemon.workspace)
         await daemon.start()
@@ -170,7 +170,7 @@ LIMITS = {"-v 400000": "ulimit -v", "-v 200000": "ulimit -v", "-d 200000": "ulim
 
 
 @pytest.mark.parametrize(("limit", "named"), LIMITS.items(), ids=LIMITS)
-async def test_a_limit_of_memory_that_is_too_low_is_said_at_once(
+async def test_a_too_low_memory_limit_is_reported_at_startup(
     daemon: Daemon, limit: str, named: str
 ) -> None:
     """Instead of a thread that is lost at its beginning, and waited for."""

@@ -4,7 +4,9 @@ from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
 
 
-async def test_a_second_daemon_writes_logs_of_its_own_and_says_so(daemon: Daemon) -> None:
+async def test_a_second_daemon_on_a_log_directory_uses_separate_logs_and_reports_it(
+    daemon: Daemon,
+) -> None:
     """The first one goes on as if it were alone, and keeps the names after a restart."""
     Program(daemon.workspace, script="echo mine; " + SERVE)
     await daemon.start()

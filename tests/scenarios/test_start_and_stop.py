@@ -122,7 +122,7 @@ async def test_another_name_for_a_running_instance_renames_it(daemon: Daemon) ->
     assert (await daemon.api.show("other"))["description"] == "changed"
 
 
-async def test_an_instance_goes_on_when_its_caller_hangs_up(daemon: Daemon) -> None:
+async def test_a_start_continues_when_its_caller_disconnects(daemon: Daemon) -> None:
     """Scenario 8."""
     program = Program(daemon.workspace, script="say started $$; read go < go; " + "serve")
     os.mkfifo(program.directory / "go")
@@ -142,7 +142,7 @@ async def test_an_instance_goes_on_when_its_caller_hangs_up(daemon: Daemon) -> N
     assert (pid, 1) == (shown["pid"], shown["generation"])
 
 
-async def test_an_instance_goes_on_when_its_caller_has_waited_long_enough(daemon: Daemon) -> None:
+async def test_a_start_continues_after_the_timeout_of_its_caller(daemon: Daemon) -> None:
     """Scenario 8."""
     Program(daemon.workspace, script=NEVER_READY)
     await daemon.start()
@@ -160,7 +160,9 @@ async def pid_of(daemon: Daemon) -> int:
     return int((await daemon.api.show(0))["pid"] or 0)
 
 
-async def test_instances_of_a_daemon_that_was_started_deaf_hear_sigint(daemon: Daemon) -> None:
+async def test_instances_receive_sigint_even_if_the_daemon_inherited_ignored_signals(
+    daemon: Daemon,
+) -> None:
     """Scenario 11: a background job of a shell has SIGINT ignored, and passes that on."""
     build_environment(daemon.workspace, "comm")
     await daemon.start("sh", "-c", 'trap "" INT QUIT HUP USR1; exec "$0" "$@"')

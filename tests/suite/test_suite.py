@@ -97,7 +97,7 @@ def test_it():
 """
 
 
-def test_a_run_in_the_background_hears_signals(tmp_path: Path) -> None:
+def test_a_background_run_receives_signals(tmp_path: Path) -> None:
     code, said = run(tmp_path, TELLS_ITS_SIGNALS, "sh", "-c", 'trap "" INT HUP; exec "$0" "$@"')
 
     assert code == 0, said

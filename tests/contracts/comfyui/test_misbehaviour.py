@@ -21,7 +21,7 @@ except ChildProcessError:
 """
 
 
-def test_variables_of_others_are_nothing_to_it() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     assert Misbehaviour() == Misbehaviour.read({"PATH": "/bin", "COMFYSUP_PORT": "1"})
 
 

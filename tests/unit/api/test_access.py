@@ -135,7 +135,7 @@ async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPa
         assert compared == [(digest, Token.of(WRITE).digest), (digest, Token.of(READ).digest)]
 
 
-async def test_no_token_stands_in_a_repr() -> None:
+async def test_a_repr_contains_no_token() -> None:
     assert WRITE not in repr(GUARDED)
     assert READ not in repr(GUARDED)
 

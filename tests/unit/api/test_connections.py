@@ -172,7 +172,7 @@ async def test_an_incomplete_request_is_disconnected_after_the_limit(
         await caller.let_go()
 
 
-async def test_a_caller_that_hangs_up_while_it_waits_leaves_only_the_instance(
+async def test_a_disconnected_waiting_caller_leaves_only_the_tasks_of_the_instance(
     tmp_path: Path,
 ) -> None:
     launcher = SlowLauncher()

@@ -33,7 +33,7 @@ async def test_a_browser_asking_for_leave_gets_none() -> None:
     assert "Access-Control-Allow-Origin" not in headers
 
 
-async def test_a_defect_is_500_tells_nothing_and_is_logged() -> None:
+async def test_an_internal_error_is_a_500_without_details_and_is_logged() -> None:
     def broken(_instance: object) -> None:
         raise ZeroDivisionError("a secret thing")
 
@@ -68,7 +68,7 @@ async def test_expect_100_continue_is_answered_before_the_body() -> None:
     assert status == 200
 
 
-async def test_the_bare_address_says_where_to_go_on() -> None:
+async def test_the_root_path_names_the_status_route() -> None:
     async with site_of() as site:
         status, code, detail = (await site.refused("GET", "/"))[:3]
 

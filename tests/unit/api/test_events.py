@@ -315,7 +315,7 @@ async def test_the_stream_ends_cleanly_when_the_daemon_does() -> None:
 # ---- readers
 
 
-async def test_the_number_of_readers_is_bounded_and_a_seat_is_free_again_at_once() -> None:
+async def test_the_number_of_readers_is_limited_and_a_slot_is_released_at_once() -> None:
     async with scene(slots=3) as here, AsyncExitStack() as readers:
         for _ in range(3):
             await readers.enter_async_context(following(here.site.client.get))

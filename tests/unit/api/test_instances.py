@@ -89,7 +89,7 @@ async def test_stop_waits_until_it_has_ended() -> None:
     assert (status, instance["state"], instance["wanted"]) == (200, "stopped", False)
 
 
-async def test_a_stop_whose_wait_ran_out_is_202_and_goes_on() -> None:
+async def test_a_stop_that_times_out_is_202_and_continues() -> None:
     async with site_of(world_of(FakeLauncher(StubbornProcess))) as site:
         await start(site)
         status, instance = await site.ask("POST", f"{INSTANCES}/0/stop?timeout=0.02")
@@ -97,7 +97,7 @@ async def test_a_stop_whose_wait_ran_out_is_202_and_goes_on() -> None:
     assert (status, instance["state"], instance["wanted"]) == (202, "stopping", False)
 
 
-async def test_a_stop_that_does_not_succeed_says_so() -> None:
+async def test_a_failed_stop_is_a_500_with_the_reason() -> None:
     async with site_of(world_of(FakeLauncher(UnkillableProcess))) as site:
         await start(site)
         instance = site.fleet.find("0")
@@ -209,7 +209,7 @@ async def test_one_that_is_started_again_while_it_is_removed_stays() -> None:
     assert (status, instance["state"]) == (200, "running")
 
 
-async def test_a_caller_that_hangs_up_does_not_stop_a_removal() -> None:
+async def test_a_removal_continues_when_its_caller_disconnects() -> None:
     launcher = FakeLauncher(LitteringProcess)
     async with site_of(world_of(launcher)) as site:
         await start(site)

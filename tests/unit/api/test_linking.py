@@ -93,7 +93,7 @@ async def test_an_unknown_environment_is_refused() -> None:
         assert (await site.refused("POST", LINK))[:2] == (404, "unknown_environment")
 
 
-async def test_a_caller_that_hangs_up_does_not_stop_it() -> None:
+async def test_linking_continues_when_its_caller_disconnects() -> None:
     begun, release, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def link(_name: str) -> LinkReport:

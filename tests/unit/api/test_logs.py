@@ -203,7 +203,7 @@ async def test_an_unknown_instance_has_none(desk: Desk) -> None:
     )
 
 
-async def test_a_log_that_cannot_be_read_is_an_error_that_says_why(desk: Desk) -> None:
+async def test_an_unreadable_log_is_a_500_with_the_reason(desk: Desk) -> None:
     await desk.site.post(f"{API}/start-single", one(1))
     (desk.world.log_directory / "comfyui_instance_1.log").symlink_to("comfyui_instance_1.log")
 
@@ -339,7 +339,7 @@ async def test_there_are_only_so_many_followers(tmp_path: Path) -> None:
     assert again == 200
 
 
-async def test_a_follower_that_hangs_up_is_noticed_though_nothing_is_logged(desk: Desk) -> None:
+async def test_a_disconnected_follower_is_released_without_further_output(desk: Desk) -> None:
     async with desk.ask("?follow=true") as answer:
         await text_until(answer, "\n")
         answer.close()
@@ -348,7 +348,7 @@ async def test_a_follower_that_hangs_up_is_noticed_though_nothing_is_logged(desk
 
 
 @pytest.mark.parametrize("rotation", [Rotation(100_000, keep=2)])
-async def test_a_follower_that_takes_nothing_for_too_long_is_let_go(desk: Desk) -> None:
+async def test_a_follower_that_stops_reading_is_disconnected(desk: Desk) -> None:
     """What it has not taken is rotated away meanwhile, so that there must always be more."""
     async with desk.ask("?follow=true&lines=0"):
         while desk.world.follower_limit.taken:

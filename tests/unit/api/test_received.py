@@ -36,7 +36,7 @@ def test_the_rest_is_the_data_after_the_last_request(
     assert received(*pieces).rest(len(requests)) == GET[:begun]
 
 
-def test_a_chunked_body_ends_where_it_says_so() -> None:
+def test_a_chunked_body_ends_at_its_last_chunk() -> None:
     assert received(CHUNKED).rest(1) == b""
     assert received(GET, CHUNKED).rest(2) == b""
 

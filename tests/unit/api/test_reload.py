@@ -81,7 +81,7 @@ async def test_a_file_of_which_nothing_can_be_used_is_a_422_with_its_mistakes() 
     }
 
 
-async def test_a_reload_is_done_to_its_end_when_the_caller_hangs_up() -> None:
+async def test_a_reload_completes_when_its_caller_disconnects() -> None:
     begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def reload() -> ReloadOutcome:

@@ -8,7 +8,7 @@ from comfysup.api.server.security import Access
 from tests.unit.api.site import API, site_of
 
 
-def test_no_route_stands_in_it_twice() -> None:
+def test_every_route_is_unique() -> None:
     targets = [(route.method, route.path) for route in ROUTES]
 
     assert len(set(targets)) == len(targets)

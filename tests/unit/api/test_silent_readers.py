@@ -123,7 +123,7 @@ async def test_a_reader_that_keeps_reading_is_not_disconnected(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("request_", [HISTORY, FOLLOW], ids=["history", "follow"])
-async def test_a_reader_that_takes_nothing_loses_its_seat_to_a_newcomer(
+async def test_a_reader_that_does_not_read_loses_its_slot_to_a_new_one(
     tmp_path: Path, request_: bytes
 ) -> None:
     async with scene(tmp_path, slots=2, crowded_patience=0.0) as here:
@@ -148,7 +148,7 @@ async def test_a_reader_beyond_the_limit_is_answered_with_503(tmp_path: Path) ->
     assert follows == 200
 
 
-async def test_readers_at_the_port_take_no_seat_of_the_socket(tmp_path: Path) -> None:
+async def test_readers_at_the_port_use_no_slot_of_the_socket(tmp_path: Path) -> None:
     async with scene(tmp_path, slots=1) as here:
         await here.silent()
         reader, writer = await asyncio.open_unix_connection(str(here.port.socket))

@@ -75,7 +75,9 @@ async def test_the_environment_of_the_settings_is_the_default() -> None:
     ("fields", "expected"),
     [({}, "aua-sp"), ({"environment": "own"}, "own"), ({"environment": None}, "aua-sp")],
 )
-async def test_the_nearest_environment_wins(fields: dict[str, object], expected: str) -> None:
+async def test_the_environment_of_an_instance_precedes_that_of_the_request(
+    fields: dict[str, object], expected: str
+) -> None:
     async with site_of() as site:
         await site.post(START, several(one(0, **fields), environment="aua-sp"))
         spec = site.fleet.find("0").spec
@@ -108,7 +110,7 @@ async def test_the_same_start_twice_is_one_process() -> None:
     assert results(first) == results(second)
 
 
-async def test_one_that_still_loads_is_a_timeout_and_goes_on() -> None:
+async def test_an_instance_that_is_still_loading_is_a_timeout_and_continues() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         answer = await site.post(f"{START}?timeout=0.05", several(one()))
@@ -167,7 +169,7 @@ async def test_they_share_one_deadline() -> None:
     assert statuses(answer) == ["timeout"] * 50
 
 
-async def test_a_caller_that_hangs_up_leaves_the_instance_going_on() -> None:
+async def test_an_instance_starts_although_its_caller_disconnects() -> None:
     launcher = SlowLauncher()
     async with site_of(world_of(launcher)) as site:
         asked = asyncio.create_task(site.post(START, several(one())))

@@ -35,7 +35,7 @@ async def test_each_refusal_is_a_result_beside_those_that_start() -> None:
     assert known == [0]
 
 
-async def test_another_spec_for_one_that_runs_is_a_conflict_and_leaves_it_untouched() -> None:
+async def test_another_spec_for_a_running_instance_is_a_conflict_and_changes_nothing() -> None:
     async with site_of() as site:
         await site.post(START, several(one()))
         answer = await site.post(START, several(one(port=3009)))
@@ -115,7 +115,7 @@ async def test_an_unknown_field_of_one_of_several_instances_names_that_instance(
     assert answer["warnings"] == ["instance 4: unknown field 'gpus': did you mean 'gpu'?"]
 
 
-async def test_of_thousands_of_unknown_fields_few_are_looked_at(
+async def test_only_few_of_thousands_of_unknown_fields_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared: list[str] = []

@@ -26,7 +26,7 @@ async def test_success_reads_as_in_the_spec() -> None:
     assert str(answer["output"]).startswith("Instance 0 'comfyui-quick' is ready")
 
 
-async def test_enabled_is_not_looked_at() -> None:
+async def test_enabled_is_ignored() -> None:
     async with site_of() as site:
         answer = await site.post(START, one(enabled=False))
 
@@ -51,7 +51,7 @@ async def test_the_environment_is_in_the_body_or_the_query_or_the_settings(
     assert spec.environment == expected
 
 
-async def test_one_that_still_loads_is_202_and_goes_on() -> None:
+async def test_an_instance_that_is_still_loading_is_202_and_continues() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         status, answer = await site.ask("POST", f"{START}?timeout=0.05", one())

@@ -40,7 +40,7 @@ async def start(site: Site, number: int = 0) -> None:
     await site.fleet.start(spec_of(number), WaitFor.READY, 5)
 
 
-async def test_an_empty_fleet_says_so() -> None:
+async def test_the_status_of_an_empty_fleet_states_that_no_instance_is_known() -> None:
     async with site_of() as site:
         answer = await site.get(STATUS)
 

@@ -107,7 +107,7 @@ async def test_an_exit_holds_all_that_is_known_of_it_but_the_prompts(tmp_path: P
     assert "--lowvram" in end.hint
 
 
-async def test_of_the_lines_only_the_last_are_shown_and_more_are_looked_at(tmp_path: Path) -> None:
+async def test_the_tail_shows_only_the_last_of_the_examined_lines(tmp_path: Path) -> None:
     lines = [REFUSED, *(f"line {number}" for number in range(TAIL_LINES))]
     end = await Ended(tmp_path, ExitStatus(code=2), lines).exit()
 
@@ -158,7 +158,7 @@ async def test_a_crash_after_a_reboot_request_is_a_crash(tmp_path: Path) -> None
     assert crashed.reboot.path.exists()
 
 
-async def test_files_are_looked_at_only_where_the_status_does_not_say_it_all(
+async def test_files_are_examined_only_if_the_exit_status_needs_an_explanation(
     tmp_path: Path,
 ) -> None:
     looks = {}

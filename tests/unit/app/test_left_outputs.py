@@ -109,7 +109,7 @@ async def test_the_rest_of_abandoned_outputs_is_in_the_log(
         os.close(descriptor)
 
 
-async def test_the_output_of_one_that_goes_on_is_left_to_it(
+async def test_the_output_of_an_instance_that_is_still_launching_is_not_settled(
     launcher: InstanceLauncher, run: RunDirectory, log: Path
 ) -> None:
     os.close(output(run))

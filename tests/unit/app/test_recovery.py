@@ -130,7 +130,7 @@ MARKERS = ["7", "7:1:2", "x:1", "7:x", ":", "7:" + "9" * 5_000, "-1:2", "٣:1"]
 
 
 @pytest.mark.parametrize("marker", MARKERS, ids=lambda marker: marker[:8])
-async def test_a_marker_of_another_form_is_said_and_left_alone(
+async def test_a_process_with_a_malformed_marker_is_left_running(
     launch: Launch, word: str, broken: StateFile, marker: str
 ) -> None:
     process = launch(marker, *OPTIONS)

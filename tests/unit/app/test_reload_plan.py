@@ -267,7 +267,7 @@ def test_a_good_entry_is_followed_whatever_else_is_wrong() -> None:
         ),
     ],
 )
-def test_a_plan_says_why(
+def test_each_action_of_a_plan_has_a_reason(
     before: InstanceSpec | None, seen: Seen | None, file: InstancesFile, reason: str
 ) -> None:
     table = {0: seen} if seen else {}

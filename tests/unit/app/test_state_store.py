@@ -144,7 +144,9 @@ def test_no_file_is_nothing(file: StateFile) -> None:
 
 
 @pytest.mark.parametrize("other", [BootIdentity("boot2", 17), BootIdentity("boot", 18)])
-async def test_another_life_of_the_container_is_void(file: StateFile, other: BootIdentity) -> None:
+async def test_state_of_another_life_of_the_container_is_ignored(
+    file: StateFile, other: BootIdentity
+) -> None:
     store(file).keep(instance())
 
     assert State() == read_state(file, other)

@@ -280,7 +280,7 @@ def test_lowvram_is_not_advised_to_a_process_that_has_it() -> None:
     assert of(words.CUDA_OOM, circumstances=low).hint.startswith("use --novram instead")
 
 
-def test_a_process_without_a_gpu_hears_which_it_may_use() -> None:
+def test_the_hint_for_a_process_without_a_gpu_names_its_visible_devices() -> None:
     seventh = Circumstances(variables={"CUDA_VISIBLE_DEVICES": "7"})
 
     assert "CUDA_VISIBLE_DEVICES='7'" in of(words.NO_GPUS, circumstances=seventh).hint

@@ -254,7 +254,7 @@ def test_a_link_to_nowhere_is_an_unusable_environment(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.EACCES])
-def test_a_mount_that_is_gone_says_why(
+def test_a_failed_mount_is_reported_with_its_error(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     gone = workspace / "ComfyUI-gone"
@@ -351,7 +351,7 @@ def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may look into everything")
-def test_an_environment_that_may_not_be_entered_says_so(workspace: Path) -> None:
+def test_an_environment_without_permission_is_a_problem(workspace: Path) -> None:
     path = workspace / "ComfyUI-comm"
     path.chmod(0o000)
     found = Environments(workspace).survey("comm")
@@ -360,7 +360,7 @@ def test_an_environment_that_may_not_be_entered_says_so(workspace: Path) -> None
     assert "Permission denied" in found.problems[0]
 
 
-def test_a_closed_environment_says_why_nothing_can_be_started(workspace: Path) -> None:
+def test_a_closed_environment_is_unusable_with_the_reason(workspace: Path) -> None:
     environments = Environments(workspace)
 
     with environments.closed("comm", "its models are being linked"):

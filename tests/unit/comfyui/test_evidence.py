@@ -52,7 +52,7 @@ def test_an_interpreter_without_a_version_in_its_name_is_that_of_pyvenv_cfg(
     assert interpreter_version(environment) == "3.11"
 
 
-def test_only_custom_nodes_that_the_last_lines_name_are_looked_at(workspace: Path) -> None:
+def test_only_custom_nodes_named_in_the_last_lines_are_examined(workspace: Path) -> None:
     nodes = workspace / "ComfyUI-comm" / "custom_nodes"
     for name in ("named", "unnamed", "bare"):
         (nodes / name).mkdir(parents=True)

@@ -77,7 +77,7 @@ def test_an_error_in_the_existing_sitecustomize_is_reported_and_not_fatal(
     assert "not_there" in ended.stderr
 
 
-def test_without_another_one_nothing_is_said() -> None:
+def test_without_another_sitecustomize_nothing_is_printed() -> None:
     ended = run("import sitecustomize; print('fine')")
 
     assert (ended.stdout, ended.stderr) == ("fine\n", "")

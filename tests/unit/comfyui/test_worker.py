@@ -94,7 +94,7 @@ def test_a_process_that_does_not_answer_shows_no_standstill() -> None:
     assert not worker.has_died()
 
 
-def test_an_empty_queue_tells_nothing() -> None:
+def test_an_empty_queue_does_not_mean_a_dead_worker() -> None:
     assert not stands(ready(), replace(STILL, threads=LEFT), 100 * STALLED).has_died()
 
 

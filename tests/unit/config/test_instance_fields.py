@@ -335,7 +335,7 @@ def test_the_order_of_env_makes_no_other_spec() -> None:
     assert one.to_spec(Defaults()) == other.to_spec(Defaults())
 
 
-def test_the_nearest_policy_wins() -> None:
+def test_the_policy_of_an_instance_precedes_the_global_one_and_the_environment() -> None:
     environment = Policy(stop_grace=1, backoff_max=1, max_failures=1)
     common = PolicyFields(stop_grace=2, backoff_max=2).over(environment)
 

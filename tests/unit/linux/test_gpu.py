@@ -68,7 +68,7 @@ def without_driver() -> FakeNvml:
 
 
 @pytest.mark.parametrize("load", [missing, without_driver])
-def test_without_a_driver_there_are_none_and_it_is_said_once(load: Any) -> None:  # noqa: ANN401
+def test_without_a_driver_no_gpu_is_listed_and_this_is_logged_once(load: Any) -> None:  # noqa: ANN401
     nvml = Nvml(load)
 
     with capture_logs() as said:

@@ -49,7 +49,7 @@ def refuse_descriptors(_pid: int) -> None:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-async def test_a_process_that_cannot_be_looked_at_is_not_signalled(
+async def test_a_process_that_cannot_be_identified_is_not_signalled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with subprocess.Popen(

@@ -163,7 +163,7 @@ def test_a_connected_port_has_no_listener() -> None:
     assert listener_of(port) is None
 
 
-def test_a_listener_that_cannot_be_seen_is_said_to_be_there(
+def test_a_listener_without_a_visible_pid_is_described(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with listening() as port:

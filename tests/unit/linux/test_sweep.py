@@ -65,7 +65,7 @@ def test_orphans_of_another_process_are_ended(kind: str) -> None:
         assert not alive(left)
 
 
-def test_a_process_that_exits_while_its_signs_are_read_makes_the_look_void(
+def test_a_process_that_exits_during_its_examination_makes_the_look_inconclusive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its variables are gone with its memory: it may have been a descendant that has forked."""
@@ -82,7 +82,7 @@ def test_a_process_that_exits_while_its_signs_are_read_makes_the_look_void(
         assert sweep._look()
 
 
-def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_void(
+def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_inconclusive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It may have forked after it was recognized."""

@@ -86,7 +86,7 @@ async def test_an_invalid_mark_and_a_log_without_a_writer_give_no_lines(
     assert await nobody.lines_with(TEXT, mark) == []
 
 
-async def test_a_closed_pump_tells_nothing(tmp_path: Path) -> None:
+async def test_a_closed_pump_returns_no_mark_and_no_lines(tmp_path: Path) -> None:
     closed = LogPump(Rotation())
     closed.start()
     await closed.close()

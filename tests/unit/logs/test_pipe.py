@@ -107,7 +107,7 @@ async def test_a_generation_begins_on_a_line_of_its_own(
     assert content(file) == before.rstrip(b"\n") + "\nhéllo\nfrom the instance\n".encode()
 
 
-async def test_an_adopted_pipe_goes_on_in_the_middle_of_a_line(
+async def test_an_adopted_pipe_continues_an_unfinished_line(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     pipe = make()

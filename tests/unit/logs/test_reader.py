@@ -148,7 +148,7 @@ async def test_progress_bars_move_as_they_do_for_tail(desk: Desk) -> None:
     await one.close()
 
 
-async def test_a_follower_goes_on_into_the_next_generation(desk: Desk) -> None:
+async def test_a_follower_continues_with_the_next_generation(desk: Desk) -> None:
     async with desk.reader.follow(desk.log, 10) as pieces:
         for number in range(3):
             one = desk.begin()

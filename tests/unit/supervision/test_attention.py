@@ -74,7 +74,7 @@ async def test_signs_of_life_are_given_until_it_is_closed(
     assert given == len(machine.beats)
 
 
-async def test_after_a_gap_the_instances_hear_of_it_before_the_next_daemon_could(
+async def test_instances_are_notified_of_a_gap_before_the_next_heartbeat_is_written(
     machine: Machine, attention: Attention
 ) -> None:
     """One that died in between must not take old deadlines for moved ones."""

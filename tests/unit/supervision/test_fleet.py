@@ -138,7 +138,7 @@ async def test_a_stop_in_the_turn_after_a_start_overrides_it() -> None:
         assert main.life.phase is Phase.STOPPED
 
 
-async def test_a_restart_that_could_not_succeed_is_refused_and_the_process_lives_on() -> None:
+async def test_a_restart_that_cannot_succeed_is_refused_and_the_process_keeps_running() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -175,7 +175,7 @@ async def test_an_instance_keeps_its_own_grace_where_that_is_shorter_than_that_o
         assert [result.outcome for result in results] == [Outcome.DONE]
 
 
-async def test_a_stop_that_the_caller_does_not_wait_out_goes_on() -> None:
+async def test_a_stop_continues_after_the_timeout_of_its_caller() -> None:
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:

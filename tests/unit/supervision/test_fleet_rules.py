@@ -144,7 +144,7 @@ async def test_another_spec_for_a_launching_instance_is_a_conflict() -> None:
         assert fleet.find("0").spec == MAIN
 
 
-async def test_of_two_specs_for_one_id_at_once_the_first_wins_and_the_second_hears_so() -> None:
+async def test_of_two_concurrent_specs_for_one_id_the_second_is_a_conflict() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         first, second = await asyncio.gather(

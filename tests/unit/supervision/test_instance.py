@@ -62,7 +62,7 @@ async def test_the_same_start_twice_makes_one_process_and_answers_both() -> None
         assert len(launcher.processes) == 1
 
 
-async def test_a_caller_that_hangs_up_changes_nothing() -> None:
+async def test_a_cancelled_caller_does_not_affect_another() -> None:
     launcher = SlowLauncher()
     async with alive(Stage(launcher)) as instance:
         gone, patient = start(instance), start(instance)
@@ -91,7 +91,7 @@ async def test_a_process_that_ignores_sigterm_too_gets_sigkill() -> None:
         assert launcher.process.signals == [Signals.SIGINT, Signals.SIGTERM, Signals.SIGKILL]
 
 
-async def test_a_caller_hears_how_the_process_ended_while_loading() -> None:
+async def test_a_caller_receives_the_exit_of_a_process_that_exits_while_loading() -> None:
     launcher = FakeLauncher()
     async with alive(Stage(launcher, FakeProber(NeverReadyProbe))) as instance:
         waiting = start(instance)
@@ -155,7 +155,7 @@ async def test_a_process_that_stops_answering_is_replaced() -> None:
         assert launcher.overlaps == []
 
 
-async def test_an_instance_that_is_let_go_leaves_its_process_alone() -> None:
+async def test_releasing_an_instance_leaves_its_process_running() -> None:
     launcher = FakeLauncher()
     async with alive(Stage(launcher), spec_of(policy=PATIENT)) as instance:
         await start(instance)

@@ -195,7 +195,7 @@ async def test_an_instance_whose_process_ends_late_after_a_defect_is_failed() ->
         assert stage.heard()[-2:] == ["stuck", "failed"]
 
 
-async def test_a_process_that_cannot_be_adopted_yet_lives_on_and_keeps_its_port(
+async def test_a_process_that_cannot_be_adopted_yet_keeps_running_and_keeps_its_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No descriptor is left, or its file system takes no FIFO."""

@@ -102,7 +102,7 @@ async def test_its_own_end_ends_the_draining() -> None:
         assert drainer.let_go == len(drainer.drained)
 
 
-async def test_the_next_daemon_goes_on_draining() -> None:
+async def test_the_next_daemon_continues_a_drain() -> None:
     drainer = FakeDrainer()
     stage = stage_with(drainer)
     async with alive(stage) as instance:

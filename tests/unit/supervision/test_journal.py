@@ -111,7 +111,7 @@ async def test_a_reader_of_an_earlier_daemon_gets_all_entries_and_an_unknown_num
     assert missed == [None]
 
 
-async def test_a_reader_from_another_life_with_greater_ids_goes_on_from_now() -> None:
+async def test_a_reader_with_a_greater_id_of_another_life_continues_from_now() -> None:
     journal = filled(3, first_id=1_000)
 
     assert await page_after(journal, 5_000) == Page(None, (), 1_002)

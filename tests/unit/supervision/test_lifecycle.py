@@ -167,7 +167,7 @@ def test_an_end_that_was_asked_for_has_no_hint_about_its_signal() -> None:
     assert story.life.last_exit.hint == ""
 
 
-def test_stopped_is_said_only_when_nothing_is_left_of_the_process() -> None:
+def test_stopped_is_emitted_only_after_the_sweep() -> None:
     story = running()
     story.stop()
     story.exits(0)

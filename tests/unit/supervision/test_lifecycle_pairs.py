@@ -58,7 +58,7 @@ def test_every_pair_is_decided_or_cannot_happen(situation: Situation, event: Eve
 
 
 @pytest.mark.parametrize(("situation", "event"), PAIRS)
-def test_a_report_of_another_generation_is_void_in_every_state(
+def test_a_report_of_another_generation_is_ignored_in_every_state(
     situation: Situation, event: Event
 ) -> None:
     if not isinstance(event, get_args(Report)):

@@ -33,7 +33,7 @@ def test_a_start_keeps_its_remaining_time_after_a_gap() -> None:
     assert story.life.phase is Phase.STARTING
 
 
-def test_a_start_whose_time_is_over_is_looked_at_first() -> None:
+def test_a_start_past_its_deadline_after_a_gap_is_probed_first() -> None:
     story = starting(Policy(startup_timeout=600))
     story.wait(600)
     lose(story)

@@ -62,7 +62,7 @@ async def test_a_step_of_a_cleanup_that_fails_is_logged_and_raises_nothing() -> 
     assert ["cleanup.failed"] == [each["event"] for each in logs]
 
 
-async def test_work_goes_on_when_the_caller_is_cancelled() -> None:
+async def test_work_continues_when_its_caller_is_cancelled() -> None:
     go_on, done = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -102,7 +102,7 @@ def test_the_loop_ends_although_a_task_in_it_does_not() -> None:
     assert "task.not_ended" in [each["event"] for each in logs]
 
 
-async def test_a_loop_that_breaks_is_said_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_loop_is_reported_and_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN", 0.001)
     monkeypatch.setattr(module, "LONGEST_AGAIN", 0.002)
     said: list[str | None] = []

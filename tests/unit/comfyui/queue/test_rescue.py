@@ -193,7 +193,7 @@ async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer
     assert strange == [each["prompt_id"] for each in server.posts]
 
 
-async def test_one_that_only_its_id_is_known_of_is_given_up_and_the_rest_goes_on(
+async def test_a_prompt_known_only_by_its_id_is_given_up_and_the_rest_is_submitted(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     """The daemon died while it submitted; the next one goes on with the same process."""

@@ -194,7 +194,7 @@ async def test_a_burst_of_changes_takes_few_looks(desk: Desk, serve: Serve[Queue
     assert server.looks < 100
 
 
-async def test_without_a_websocket_it_is_looked_at_in_each_period(
+async def test_without_a_websocket_the_queue_is_polled_in_each_period(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(OldServer())
