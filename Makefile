@@ -10,7 +10,7 @@ test test-containers test-pythons test-without-pidfds chaos fuzz: export PATH :=
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-containers test-pythons test-without-pidfds check dist chaos fuzz format constraints clean \
+.PHONY: help run test test-all test-containers test-pythons test-without-pidfds check dist chaos fuzz openapi format constraints clean \
   python
 
 help: ## this list
@@ -86,6 +86,9 @@ chaos: $(VENV)/dev.stamp ## what befalls a daemon, at random, long; ROUNDS=200 S
 
 fuzz: $(VENV)/dev.stamp ## strangers at the API, long; EXAMPLES=10000
 	COMFYSUP_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/python -m pytest tests/fuzz --timeout=3600 -s
+
+openapi: $(VENV)/dev.stamp ## write comfysup/api/openapi.json again, after a change of the API
+	$(BIN)/python -m comfysup.api.openapi
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

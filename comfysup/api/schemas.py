@@ -24,7 +24,8 @@ class Wait(StrEnum):
 
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_WAIT, allow_inf_nan=False)]
-SECONDS_TO_WAIT = "seconds to wait; the operation continues afterwards"
+WAIT = "waits until the instance is ready, or until its process exists"
+SECONDS_TO_WAIT = "waits at most this many seconds; the start continues"
 
 
 class NoQuery(BaseModel):
@@ -36,7 +37,7 @@ class NoQuery(BaseModel):
 class StartQuery(NoQuery):
     """How a start waits."""
 
-    wait: Wait = Wait.READY
+    wait: Wait = Field(default=Wait.READY, description=WAIT)
     timeout: Seconds = Field(default=50.0, description=SECONDS_TO_WAIT)
 
 
@@ -45,8 +46,7 @@ class RescueQuery(NoQuery):
 
     rescue: Rescue | None = Field(
         default=None,
-        description="which prompts are submitted again: all, those that were waiting, or none; "
-        "by default as the policy says",
+        description="which prompts the next process receives; by default those of the policy",
     )
 
 
@@ -57,8 +57,10 @@ class StartAgainQuery(StartQuery, RescueQuery):
 class StartSingleQuery(NoQuery):
     """How to wait for the start of a single instance, and the source of its settings."""
 
-    environment: EnvironmentName = Field(default=None, description="if the body names none")
-    wait: Wait = Wait.READY
+    environment: EnvironmentName = Field(
+        default=None, description="the environment, if the body names none"
+    )
+    wait: Wait = Field(default=Wait.READY, description=WAIT)
     timeout: Seconds = Field(default=25.0, description=SECONDS_TO_WAIT)
 
 
@@ -73,17 +75,21 @@ class DrainQuery(RescueQuery):
 class StopQuery(DrainQuery):
     """How a stop waits."""
 
-    timeout: Seconds | None = Field(default=None, description="seconds to wait; else to the end")
+    timeout: Seconds | None = Field(
+        default=None,
+        description="waits at most this many seconds; the stop continues. Without it the request "
+        "waits until the instance has stopped",
+    )
 
 
 class RestartQuery(DrainQuery):
     """How a restart waits."""
 
-    wait: Wait = Wait.READY
+    wait: Wait = Field(default=Wait.READY, description=WAIT)
     timeout: Seconds | None = Field(
         default=None,
-        description="seconds to wait, by default 50 plus the drain; "
-        "the operation continues afterwards",
+        description="waits at most this many seconds, by default 50 + `drain`; the restart "
+        "continues",
     )
 
     @property
@@ -95,7 +101,9 @@ class RestartQuery(DrainQuery):
 class ReloadQuery(NoQuery):
     """Whether a reload is carried out or only planned."""
 
-    dry_run: bool = Field(default=False, description="only return what would be done, and why")
+    dry_run: bool = Field(
+        default=False, description="returns the planned actions without performing them"
+    )
 
 
 EVENT_ID_DIGITS = 18
@@ -106,16 +114,23 @@ class EventsQuery(NoQuery):
     """The position at which a stream of events resumes; `Last-Event-ID` takes precedence."""
 
     last_event_id: int | None = Field(
-        default=None, ge=0, lt=10**EVENT_ID_DIGITS, description="the last event received"
+        default=None,
+        ge=0,
+        lt=10**EVENT_ID_DIGITS,
+        description="continues after this event; the header `Last-Event-ID` takes precedence",
     )
 
 
 class LogsQuery(NoQuery):
     """How much of a log is wanted."""
 
-    lines: int = Field(default=200, ge=0, le=MAX_LINES, description="from the end of the log")
+    lines: int = Field(
+        default=200, ge=0, le=MAX_LINES, description="number of lines from the end of the log"
+    )
     follow: bool | None = Field(
-        default=None, description="continue with new lines; the default for server-sent events"
+        default=None,
+        description="keeps the response open and sends new lines; by default if the request "
+        "accepts text/event-stream",
     )
 
 
@@ -124,5 +139,10 @@ class StartInstancesBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    environment: EnvironmentName = None
-    instances: list[InstanceFields] = Field(max_length=MAX_INSTANCES)
+    environment: EnvironmentName = Field(
+        default=None, description="the environment of instances without one"
+    )
+    instances: list[InstanceFields] = Field(
+        max_length=MAX_INSTANCES,
+        description='the instances to start; entries with `"enabled": false` are skipped',
+    )

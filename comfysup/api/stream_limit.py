@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -86,7 +85,7 @@ class StreamLimit:
         slowest = max(slots, key=lambda slot: slot.blocked_seconds)
         if slowest.blocked_seconds < self._crowded_patience:
             detail = f"cannot read: {self._number} readers do so already; try again later"
-            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, self._code, detail)
+            raise ApiError(self._code, detail)
         slots.discard(slowest)
         slowest.evict()
 

@@ -132,25 +132,39 @@ class PolicyFields(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    startup_timeout: Seconds = Field(default=None, description="seconds from spawn to ready")
-    stop_grace: Seconds = Field(default=None, description="seconds from SIGINT to SIGTERM")
-    backoff_initial: Seconds = Field(default=None, description="seconds before the first retry")
-    backoff_max: Seconds = Field(default=None, description="seconds that no retry waits beyond")
-    max_failures: Count = Field(default=None, description="in a row, then it is left failed")
-    stable_after: Seconds = Field(default=None, description="seconds of running that end a row")
-    probe_period: Seconds = Field(default=None, description="seconds between two probes")
-    probe_timeout: Seconds = Field(default=None, description="seconds that a probe waits")
-    probe_failures: Count = Field(default=None, description="in a row, then it is unresponsive")
+    startup_timeout: Seconds = Field(
+        default=None, description="maximum time from spawn to ready, in seconds"
+    )
+    stop_grace: Seconds = Field(default=None, description="time from SIGINT to SIGTERM, in seconds")
+    backoff_initial: Seconds = Field(
+        default=None, description="delay before the first retry, in seconds"
+    )
+    backoff_max: Seconds = Field(
+        default=None, description="maximum delay before a retry, in seconds"
+    )
+    max_failures: Count = Field(
+        default=None, description="failures in a row until the state is `failed`"
+    )
+    stable_after: Seconds = Field(
+        default=None, description="seconds of running after which the failure count is reset"
+    )
+    probe_period: Seconds = Field(
+        default=None, description="time between two liveness probes, in seconds"
+    )
+    probe_timeout: Seconds = Field(default=None, description="timeout of a probe, in seconds")
+    probe_failures: Count = Field(
+        default=None, description="failed probes in a row until the instance is `unresponsive`"
+    )
     restart: Annotated[
         Restart | None,
         _optional(values.restart),
         _schema(enum=[*Restart, None]),
-    ] = Field(default=None, description="when an instance that ended unasked is started again")
+    ] = Field(default=None, description="whether an instance is restarted after an unexpected exit")
     rescue: Annotated[
         Rescue | None,
         _optional(values.rescue),
         _schema(enum=[*Rescue, None]),
-    ] = Field(default=None, description="which prompts of a process that ended are run again")
+    ] = Field(default=None, description="which prompts of an exited process are resubmitted")
 
     def over(self, policy: Policy) -> Policy:
         """Return `policy` with the given fields replaced."""
@@ -175,31 +189,41 @@ class InstanceFields(PolicyFields):
         int,
         _number(values.instance_id),
         _schema(type="integer", minimum=0, maximum=values.MAX_ID),
-    ]
-    port: Annotated[int | None, _optional_number(values.port), _whole(1, values.MAX_PORT)] = None
+    ] = Field(description="id of the instance")
+    port: Annotated[int | None, _optional_number(values.port), _whole(1, values.MAX_PORT)] = Field(
+        default=None, description="port of ComfyUI"
+    )
     name: Annotated[
         str | None,
         _optional(values.name),
         _schema(type=["string", "null"], minLength=1, maxLength=values.MAX_NAME_CHARS),
-    ] = Field(default=None, description="without '/', not all digits; default instance_<id>")
+    ] = Field(default=None, description="name of the instance")
     description: Annotated[
         str,
         _optional(values.description, ""),
         _schema(type=["string", "null"], maxLength=values.MAX_DESCRIPTION_CHARS),
-    ] = ""
+    ] = Field(default="", description="a note, which is shown with the instance")
     extra_args: ExtraArgs = Field(
-        default=(), description="split as a shell splits words; --port and --listen are refused"
+        default=(),
+        description="arguments of ComfyUI, after those of `EXTRA_ARGS`; `--port` and `--listen` "
+        "are refused",
     )
     enabled: Annotated[
         bool, _optional_number(values.flag, default=True), _schema(type="boolean")
-    ] = True
-    environment: EnvironmentName = None
+    ] = Field(default=True, description="`false`: start-instances skips the instance")
+    environment: EnvironmentName = Field(default=None, description="name of the environment")
     gpu: Annotated[
         str | None, PlainValidator(_gpu), _schema(type=["integer", "string", "null"])
     ] = Field(
-        default=None, description='0, "0,1", "GPU-…", "MIG-…" or "auto"; not with --cuda-device'
+        default=None,
+        description='`0`, `"0,1"`, `"GPU-…"`, `"MIG-…"`, `"auto"`; null: all GPUs visible to the '
+        "daemon",
     )
-    env: Env = Field(default={}, repr=False, description="extra environment variables")
+    env: Env = Field(
+        default={},
+        repr=False,
+        description="environment variables; requires the token or the socket",
+    )
 
     def to_spec(self, defaults: Defaults) -> InstanceSpec:
         """Return the spec of this instance; raises SpecError when the defaults conflict with it."""

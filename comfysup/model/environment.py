@@ -55,7 +55,9 @@ class LeftBehind:
     """A path that stays in place, and the reason. The API returns it unchanged."""
 
     path: str
+    """path of the file"""
     reason: str
+    """why the file was not moved"""
 
 
 @dataclass(slots=True)

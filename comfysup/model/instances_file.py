@@ -16,9 +16,13 @@ class ConfigError:
     """
 
     place: str
+    """for example `instances[0].port`; empty for the whole file"""
     line: int
+    """from 1; 0 if the file could not be read"""
     column: int
+    """from 1; 0 if the file could not be read"""
     text: str
+    """the value that was found, and the allowed ones"""
 
     @property
     def summary(self) -> str:

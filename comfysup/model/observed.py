@@ -12,7 +12,9 @@ class GpuUsage:
     """The memory that torch has reserved on one GPU; `index` is the driver's index."""
 
     index: int
+    """index of the GPU in the driver"""
     memory_bytes: int
+    """memory reserved by torch"""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,13 @@ class Usage:
     """
 
     cpu_percent: float
+    """100 corresponds to one core"""
     rss_bytes: int
+    """resident memory of its processes, in bytes"""
     processes: int
+    """number of its processes"""
     gpus: tuple[GpuUsage, ...] = ()
+    """empty if none is known"""
 
 
 @dataclass(frozen=True, slots=True)

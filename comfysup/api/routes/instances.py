@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from comfysup.api.schemas import NoQuery, RestartQuery, StartAgainQuery, StopQuery
-from comfysup.api.server.errors import ApiError, refusal
+from comfysup.api.server.errors import ApiError
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import encode, json_answer, json_bytes_answer
 from comfysup.api.services import Services
@@ -96,11 +96,11 @@ def _answer(instance: Instance, result: Result, services: Services) -> web.Respo
         case Outcome.TIMEOUT:
             return json_answer(present(instance, services), HTTPStatus.ACCEPTED)
         case Outcome.REFUSED:
-            raise refusal(result.code, result.message)
+            raise ApiError(result.code, result.message)
         case Outcome.FAILED:
             label = instance.spec.label
             detail = f"cannot start instance {label}: {texts.failure(result)}"
-            raise ApiError(500, "start_failed", detail)
+            raise ApiError("start_failed", detail)
 
 
 def _answer_stop(instance: Instance, result: Result, services: Services) -> web.Response:
@@ -108,8 +108,8 @@ def _answer_stop(instance: Instance, result: Result, services: Services) -> web.
         return _answer(instance, result, services)
     if instance.life.phase is Phase.STUCK:
         detail = f"cannot stop instance {instance.spec.label}: {result.message}"
-        raise ApiError(500, "stop_failed", detail)
-    raise ApiError(409, "started_again", result.message)
+        raise ApiError("stop_failed", detail)
+    raise ApiError("started_again", result.message)
 
 
 async def stop_all(services: Services, _call: Call[NoQuery, None]) -> web.Response:
@@ -121,12 +121,12 @@ async def stop_all(services: Services, _call: Call[NoQuery, None]) -> web.Respon
             f"cannot stop all instances: timed out after {STOP_ALL_PATIENCE:g} s; "
             "stopping continues"
         )
-        raise ApiError(500, "stop_failed", detail) from None
+        raise ApiError("stop_failed", detail) from None
     waited_for = {Outcome.DONE, Outcome.TIMEOUT}
     failed = [result for result in results if result.outcome not in waited_for]
     if failed:
         detail = f"cannot stop all instances:\n{texts.stopped(failed)}".rstrip()
-        raise ApiError(500, "stop_failed", detail)
+        raise ApiError("stop_failed", detail)
     output = texts.stopped(results)
     if any(result.outcome is Outcome.TIMEOUT for result in results):
         view = StopAllView(

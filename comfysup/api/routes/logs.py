@@ -76,7 +76,7 @@ async def _open(
         return await stack.enter_async_context(reading)
     except OSError as error:
         detail = f"cannot read the log of instance {instance.spec.label}: {error.strerror}"
-        raise ApiError(500, "log_unreadable", detail) from error
+        raise ApiError("log_unreadable", detail) from error
 
 
 async def _send_text(

@@ -9,7 +9,7 @@ from typing import Literal
 from aiohttp import web
 
 from comfysup.api.schemas import StartInstancesBody, StartQuery, StartSingleQuery
-from comfysup.api.server.errors import ApiError, FieldError, InvalidRequestError, refusal
+from comfysup.api.server.errors import ApiError, FieldError, InvalidRequestError
 from comfysup.api.server.request import MAX_UNKNOWN, Call, unknown_in
 from comfysup.api.server.responses import json_answer
 from comfysup.api.server.security import Caller
@@ -117,10 +117,10 @@ async def start_single(
             message = f"Instance '{spec.name}' is {result.message}; it is still loading"
             return _answer_single(instance, services, call.written, "starting", message)
         case Result(Outcome.REFUSED, None):
-            raise refusal(result.code, result.message)
+            raise ApiError(result.code, result.message)
         case _:
             detail = f"Failed to start instance: {texts.failure(result)}"
-            raise ApiError(500, "start_failed", detail)
+            raise ApiError("start_failed", detail)
 
 
 def _answer_single(
@@ -197,14 +197,11 @@ async def _refuse_foreign_code(
     for each, spec in wanted:
         if each.fields.env:
             raise ApiError(
-                403,
                 "forbidden",
                 "only a caller with the token, or over the unix socket, may set env",
             )
         if reason := await services.guarded(spec.environment, each.fields.extra_args):
-            raise ApiError(
-                403, "forbidden", f"cannot start instance {spec.label}: {reason}. {PROOF}"
-            )
+            raise ApiError("forbidden", f"cannot start instance {spec.label}: {reason}. {PROOF}")
 
 
 def _warnings(written: Mapping[str, object]) -> list[str]:

@@ -4,13 +4,14 @@ Admission and the parsing of queries and bodies follow from the table.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias
 
 from aiohttp import web
 
 from comfysup.api.routes import (
     daemon,
+    documents,
     environments,
     events,
     instances,
@@ -32,9 +33,9 @@ from comfysup.api.schemas import (
 from comfysup.api.server.request import B, Call, Q
 from comfysup.api.server.security import Access
 from comfysup.api.services import Services
-from comfysup.api.views import events as event_views
 from comfysup.api.views import reload as reload_views
 from comfysup.api.views import resources as views
+from comfysup.api.views.events import EVENT_VIEWS
 from comfysup.config.instance_fields import InstanceFields
 
 Handler: TypeAlias = Callable[[Services, Call[Q, B]], Awaitable[web.StreamResponse]]
@@ -42,7 +43,12 @@ Handler: TypeAlias = Callable[[Services, Call[Q, B]], Awaitable[web.StreamRespon
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[Q, B]):
-    """One route. `body` is None if it accepts no body. `answers` maps HTTP statuses to views."""
+    """One route. `body` is None if it accepts no body. `answers` maps HTTP statuses to views.
+
+    `errors` are the error codes beyond those that every route with this access and body may return.
+    `streams` maps the names of server-sent events to their views, if the route can send any. `text`
+    is set if it can return plain text. `tag` groups the routes in the OpenAPI document.
+    """
 
     method: str
     path: str
@@ -52,6 +58,10 @@ class Route(Generic[Q, B]):
     query: type[Q]
     body: type[B] | None
     answers: Mapping[int, type]
+    tag: str
+    errors: tuple[str, ...] = ()
+    streams: Mapping[str, type] = field(default_factory=dict)
+    text: bool = False
 
 
 def _get(
@@ -59,9 +69,12 @@ def _get(
     handler: Handler[NoQuery, None],
     summary: str,
     answers: Mapping[int, type],
+    tag: str,
+    *,
     access: Access = Access.READ,
+    errors: tuple[str, ...] = (),
 ) -> Route[NoQuery, None]:
-    return Route("GET", path, handler, access, summary, NoQuery, None, answers)
+    return Route("GET", path, handler, access, summary, NoQuery, None, answers, tag, errors)
 
 
 def _write(
@@ -70,10 +83,13 @@ def _write(
     summary: str,
     query: type[Q],
     answers: Mapping[int, type],
+    tag: str,
+    errors: tuple[str, ...],
 ) -> Route[Q, None]:
     """A route that changes something and reads no body; `target` is its method and path."""
     method, path = target.split()
-    return Route(method, path, handler, Access.WRITE, summary, query, None, answers)
+    access = Access.WRITE
+    return Route(method, path, handler, access, summary, query, None, answers, tag, errors)
 
 
 API = "/api/comfyui"
@@ -81,15 +97,34 @@ ENVIRONMENT = API + "/environments/{ref:[^/]+}"
 INSTANCE = API + "/instances/{ref:[^/]+}"
 """A name may hold braces, which aiohttp's plain `{ref}` does not match."""
 
+INSTANCES = "instances"
+ENVIRONMENTS = "environments"
+DAEMON = "daemon"
+
+UNKNOWN = ("unknown_instance",)
+REFUSED_START = (
+    "environment_in_use",
+    "environment_unresponsive",
+    "name_taken",
+    "port_taken",
+    "shutting_down",
+    "spec_conflict",
+    "start_failed",
+    "unknown_environment",
+    "unknown_gpu",
+)
+FAILED_STOP = ("started_again", "stop_failed")
+
 START_INSTANCES = Route(
     "POST",
     f"{API}/start-instances",
     starting.start_instances,
     Access.WRITE,
-    "Start several instances at once",
+    "Start several instances",
     StartQuery,
     StartInstancesBody,
     {200: views.StartInstancesView},
+    INSTANCES,
 )
 START_SINGLE = Route(
     "POST",
@@ -100,6 +135,8 @@ START_SINGLE = Route(
     StartSingleQuery,
     InstanceFields,
     {200: views.StartSingleView, 202: views.StartSingleView},
+    INSTANCES,
+    REFUSED_START,
 )
 
 ONE = {200: views.InstanceView}
@@ -110,23 +147,39 @@ ROUTES: tuple[Route[Any, Any], ...] = (
     # The four of the spec.
     START_INSTANCES,
     START_SINGLE,
-    _get(f"{API}/status", instances.get_status, "All, also as a text", {200: views.StatusView}),
+    _get(
+        f"{API}/status",
+        instances.get_status,
+        "Return all instances, also as a text table",
+        {200: views.StatusView},
+        INSTANCES,
+    ),
     _write(
         f"POST {API}/stop-all",
         instances.stop_all,
-        "Stop all instances, within 25 seconds",
+        "Stop all instances within 25 seconds",
         NoQuery,
         {200: views.StopAllView},
+        INSTANCES,
+        ("stop_failed",),
     ),
     # Instances as resources.
-    _get(f"{API}/instances", instances.list_instances, "All instances", {200: views.InstancesView}),
-    _get(INSTANCE, instances.get_instance, "One instance", ONE),
+    _get(
+        f"{API}/instances",
+        instances.list_instances,
+        "Return all instances",
+        {200: views.InstancesView},
+        INSTANCES,
+    ),
+    _get(INSTANCE, instances.get_instance, "Return one instance", ONE, INSTANCES, errors=UNKNOWN),
     _write(
         f"POST {INSTANCE}/start",
         instances.start_instance,
-        "Start an instance with the spec that it has",
+        "Start a known instance",
         StartAgainQuery,
         ONE_OR_STILL_WAITING,
+        INSTANCES,
+        UNKNOWN + REFUSED_START,
     ),
     _write(
         f"POST {INSTANCE}/stop",
@@ -134,26 +187,40 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         "Stop an instance",
         StopQuery,
         ONE_OR_STILL_WAITING,
+        INSTANCES,
+        UNKNOWN + FAILED_STOP,
     ),
     _write(
         f"POST {INSTANCE}/restart",
         instances.restart_instance,
-        "Give an instance a new process",
+        "Restart an instance with a new process",
         RestartQuery,
         ONE_OR_STILL_WAITING,
+        INSTANCES,
+        UNKNOWN + REFUSED_START,
     ),
     _write(
-        f"DELETE {INSTANCE}", instances.remove_instance, "Stop an instance, forget it", NoQuery, ONE
+        f"DELETE {INSTANCE}",
+        instances.remove_instance,
+        "Stop and remove an instance",
+        NoQuery,
+        ONE,
+        INSTANCES,
+        UNKNOWN + FAILED_STOP,
     ),
     Route(
         "GET",
         f"{INSTANCE}/logs",
         logs.get_logs,
         Access.FOLLOW,
-        "The log of an instance, as text or as server-sent events",
+        "Return or follow the log of an instance",
         LogsQuery,
         None,
         {},
+        INSTANCES,
+        (*UNKNOWN, "log_unreadable", "too_many_followers", "too_many_readers"),
+        streams={"message": str, "progress": str, "removed": str},
+        text=True,
     ),
     # What happens.
     Route(
@@ -161,56 +228,90 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         f"{API}/events",
         events.follow_events,
         Access.FOLLOW,
-        "Follow what happens, as server-sent events",
+        "Follow events",
         EventsQuery,
         None,
-        {200: event_views.InstanceEventView},
+        {},
+        DAEMON,
+        ("too_many_readers",),
+        streams=EVENT_VIEWS,
     ),
     # What instances are started from, and by.
     _write(
         f"POST {API}/reload",
         daemon.reload,
-        "Read instances.json again and follow it",
+        "Read instances.json again and apply it",
         ReloadQuery,
         {200: reload_views.ReloadView},
+        DAEMON,
+        (),
     ),
     _get(
         f"{API}/environments",
         environments.list_environments,
-        "The environments of the workspace",
+        "Return the environments of the workspace",
         {200: views.EnvironmentsView},
+        ENVIRONMENTS,
+        errors=("environment_unresponsive",),
     ),
     _write(
         f"POST {ENVIRONMENT}/link",
         environments.link_models,
-        "Share the models of an environment with all others",
+        "Share the models of an environment",
         NoQuery,
         {200: views.LinkView},
+        ENVIRONMENTS,
+        ("unknown_environment", "environment_in_use", "environment_unresponsive"),
     ),
     _write(
         f"POST {ENVIRONMENT}/restart",
         environments.restart_one_by_one,
-        "Restart the instances of an environment one at a time, while each comes back",
+        "Restart the instances of an environment one at a time",
         RestartQuery,
         {200: reload_views.RollingRestartView},
+        ENVIRONMENTS,
+        ("unknown_environment", "environment_unresponsive"),
     ),
-    _get(f"{API}/daemon", daemon.get_daemon, "The daemon itself", {200: views.DaemonView}),
+    _get(
+        f"{API}/daemon",
+        daemon.get_daemon,
+        "Return version, uptime and settings of the daemon",
+        {200: views.DaemonView},
+        DAEMON,
+    ),
     _write(
         f"POST {API}/daemon/restart",
         daemon.restart_daemon,
         "Restart the daemon in place; no instance is affected",
         NoQuery,
         {202: views.RestartingView},
+        DAEMON,
+        ("restart_refused", "shutting_down"),
     ),
     # Probes.
     _get(
-        "/livez", daemon.get_livez, "Whether the daemon works", {200: views.LiveView}, Access.OPEN
+        "/livez",
+        daemon.get_livez,
+        "Return 200 while the daemon responds",
+        {200: views.LiveView},
+        DAEMON,
+        access=Access.OPEN,
     ),
     _get(
         "/readyz",
         daemon.get_readyz,
-        "Whether all wanted instances are ready",
+        "Return 200 when all wanted instances are ready",
         READINESS,
-        Access.OPEN,
+        DAEMON,
+        access=Access.OPEN,
+    ),
+    # Documents.
+    _get(
+        "/openapi.json",
+        documents.get_openapi,
+        "Return this document",
+        {200: dict},
+        DAEMON,
+        access=Access.OPEN,
     ),
 )

@@ -99,9 +99,9 @@ async def _read(request: web.Request, limits: Limits) -> bytes:
                     raise _too_large(limits)
     except TimeoutError:
         text = f"the body did not arrive within {limits.body_seconds:g} s"
-        raise ApiError(408, "request_timeout", text, {hdrs.CONNECTION: "close"}) from None
+        raise ApiError("request_timeout", text, {hdrs.CONNECTION: "close"}) from None
     except web.RequestPayloadError as error:
-        raise ApiError(400, "bad_request", f"the body cannot be read: {error}") from None
+        raise ApiError("bad_request", f"the body cannot be read: {error}") from None
     return bytes(body)
 
 
@@ -138,8 +138,8 @@ def _invalid(text: str, type_: str) -> InvalidRequestError:
 
 
 def _unsupported(text: str) -> ApiError:
-    return ApiError(415, "unsupported_media_type", text)
+    return ApiError("unsupported_media_type", text)
 
 
 def _too_large(limits: Limits) -> ApiError:
-    return ApiError(413, "body_too_large", f"the body is larger than {limits.body_bytes} bytes")
+    return ApiError("body_too_large", f"the body is larger than {limits.body_bytes} bytes")

@@ -12,24 +12,13 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from comfysup.api.server.error_codes import ERROR_CODES
 from comfysup.api.server.limits import MAX_MISTAKES
 from comfysup.api.server.responses import json_answer
 from comfysup.model.printable import printable, shortened
 from comfysup.supervision.protocols import RefusedError
 
 log = structlog.get_logger()
-
-REFUSALS: Mapping[str, HTTPStatus] = {
-    "unknown_instance": HTTPStatus.NOT_FOUND,
-    "unknown_environment": HTTPStatus.NOT_FOUND,
-    "port_taken": HTTPStatus.CONFLICT,
-    "spec_conflict": HTTPStatus.CONFLICT,
-    "name_taken": HTTPStatus.CONFLICT,
-    "environment_unresponsive": HTTPStatus.SERVICE_UNAVAILABLE,
-    "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
-    "restart_refused": HTTPStatus.CONFLICT,
-}
-"""HTTP status of a `RefusedError` by its code; any other code is a conflict."""
 
 LONGEST_PATH = 200
 """Characters of a path or a key that an answer repeats."""
@@ -53,8 +42,11 @@ class FieldError:
     """One thing that is wrong in a request: `loc` leads to it, `type` is a word for programs."""
 
     loc: Sequence[str | int]
+    """begins with `body`, `query`, `header` or `instances.json`"""
     msg: str
+    """the value that was found, and the allowed ones"""
     type: str
+    """a machine-readable type, for example `missing`"""
 
 
 @dataclass(frozen=True)
@@ -62,18 +54,25 @@ class ErrorView:
     """How an error is answered."""
 
     detail: str | Sequence[FieldError]
+    """a list only with `invalid_request`"""
     code: str
+    """one of the codes below"""
 
 
 class ApiError(Exception):
     """A request that is answered with an error; the text is a whole sentence."""
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: Mapping[str, str] | None = None
+        self,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        status: int | None = None,
     ) -> None:
-        """Set the parts of the response."""
+        """Set the parts of the response. `status` is that of the code unless given."""
         super().__init__(detail)
-        self.status = status
+        self.status = ERROR_CODES[code].status if status is None else status
         self.headers = headers
         self.view = ErrorView(printable(detail), code)
 
@@ -83,7 +82,7 @@ class InvalidRequestError(ApiError):
 
     def __init__(self, mistakes: Sequence[FieldError]) -> None:
         """Name the mistakes, but not endlessly many."""
-        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", "invalid request")
+        super().__init__("invalid_request", "invalid request")
         shown = [replace(each, loc=_bounded(each.loc)) for each in mistakes[:MAX_MISTAKES]]
         if rest := len(mistakes) - len(shown):
             shown.append(FieldError((), f"and {rest} more", "more_mistakes"))
@@ -95,11 +94,6 @@ def _bounded(loc: Sequence[str | int]) -> tuple[str | int, ...]:
     return tuple(shortened(part, LONGEST_PATH) if isinstance(part, str) else part for part in loc)
 
 
-def refusal(code: str, message: str) -> ApiError:
-    """Return the error for a refusal by supervision."""
-    return ApiError(REFUSALS.get(code, HTTPStatus.CONFLICT), code, message)
-
-
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Convert errors to JSON responses. Only unexpected exceptions are logged."""
@@ -108,14 +102,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except ApiError as error:
         return _answer(error)
     except RefusedError as error:
-        return _answer(refusal(error.code, str(error)))
+        return _answer(ApiError(error.code, str(error)))
     except web.HTTPException as error:
         return _answer(_from_server(request, error))
     except ConnectionError:
         raise  # the caller has disconnected
     except Exception:
         log.exception("request.broke", method=request.method, path=request.path)
-        return _answer(ApiError(500, "internal_error", "internal error; see the daemon's log"))
+        return _answer(ApiError("internal_error", "internal error; see the daemon's log"))
 
 
 def _answer(error: ApiError) -> web.Response:
@@ -131,4 +125,4 @@ def _from_server(request: web.Request, error: web.HTTPException) -> ApiError:
     detail = f"cannot {what}: {status.phrase.lower()}"
     if request.path == "/":
         detail += SIGNPOST
-    return ApiError(status, code, detail, {hdrs.ALLOW: allow} if allow else None)
+    return ApiError(code, detail, {hdrs.ALLOW: allow} if allow else None, status=status)

@@ -76,7 +76,7 @@ def admit(request: web.Request, access: Access, admission: Admission) -> Caller:
 
 def _admit_local(socket: TransportSocket, admission: Admission) -> Caller:
     if not admission.is_owner(socket):
-        raise ApiError(403, "forbidden", "this socket is for root and the user of comfysup only")
+        raise ApiError("forbidden", "this socket is for root and the user of comfysup only")
     return Caller(proven=True, local=True)
 
 
@@ -86,7 +86,7 @@ def _check_host(request: web.Request, admission: Admission) -> None:
         return
     host = _hostname(request.headers.get(hdrs.HOST, ""))
     if host not in admission.allowed_hosts and not _cannot_be_rebound(host):
-        raise ApiError(403, "forbidden_host", "this host is not in COMFYSUP_ALLOWED_HOSTS")
+        raise ApiError("forbidden_host", "this host is not in COMFYSUP_ALLOWED_HOSTS")
 
 
 def _check_origin(request: web.Request, admission: Admission) -> None:
@@ -101,10 +101,9 @@ def _check_origin(request: web.Request, admission: Admission) -> None:
         return
     own = address == request.headers.get(hdrs.HOST, "").lower() and site != "cross-site"
     if not host or not own:
-        raise ApiError(403, "forbidden_origin", "cross-origin request refused")
+        raise ApiError("forbidden_origin", "cross-origin request refused")
     if admission.token is None and not _cannot_be_rebound(host):
         raise ApiError(
-            403,
             "forbidden_origin",
             "cross-origin request refused: add this host to COMFYSUP_ALLOWED_HOSTS, "
             "or set COMFYSUP_TOKEN",
@@ -120,13 +119,12 @@ def _check_token(request: web.Request, access: Access, admission: Admission) -> 
     reads = admission.read_token is not None and admission.read_token.matches(given)
     if not (writes or reads):
         raise ApiError(
-            401,
             "unauthorized",
             "the token is invalid" if given else "a bearer token is required",
             {hdrs.WWW_AUTHENTICATE: CHALLENGE + (', error="invalid_token"' if given else "")},
         )
     if access is Access.WRITE and not writes:
-        raise ApiError(403, "forbidden", "the read token does not permit changes")
+        raise ApiError("forbidden", "the read token does not permit changes")
     return Caller(proven=writes)
 
 

@@ -1,57 +1,88 @@
 """The views of events."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from comfysup.api.views.reload import ReloadView
 from comfysup.api.views.resources import InstanceView
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 
 
 @dataclass(frozen=True)
 class InstanceEventView:
-    """Something that happened to an instance, which is shown as it was right after it."""
+    """A change of an instance."""
 
     at: str
+    """time of the event"""
     instance: InstanceView
+    """the instance right after the event"""
     reason: str | None
+    """an exit reason, or why a prompt was given up; null if there is none"""
     message: str | None
+    """a sentence that explains `reason`"""
 
 
 @dataclass(frozen=True)
 class PromptEventView:
-    """What became of a prompt whose process has ended; a reason where it was given up.
-
-    If only the number of prompts is known, `count` is that number and `prompt_id` is null.
-    """
+    """What became of a prompt whose process has exited."""
 
     at: str
+    """time of the event"""
     instance: InstanceView
+    """the instance right after the event"""
     prompt_id: str | None
+    """null if only the number of prompts is known, and for prompts beyond the first 500 that are
+    given up at once"""
     reason: str | None
+    """an exit reason, or why a prompt was given up; null if there is none"""
     message: str | None
+    """a sentence that explains `reason`"""
     count: int
+    """number of prompts, 1 with a `prompt_id`"""
 
 
 @dataclass(frozen=True)
 class DaemonEventView:
-    """The daemon began, is about to end, or has other `troubles` than before."""
+    """The daemon has started, is shutting down, or has other `troubles` than before."""
 
     at: str
+    """time of the event"""
     version: str
+    """version of the daemon"""
     pid: int
+    """pid of the daemon"""
     troubles: Sequence[str] = ()
+    """what the daemon currently cannot do"""
 
 
 @dataclass(frozen=True)
 class MissedView:
-    """The number of events that a reader missed; null if unknown."""
+    """Events that a reader missed."""
 
     missed: int | None
+    """number of events that this reader missed; null if unknown"""
 
 
 @dataclass(frozen=True)
 class ReloadEventView:
-    """The file of instances was taken on."""
+    """instances.json was applied."""
 
     at: str
+    """time of the event"""
     reload: ReloadView
+    """the response of a reload"""
+
+
+EVENT_VIEWS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(LifecycleEvent, InstanceEventView),
+    "prompt.rescued": PromptEventView,
+    "prompt.given_up": PromptEventView,
+    "config.reloaded": ReloadEventView,
+    "daemon.started": DaemonEventView,
+    "daemon.stopping": DaemonEventView,
+    "daemon.impaired": DaemonEventView,
+    "daemon.recovered": DaemonEventView,
+    "events.missed": MissedView,
+}
+"""The data of each event, by its name."""

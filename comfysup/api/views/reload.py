@@ -11,7 +11,9 @@ class NamedView:
     """An instance, by what people call it."""
 
     id: int
+    """id of the instance"""
     name: str
+    """name of the instance"""
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,13 @@ class FailedReloadView:
     """An instance that could not be made what it should be."""
 
     id: int
+    """id of the instance"""
     name: str
+    """name of the instance"""
     error: str
+    """error message"""
     code: str
+    """an error code, or `timeout`"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,13 @@ class PlannedView:
     """
 
     id: int
+    """id of the instance"""
     name: str
+    """name of the instance"""
     action: str
+    """`start`, `restart`, `update`, `stop`, `leave_alone`"""
     reason: str
+    """a phrase to display"""
 
 
 @dataclass(frozen=True)
@@ -46,15 +56,25 @@ class ReloadView:
     """
 
     dry_run: bool
+    """`true` if nothing was changed"""
     plan: Sequence[PlannedView]
+    """all instances, by id"""
     started: Sequence[NamedView]
+    """the instances that were started"""
     stopped: Sequence[NamedView]
+    """stopped and removed"""
     restarted: Sequence[NamedView]
+    """the instances that were restarted"""
     updated: Sequence[NamedView]
+    """changed without a restart"""
     left_alone: Sequence[NamedView]
+    """the instances that were not changed"""
     failed: Sequence[FailedReloadView]
+    """the instances that could not be started or restarted"""
     mistakes: Sequence[ConfigError]
+    """the errors of instances.json"""
     warnings: Sequence[str]
+    """the warnings about instances.json"""
 
 
 @dataclass(frozen=True)
@@ -65,5 +85,8 @@ class RollingRestartView:
     """
 
     restarted: Sequence[NamedView]
+    """the instances that are ready again"""
     failed: Sequence[FailedReloadView]
+    """none or one"""
     left_alone: Sequence[NamedView]
+    """the instances after the failed one"""

@@ -17,14 +17,23 @@ class ExitView:
     """
 
     at: str
+    """time of the exit"""
     exit_code: int | None
+    """null if a signal ended the process, no program was executed, or the status is unavailable"""
     signal: str | None
+    """for example `SIGKILL`; null if no signal ended the process"""
     expected: bool
+    """whether the exit was requested"""
     reason: str
+    """one of the exit reasons"""
     message: str
+    """a message to display"""
     hint: str | None
+    """a remedy; null if none is known"""
     log_tail: Sequence[str]
+    """the last lines of its log"""
     prompts: Sequence[str]
+    """ids of the prompts that it was executing"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +41,13 @@ class HealthView:
     """What the probes found; `failures` are those in a row."""
 
     live: bool | None
+    """whether the last probe succeeded; null before the first one"""
     checked_at: str | None
+    """time of the last probe"""
     latency_seconds: float | None
+    """duration of the last response; null without one"""
     failures: int
+    """failed probes in a row"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,11 @@ class ConditionView:
     """What is wrong with an instance that runs; `hint` is null if there is no remedy."""
 
     code: str
+    """see below"""
     message: str
+    """a message to display"""
     hint: str | None
+    """a remedy; null if none is known"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,9 @@ class PromptView:
     """A prompt that is being worked on."""
 
     id: str
+    """ComfyUI's id of the prompt"""
     since: str
+    """when the prompt was first seen running"""
 
 
 @dataclass(frozen=True)
@@ -59,8 +77,11 @@ class QueueView:
     """How many prompts run and wait."""
 
     running: int
+    """number of running prompts"""
     pending: int
+    """number of waiting prompts"""
     running_prompts: Sequence[PromptView]
+    """the prompts that are being executed"""
 
 
 @dataclass(frozen=True)
@@ -68,31 +89,57 @@ class InstanceView:
     """An instance; null is what is not known, or does not apply now."""
 
     id: int
+    """id of the instance, which no other instance has"""
     name: str
+    """name of the instance, which no other instance has"""
     description: str
+    """empty if none was given"""
     environment: str
+    """the environment from whose venv it is started"""
     port: int
+    """port of ComfyUI"""
     extra_args: Sequence[str]
+    """the arguments of `EXTRA_ARGS`, followed by its own"""
     gpu: str | None
+    """as requested; null if not requested"""
     url: str
+    """address of ComfyUI"""
     log_file: str
+    """absolute path"""
     state: str
+    """`stopped`, `starting`, `running`, `draining`, `stopping`, `backoff`, `failed`, `stuck`"""
     ready: bool
+    """whether the state is `running`"""
     wanted: bool
+    """whether the instance should run, at present or after the operation in progress"""
     pid: int | None
+    """pid of its process; null without a process"""
     generation: int
+    """number of starts so far"""
     started_at: str | None
+    """start of the process; null without a process"""
     ready_at: str | None
+    """when the process became ready; null until then"""
     uptime_seconds: float | None
+    """since `started_at`"""
     startup_seconds: float | None
+    """time from the start, or from the last reload of ComfyUI in place, to ready"""
     restarts: int
+    """automatic restarts since the last start by a caller"""
     consecutive_failures: int
+    """failures in a row without a stable run"""
     next_restart_at: str | None
+    """time of the next attempt; null unless the state is `backoff`"""
     last_exit: ExitView | None
+    """how its last process exited; null if none has. Persists when the instance is started again"""
     health: HealthView
+    """result of the last probe"""
     conditions: Sequence[ConditionView]
+    """persistent problems of the present process"""
     queue: QueueView | None
+    """null while unknown"""
     usage: Usage | None
+    """null without a process, or before the first measurement"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +147,7 @@ class InstancesView:
     """All instances, by id."""
 
     instances: Sequence[InstanceView]
+    """by id"""
 
 
 @dataclass(frozen=True)
@@ -107,9 +155,13 @@ class StatusView:
     """All instances, also as a text for people."""
 
     status: Literal["success"]
+    """always `success`"""
     output: str
+    """a table to display"""
     instances: Sequence[InstanceView]
+    """by id"""
     troubles: Sequence[str]
+    """operations that the daemon cannot perform at present; empty if there are none"""
 
 
 @dataclass(frozen=True)
@@ -117,12 +169,21 @@ class StartedView:
     """One instance that was asked for and runs."""
 
     instance_id: int
+    """id of the instance"""
     name: str
+    """name of the instance"""
     port: int
+    """port of ComfyUI"""
     status: Literal["started"]
+    """`started`: the instance is ready (`wait=spawn`: its process exists). `failed`: its process
+    exited or could not be spawned. `timeout`: it is still loading. `error`: the start was
+    refused"""
     state: str | None
+    """state of the instance with this id; null if none exists"""
     pid: int | None
+    """pid of its process; null without a process"""
     output: str
+    """one line to display. Absent unless `started`"""
 
 
 @dataclass(frozen=True)
@@ -130,13 +191,24 @@ class NotStartedView:
     """One instance that was asked for and does not run, with a word for programs."""
 
     instance_id: int
+    """id of the instance"""
     name: str
+    """name of the instance"""
     port: int
+    """port of ComfyUI"""
     status: Literal["failed", "timeout", "error"]
+    """`started`: the instance is ready (`wait=spawn`: its process exists). `failed`: its process
+    exited or could not be spawned. `timeout`: it is still loading. `error`: the start was
+    refused"""
     state: str | None
+    """state of the instance with this id; null if none exists"""
     pid: int | None
+    """pid of its process; null without a process"""
     error: str
+    """error message, with the hint and the last lines of the log. Absent if `started`"""
     code: str
+    """`failed`: an exit reason or `start_failed`. `timeout`: `timeout`. `error`: an error code.
+    Absent if `started`"""
 
 
 @dataclass(frozen=True)
@@ -144,11 +216,17 @@ class StartInstancesView:
     """What became of each instance that was asked for."""
 
     status: Literal["completed"]
+    """always `completed`"""
     environment: str
+    """the environment of instances without one"""
     results: Sequence[StartedView | NotStartedView]
+    """one for each enabled instance, in the order of the request"""
     total_instances: int
+    """number of instances in the request, including disabled ones"""
     started_instances: int
+    """number of results with the status `started`"""
     warnings: Sequence[str]
+    """the unknown fields of the body, 20 at most"""
 
 
 @dataclass(frozen=True)
@@ -156,10 +234,15 @@ class StartSingleView:
     """An instance that runs (`success`) or still loads (`starting`)."""
 
     status: Literal["success", "starting"]
+    """`starting` with 202"""
     message: str
+    """a message to display"""
     output: str
+    """one line to display"""
     instance: InstanceView
+    """the instance after the wait"""
     warnings: Sequence[str]
+    """the unknown fields of the body"""
 
 
 @dataclass(frozen=True)
@@ -167,8 +250,11 @@ class StopAllView:
     """Nothing runs any more; or, when the daemon restarts in place meanwhile, soon will not."""
 
     status: Literal["success", "stopping"]
+    """`stopping` if the daemon restarts in place meanwhile"""
     message: str
+    """a message to display"""
     output: str
+    """one line per instance"""
 
 
 @dataclass(frozen=True)
@@ -176,15 +262,25 @@ class EnvironmentView:
     """An environment; `notes` say what it lacks without being unusable."""
 
     name: str
+    """name of the environment"""
     path: str
+    """absolute path"""
     usable: bool
+    """whether an instance can be started from it"""
     problems: Sequence[str]
+    """reasons why it is not usable"""
     notes: Sequence[str]
+    """problems that do not make it unusable"""
     comfyui_version: str | None
+    """null if no file contains it"""
     python_version: str | None
+    """null if no file contains it"""
     torch_version: str | None
+    """null if no file contains it"""
     custom_nodes: Sequence[str]
+    """directories and files of its custom nodes"""
     models_link: str | None
+    """target of the symbolic link `models`; null if it is not a link"""
 
 
 @dataclass(frozen=True)
@@ -192,6 +288,7 @@ class EnvironmentsView:
     """All environments of the workspace, by name."""
 
     environments: Sequence[EnvironmentView]
+    """by name"""
 
 
 @dataclass(frozen=True)
@@ -203,11 +300,17 @@ class LinkView:
     """
 
     environment: str
+    """name of the environment"""
     linked: bool
+    """false while `left` is not empty"""
     done: Sequence[str]
+    """the actions performed, in order"""
     moved: Sequence[str]
+    """files moved to the shared directory"""
     aside: Sequence[str]
+    """files whose name already existed in the shared directory"""
     left: Sequence[LeftBehind]
+    """files that were not moved"""
 
 
 @dataclass(frozen=True)
@@ -215,7 +318,9 @@ class RestartingView:
     """The response to a restart in place."""
 
     status: str
+    """always `restarting`"""
     message: str
+    """a message to display"""
 
 
 @dataclass(frozen=True)
@@ -228,13 +333,21 @@ class DaemonView:
     """
 
     version: str
+    """version of comfysup"""
     pid: int
+    """pid of the daemon"""
     started_at: str
+    """time at which the daemon started, or was last restarted in place"""
     uptime_seconds: float
+    """seconds since `started_at`"""
     troubles: Sequence[str]
+    """operations that the daemon cannot perform at present"""
     autolaunch_pending: Sequence[int]
+    """ids in instances.json that autolaunch has not started yet"""
     process_handles: str
+    """`polling` if the kernel refuses pidfds: an exit is detected up to 0.05 s later"""
     settings: Mapping[str, object]
+    """the settings in use; for tokens, only whether they are set"""
 
 
 @dataclass(frozen=True)
@@ -242,6 +355,7 @@ class LiveView:
     """The daemon works."""
 
     status: Literal["live"]
+    """always `live`"""
 
 
 @dataclass(frozen=True)
@@ -253,5 +367,8 @@ class ReadyView:
     """
 
     status: Literal["ready", "not_ready"]
+    """`ready` if all wanted instances are ready"""
     waiting_for: Sequence[str]
+    """the wanted instances that are not ready, each with its state"""
     troubles: Sequence[str]
+    """operations that the daemon cannot perform at present; they do not affect readiness"""

@@ -1,18 +1,20 @@
 """docs/reference/http.md names every route, field, status and error code, and no other."""
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from comfysup.api.openapi import schema_of
 from comfysup.api.routes.table import ROUTES, Route
 from comfysup.api.schemas import StartInstancesBody
-from comfysup.api.server.errors import _SERVER_ERRORS, REFUSALS, ErrorView, FieldError
+from comfysup.api.server.error_codes import ERROR_CODES
+from comfysup.api.server.errors import _SERVER_ERRORS, ErrorView, FieldError
 from comfysup.api.views import reload, resources
 from comfysup.config.instance_fields import InstanceFields
 from comfysup.model.environment import LeftBehind
@@ -147,34 +149,53 @@ def test_the_fields_of_a_body_are_those_that_are_read(title: str, model: type[Ba
     assert set(model.model_fields) == set(table(section(PAGE, title), "body"))
 
 
-def codes_in_source() -> dict[str, set[int]]:
-    """Return the error codes with the statuses that are written beside them."""
-    found: dict[str, set[int]] = {code: {status} for code, status in REFUSALS.items()}
-    for status, word in _SERVER_ERRORS.items():
-        found.setdefault(word, set()).add(status)
-    for call in calls("RefusedError"):
-        if code := argument(call, 0, "code"):
-            found.setdefault(code, {REFUSALS.get(code, HTTPStatus.CONFLICT)})
-    for call in calls("ApiError", below="api"):
-        if code := argument(call, 1, "code"):
-            found.setdefault(code, set())
-    for name, place in (("ErrorView", 1), ("_written_out", 2), ("StreamLimit", 2)):
-        for call in calls(name):
+LINK = re.compile(r"\[([^\]]+)\]\([^)]*\)")
+
+
+def plain(cell: str) -> str:
+    """Return the text of a cell without its links."""
+    return LINK.sub(r"\1", cell).replace("\\|", "|")
+
+
+def test_the_page_has_every_error_code_with_its_status_and_meaning() -> None:
+    written = {code: (int(row[0]), plain(row[2])) for code, row in CODES.items()}
+
+    assert written == {code: tuple(each) for code, each in ERROR_CODES.items()}
+
+
+def codes_in_source() -> set[str]:
+    """Return the error codes that the source names."""
+    found = set(_SERVER_ERRORS.values()) | {"too_many_readers"}
+    for name, place, below in (
+        ("RefusedError", 0, ""),
+        ("ApiError", 0, "api"),
+        ("ErrorView", 1, ""),
+        ("_written_out", 2, ""),
+        ("StreamLimit", 2, ""),
+    ):
+        for call in calls(name, below=below):
             if code := argument(call, place, "code"):
-                found.setdefault(code, set())
-    return found | {"too_many_readers": {503}, "invalid_request": {422}, "internal_error": {500}}
+                found.add(code)
+    return found | {"invalid_request"}
 
 
-def test_every_error_code_is_in_the_page_and_the_reverse() -> None:
-    assert set(codes_in_source()) == set(CODES)
+def test_every_error_code_that_is_sent_is_in_the_catalogue_and_the_reverse() -> None:
+    assert codes_in_source() == set(ERROR_CODES)
 
 
-def test_the_status_of_a_refusal_is_that_of_its_code() -> None:
-    written = {code: int(row[0]) for code, row in CODES.items()}
-    wrong = {
-        code: (written[code], statuses)
-        for code, statuses in codes_in_source().items()
-        if statuses and written[code] not in statuses
+@pytest.mark.parametrize("view", TITLES, ids=lambda view: view.__name__)
+def test_the_page_describes_a_field_as_its_view_does(view: type) -> None:
+    written = table(section(PAGE, TITLES[view]), "field")
+    described = descriptions(view)
+
+    assert set(described) == set(typing.get_type_hints(view))
+    assert {name: plain(written[name][2]) for name in described} == described
+
+
+def descriptions(view: type) -> dict[str, str]:
+    """Return the docstrings of the fields of a view, each on one line."""
+    schema = schema_of(view)
+    return {
+        name: " ".join(field.get("description", "").split())
+        for name, field in schema["properties"].items()
     }
-
-    assert wrong == {}
