@@ -1,5 +1,6 @@
 """Reads environment variables, and collects their errors to report them together."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -237,13 +238,21 @@ def token(value: str) -> Token:
 
 
 def token_in_file(value: str) -> Token:
-    """Return the token in a file, without the line end."""
+    """Return the token in a file, without the line end. A pipe without data is an error."""
     try:
-        with path(value).open(encoding="utf-8", errors="replace") as file:
-            content = file.read(2 * MAX_TOKEN_CHARS)
+        content = _read_at_once(path(value), 2 * MAX_TOKEN_CHARS)
     except OSError as error:
         raise problem("token", f"cannot be read: {value}: {error.strerror}") from None
     try:
-        return token(content.strip())
+        return token(content.decode("utf-8", "replace").strip())
     except ValueError as error:
         raise problem("token", f"names {shown(value)}, whose content {error}") from None
+
+
+def _read_at_once(file: Path, count: int) -> bytes:
+    """Return at most `count` bytes, without waiting for a program to write to a pipe."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, count)
+    finally:
+        os.close(descriptor)

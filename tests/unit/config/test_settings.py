@@ -1,6 +1,7 @@
 """Environment variables: the defaults, every mistake at once, and no token anywhere."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,6 +218,23 @@ def test_a_file_without_a_token_is_refused_and_not_shown(tmp_path: Path, content
 
     assert TOKEN in text
     assert "nter" not in text
+
+
+def test_a_token_file_that_is_a_pipe_without_data_is_an_error_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (no_writer,) = mistakes(COMFYSUP_TOKEN_FILE=str(pipe))
+    end = os.open(pipe, os.O_RDWR)
+    try:
+        (no_data,) = mistakes(COMFYSUP_TOKEN_FILE=str(pipe))
+        os.write(end, b"hunter2\n")
+        found = read(COMFYSUP_TOKEN_FILE=str(pipe)).token
+    finally:
+        os.close(end)
+
+    assert TOKEN in no_writer
+    assert no_data.endswith("Resource temporarily unavailable")
+    assert found == Token.of("hunter2")
 
 
 def test_a_token_is_set_in_one_way(tmp_path: Path) -> None:
