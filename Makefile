@@ -78,7 +78,7 @@ constraints: ## new pins: the newest versions that pyproject.toml allows, on Pyt
 	python3.11 -m venv "$$fresh" && \
 	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev]' && \
 	{ echo '# Every package that the image and CI install, exactly. Made by `make constraints`.'; \
-	  "$$fresh/bin/python" -m pip freeze --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
+	  "$$fresh/bin/python" -m pip freeze --all --exclude pip --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
 	cp "$$fresh/pins" constraints.txt && cat constraints.txt
 
 chaos: $(VENV)/dev.stamp ## what befalls a daemon, at random, long; ROUNDS=200 SEED=1 CHAOS_KEEP=DIR

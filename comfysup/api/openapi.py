@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from comfysup.api.routes.documents import COPY
-from comfysup.api.routes.table import ROUTES, Route
+from comfysup.api.routes.table import API, ROUTES, Route
 from comfysup.api.server.error_codes import ERROR_CODES
 from comfysup.api.server.errors import ErrorView
 from comfysup.api.server.security import Access
@@ -120,17 +120,25 @@ def _operation(route: Route[Any, Any], schemas: Json, errors: Json) -> Json:
     return operation
 
 
+PATH_PARAMETERS: Final = {
+    f"{API}/environments/{{ref": "name of the environment",
+    f"{API}/instances/{{ref": "id or name of the instance",
+    "/docs/{file": "name of the file",
+}
+"""What the parameter of a path is, by its beginning."""
+
+
 def _path_parameters(path: str) -> list[Json]:
-    what = "name of the environment" if "/environments/" in path else "id or name of the instance"
     return [
         {
-            "name": name,
+            "name": beginning.rpartition("{")[2],
             "in": "path",
             "required": True,
-            "description": what,
+            "description": description,
             "schema": {"type": "string"},
         }
-        for name in re.findall(r"\{(\w+)", path)
+        for beginning, description in PATH_PARAMETERS.items()
+        if path.startswith(beginning)
     ]
 
 
@@ -188,9 +196,9 @@ def _responses(route: Route[Any, Any], schemas: Json, errors: Json) -> Json:
                 for name, view in route.streams.items()
             },
         }
-    if route.text:
+    for kind in route.media:
         content = responses.setdefault("200", {"description": "OK"}).setdefault("content", {})
-        content["text/plain"] = {"schema": {"type": "string"}}
+        content[kind] = {"schema": {"type": "string"}}
     for number, codes in _errors(route).items():
         if number not in responses:
             name = ".".join(codes)

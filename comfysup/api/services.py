@@ -91,6 +91,7 @@ class Services:
     `autolaunch_pending` are the entries of instances.json that are still to be started, one after
     another; `pass_over` enters one of them, by id or name, as a stopped instance instead, returns
     None where there is none, and raises `RefusedError` as a start does.
+    `read_file` returns the content of a file of the program; it raises OSError.
     `unhurried` owns what is done to its end also when the caller hangs up.
     """
 
@@ -118,4 +119,5 @@ class Services:
     log_reader_limit: StreamLimit
     autolaunch_pending: Callable[[], Sequence[InstanceSpec]]
     pass_over: Callable[[str], Instance | None]
+    read_file: Callable[[Path], Awaitable[bytes]]
     unhurried: Owner = field(default_factory=Owner)

@@ -60,6 +60,9 @@ EVENT_READERS = 256
 EVENT_PATIENCE = 30.0
 """The maximum number of event readers, and the seconds after which a stalled reader is closed."""
 
+READ_PATIENCE = 10.0
+"""Seconds for reading a file of the program."""
+
 LOG_FOLLOWERS = 64
 LOG_PATIENCE = 600.0
 """The same for log followers and log readers. The time is long because people pause a terminal to
@@ -110,7 +113,7 @@ async def assemble(
     resources.callback(executors.shutdown)
     storage = await open_storage(settings, run, executors, troubles.report, resources)
     supervisor = await make_supervisor(settings, storage, reporting, executors, resources)
-    services = _services(settings, storage, supervisor, reporting, restart)
+    services = _services(settings, storage, supervisor, reporting, restart, executors)
     resources.push_async_callback(bounded, services.unhurried.close, CLEANUP_PATIENCE)
     watchdog = Watchdog(
         partial(stalls, executors, storage.pump, supervisor.fleet, storage.paths.log_file),
@@ -146,6 +149,7 @@ def _services(
     supervisor: Supervisor,
     reporting: Reporting,
     restart: Callable[[], Awaitable[None]],
+    executors: Executors,
 ) -> Services:
     """Return the services that the routes use."""
     environments, telemetry = supervisor.environments, supervisor.telemetry
@@ -175,6 +179,9 @@ def _services(
         autolaunch_pending=lambda: reporting.shortfall.pending,
         pass_over=lambda ref: pass_over(
             ref, reporting.shortfall, supervisor.reloader, supervisor.fleet
+        ),
+        read_file=lambda file: executors.environments.ask(
+            file.read_bytes, str(file.parent), READ_PATIENCE
         ),
     )
 

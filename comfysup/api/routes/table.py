@@ -46,8 +46,9 @@ class Route(Generic[Q, B]):
     """One route. `body` is None if it accepts no body. `answers` maps HTTP statuses to views.
 
     `errors` are the error codes beyond those that every route with this access and body may return.
-    `streams` maps the names of server-sent events to their views, if the route can send any. `text`
-    is set if it can return plain text. `tag` groups the routes in the OpenAPI document.
+    `streams` maps the names of server-sent events to their views, if the route can send any.
+    `media` are the media types that it can return beside JSON. `tag` groups the routes in the
+    OpenAPI document.
     """
 
     method: str
@@ -61,7 +62,7 @@ class Route(Generic[Q, B]):
     tag: str
     errors: tuple[str, ...] = ()
     streams: Mapping[str, type] = field(default_factory=dict)
-    text: bool = False
+    media: tuple[str, ...] = ()
 
 
 def _get(
@@ -90,6 +91,18 @@ def _write(
     method, path = target.split()
     access = Access.WRITE
     return Route(method, path, handler, access, summary, query, None, answers, tag, errors)
+
+
+def _page(
+    path: str,
+    handler: Handler[NoQuery, None],
+    summary: str,
+    *media: str,
+    errors: tuple[str, ...] = (),
+) -> Route[NoQuery, None]:
+    return Route(
+        "GET", path, handler, Access.OPEN, summary, NoQuery, None, {}, DAEMON, errors, media=media
+    )
 
 
 API = "/api/comfyui"
@@ -220,7 +233,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         INSTANCES,
         (*UNKNOWN, "log_unreadable", "too_many_followers", "too_many_readers"),
         streams={"message": str, "progress": str, "removed": str},
-        text=True,
+        media=("text/plain",),
     ),
     # What happens.
     Route(
@@ -313,5 +326,13 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         {200: dict},
         DAEMON,
         access=Access.OPEN,
+    ),
+    _page("/docs", documents.get_docs, "Return a page that shows this document", "text/html"),
+    _page(
+        "/docs/{file}",
+        documents.get_docs_file,
+        "Return a file of that page",
+        *sorted({*documents.FILES.values()}),
+        errors=("not_found",),
     ),
 )

@@ -84,6 +84,10 @@ async def guard_nothing(_environment: str, _arguments: Sequence[str]) -> str | N
     return None
 
 
+async def read_file(file: Path) -> bytes:
+    return file.read_bytes()  # noqa: ASYNC240 - nobody but the test waits on its loop
+
+
 async def reload_nothing() -> ReloadOutcome:
     return ReloadOutcome(legible=True)
 
@@ -211,6 +215,7 @@ def services_of(fleet: Fleet, board: StatusBoard, world: World) -> Services:
         plan_reload=world.plan_reload,
         autolaunch_pending=lambda: world.autolaunch_pending,
         pass_over=lambda _ref: None,
+        read_file=read_file,
     )
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document describes every route, field, parameter and error."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from comfysup.api import openapi
+from comfysup.api.routes import documents
 from comfysup.api.routes.documents import COPY
 from comfysup.api.routes.table import ROUTES
 from comfysup.api.server.error_codes import ERROR_CODES
@@ -78,7 +80,7 @@ def test_every_parameter_is_described() -> None:
 
 def test_every_error_code_is_in_an_answer() -> None:
     """Except those of addresses that no route has."""
-    elsewhere = {"not_found", "method_not_allowed"}
+    elsewhere = {"method_not_allowed"}
     codes = {code for each in DOCUMENT["components"]["responses"].values() for code in _codes(each)}
 
     assert codes == set(ERROR_CODES) - elsewhere
@@ -99,3 +101,39 @@ def test_every_event_has_its_data() -> None:
 
 def test_the_document_names_no_machine() -> None:
     assert "/work" not in json.dumps(DOCUMENT).replace("/workspace", "")
+
+
+async def test_the_page_loads_its_files_from_the_daemon_alone() -> None:
+    async with site_of() as site:
+        async with site.client.get("/docs") as answer:
+            page = await answer.text()
+            policy = answer.headers["Content-Security-Policy"]
+        files = re.findall(r'(?:href|src)="([^"]+)"', page)
+        answers = {}
+        for file in files:
+            async with site.client.get(f"/{file}") as answer:
+                answers[file] = (answer.status, answer.content_type, len(await answer.read()) > 0)
+
+    assert answers == {
+        "docs/swagger-ui.css": (200, "text/css", True),
+        "docs/swagger-ui-bundle.js": (200, "text/javascript", True),
+        "docs/start.js": (200, "text/javascript", True),
+    }
+    assert "script-src 'self';" in policy
+
+
+async def test_an_unknown_file_of_the_page_is_not_found() -> None:
+    async with site_of() as site:
+        for name in ("index.html", "..%2Fopenapi.json", "swagger-ui.css%00"):
+            assert (await site.refused("GET", f"/docs/{name}"))[:2] == (404, "not_found")
+
+
+async def test_a_file_of_the_page_that_cannot_be_read_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(documents, "find_spec", lambda _name: None)
+    async with site_of() as site:
+        status, code, detail = await site.refused("GET", "/docs/swagger-ui.css")
+
+    assert (status, code) == (500, "internal_error")
+    assert "openapi-ui-bundles is not installed" in detail

@@ -20,7 +20,7 @@ def test_exactly_the_routes_with_read_access_are_gets() -> None:
 def test_only_probes_and_the_document_of_the_api_are_open() -> None:
     opened = {route.path for route in ROUTES if route.access is Access.OPEN}
 
-    assert opened == {"/livez", "/readyz", "/openapi.json"}
+    assert opened == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/{file}"}
 
 
 async def test_a_stream_cannot_be_asked_for_by_head() -> None:
