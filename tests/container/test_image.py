@@ -105,3 +105,4 @@ def test_the_socket_that_its_health_check_asks_is_made_again(run: Run) -> None:
 
     until(lambda: container.exec("test", "-S", "/run/comfysup/api.sock").code == 0)
     container.wait_until_healthy()
+    assert container.exec("comfysup", "health").code == 0

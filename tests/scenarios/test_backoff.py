@@ -184,7 +184,9 @@ async def test_the_restart_policy_decides_whether_an_exit_is_retried(
 
     await daemon.api.start(0, daemon.ports.reserve(), restart=restart)
 
-    await daemon.api.until(0, state=state, generation=1)
+    shown = await daemon.api.until(0, state=state, generation=1)
+    assert shown["pid"] is None
+    assert (shown["next_restart_at"] is not None) == (state == "backoff")
 
 
 async def test_siblings_of_a_crash_loop_are_left_alone(daemon: Daemon) -> None:

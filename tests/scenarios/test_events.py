@@ -134,7 +134,8 @@ async def test_readers_that_take_nothing_neither_slow_others_nor_the_end(daemon:
         await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
         await stream.take(300)
         daemon.signal(signal.SIGTERM)
-        await daemon.ended()
+
+        assert await daemon.ended() == 0
 
     for own in silent:
         own.close()
@@ -148,6 +149,8 @@ async def test_a_disconnected_reader_is_released_at_once(daemon: Daemon) -> None
             pass
 
     await until(lambda: descriptors(daemon.pid) <= before + 1)
+    async with events_of(daemon) as stream:
+        assert stream.answer.status == 200
 
 
 async def test_two_hundred_readers_get_every_event(daemon: Daemon) -> None:

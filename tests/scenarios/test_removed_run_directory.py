@@ -68,15 +68,17 @@ async def test_the_output_of_an_instance_whose_fifo_is_removed_is_not_lost(
     program = Program(daemon.workspace, script=SPEAKER)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})
+    before = await daemon.api.show(0)
     (fifo,) = (daemon.run_dir / "fifo").iterdir()
     fifo.unlink()
     await daemon.kill()
     (program.directory / "go").touch()
 
     await daemon.start()
-    await daemon.api.until(0, state="running")
+    after = await daemon.api.until(0, state="running")
 
     await until(lambda: "here I am" in daemon.instance_log(0))
+    assert (after["pid"], after["generation"]) == (before["pid"], 1)
 
 
 async def test_the_copy_of_an_unreadable_state_file_is_a_trouble_until_it_is_removed(

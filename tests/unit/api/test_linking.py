@@ -6,6 +6,7 @@ import pytest
 
 from comfysup.model.environment import LeftBehind, LinkReport
 from comfysup.supervision.protocols import RefusedError
+from tests.scenarios.waiting import bounded
 from tests.unit.api.site import API, Site, World, one, site_of, world_of
 from tests.unit.supervision.fakes import FailingLauncher, LitteringProcess, SlowLauncher
 from tests.unit.supervision.fakes import FakeLauncher as Launcher
@@ -109,4 +110,7 @@ async def test_linking_continues_when_its_caller_disconnects() -> None:
         await asyncio.wait([asking])
         release.set()
 
-        await done.wait()
+        async with bounded():
+            await done.wait()
+        assert asking.cancelled()
+        assert done.is_set()

@@ -342,17 +342,22 @@ async def test_there_are_only_so_many_followers(tmp_path: Path) -> None:
 async def test_a_disconnected_follower_is_released_without_further_output(desk: Desk) -> None:
     async with desk.ask("?follow=true") as answer:
         await text_until(answer, "\n")
+        assert desk.world.follower_limit.taken == 1
         answer.close()
 
     await until(lambda: not desk.world.follower_limit.taken)
+    assert desk.world.follower_limit.taken == 0
 
 
 @pytest.mark.parametrize("rotation", [Rotation(100_000, keep=2)])
 async def test_a_follower_that_stops_reading_is_disconnected(desk: Desk) -> None:
-    """What it has not taken is rotated away meanwhile, so that there must always be more."""
-    async with desk.ask("?follow=true&lines=0"):
+    """Rotation deletes output that the follower has not read, so there is always more to send."""
+    async with desk.ask("?follow=true&lines=0"), bounded():
+        assert desk.world.follower_limit.taken == 1
         while desk.world.follower_limit.taken:
             await desk.write(b"x" * 65_535 + b"\n")
+
+    assert await desk.text("?lines=1") == "x" * 65_535 + "\n"
 
 
 async def test_the_end_of_the_daemon_is_a_clean_end_for_followers(desk: Desk) -> None:

@@ -100,8 +100,11 @@ async def test_a_cancelled_check_leaves_no_child(
 
     task.cancel()
     await asyncio.wait([task])
+    child = int(pid.read_text())
+    await until(lambda: not alive(child))
 
-    await until(lambda: not alive(int(pid.read_text())))
+    assert task.cancelled()
+    assert not alive(child)
 
 
 def alive(pid: int) -> bool:

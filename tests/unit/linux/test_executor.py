@@ -15,7 +15,7 @@ import comfysup
 from comfysup.linux import executor as executors
 from comfysup.linux.executor import Executor, Executors, UnresponsiveError
 from comfysup.linux.process.signals import NoThreadError
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import bounded, until
 
 DEAD, ALIVE = "/mnt/dead", "/mnt/alive"
 
@@ -110,7 +110,9 @@ async def test_calls_without_a_waiter_run_when_the_resource_answers_again(
     executor.do(lambda: loop.call_soon_threadsafe(done.set), DEAD)
     mount.set()
 
-    await done.wait()
+    async with bounded():
+        await done.wait()
+    assert list(executor.unanswered()) == []
 
 
 async def test_no_more_threads_than_the_bound_hang(

@@ -165,6 +165,9 @@ async def test_signals_to_the_dead_do_nothing(*, reaped: bool) -> None:
     one.send(signal.SIGKILL)
     one.signal_group(signal.SIGKILL, is_ours=True)
 
+    if not reaped:
+        assert one.peek() == ExitStatus(code=0)
+    assert not alive(pid)
     end(pid)
     one.close()
 
@@ -253,6 +256,8 @@ async def test_several_wait_for_one_end_and_one_of_them_may_leave() -> None:
 
         async with bounded():
             await asyncio.gather(staying, last)
+        assert leaving.cancelled()
+        assert one.peek() == ExitStatus(signal=signal.SIGKILL)
         one.close()
 
 
@@ -266,3 +271,4 @@ async def test_closing_a_handle_ends_a_wait() -> None:
 
         async with bounded():
             await waiting
+        assert alive(pid)

@@ -170,7 +170,10 @@ def test_a_planted_pid_file_is_replaced(logs: Path, victim: Path, lay: Lay) -> N
 def test_a_hard_link_in_a_private_directory_is_accepted(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "backup").hardlink_to(victim)
 
-    os.close(open_own(victim, os.O_RDWR))
+    descriptor = open_own(victim, os.O_RDWR)
+
+    assert os.path.samestat(os.fstat(descriptor), victim.stat())
+    os.close(descriptor)
 
 
 def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ def test_removing_a_missing_pid_file_does_nothing(tmp_path: Path) -> None:
     PidFile(tmp_path, 3, 4242).remove()
     PidFile(tmp_path / "nowhere", 3, 4242).remove()
 
+    assert not list(tmp_path.iterdir())
+
 
 def test_a_later_process_keeps_its_own(tmp_path: Path) -> None:
     old, new = PidFile(tmp_path, 3, 1), PidFile(tmp_path, 3, 2)

@@ -90,6 +90,7 @@ async def test_a_hundred_orphans_at_once_leave_no_zombie(reaper: Reaper) -> None
 
     await no_zombies(leader)
 
+    assert leader in children_of(os.getpid())
     end(leader)
 
 

@@ -1,6 +1,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -35,10 +36,14 @@ def test_taking_a_directory_in_use_raises_with_the_pid(path: Path) -> None:
     run.release()
 
 
-def test_it_is_free_again_once_released(path: Path) -> None:
-    RunDirectory.take(path).release()
+def test_a_released_directory_can_be_taken_again(path: Path) -> None:
+    first = RunDirectory.take(path)
+    first.release()
 
-    RunDirectory.take(path).release()
+    second = RunDirectory.take(path)
+
+    assert second.identity() == first.identity()
+    second.release()
 
 
 TAKE_AND_DIE = """
@@ -49,18 +54,23 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_it_is_free_again_when_its_holder_was_killed(path: Path) -> None:
-    subprocess.run([sys.executable, "-c", TAKE_AND_DIE, str(path)], check=False)
+def test_a_directory_whose_holder_was_killed_can_be_taken_again(path: Path) -> None:
+    holder = subprocess.run([sys.executable, "-c", TAKE_AND_DIE, str(path)], check=False)
+    assert holder.returncode == -signal.SIGKILL
 
-    RunDirectory.take(path).release()
+    run = RunDirectory.take(path)
+
+    assert (path / "session").is_dir()
+    run.release()
 
 
-def test_a_child_does_not_hold_it_for_a_dead_daemon(path: Path) -> None:
+def test_a_child_process_does_not_keep_the_lock_of_its_daemon(path: Path) -> None:
     run = RunDirectory.take(path)
     with subprocess.Popen(["sleep", "60"]) as child:
         run.release()
 
         RunDirectory.take(path).release()
+        assert child.poll() is None
         child.kill()
 
 

@@ -39,8 +39,9 @@ async def test_a_thread_that_uses_cpu_works() -> None:
     thread = threading.Thread(target=burn)
     thread.start()
 
-    await until(lambda: now().worked_since(before))
+    worked = await until(lambda: now().worked_since(before))
     thread.join()
+    assert worked
 
 
 def test_reading_much_is_work(tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ async def test_usage_is_unknown_once_proc_has_not_answered_for_long(
     monkeypatch.setattr("comfysup.linux.host.usage.OUTDATED", 0.05)
 
     await until(lambda: sampler.of(pid) is None)
+    assert sampler.of(pid) is None
     task.cancel()
 
 

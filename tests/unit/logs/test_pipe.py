@@ -645,6 +645,7 @@ async def test_a_log_that_takes_bytes_again_is_well_while_another_is_busy(
     with busy(other):
         os.rmdir(file)  # noqa: PTH106 - likewise
         await until(lambda: told[-1] is None)
+    assert [told[0] is None, told[-1] is None] == [False, True]
     await ill.close()
     await other.close()
     await pump.close()

@@ -209,7 +209,7 @@ async def test_a_follower_that_stops_delays_no_other_reader(desk: Desk) -> None:
         await until(pieces, "\n")
         for number in range(3_000):
             await one.write(b"%0999d\n" % number)
-            await until(pieces, f"{number}\n")
+            assert (await until(pieces, f"{number}\n")).endswith(f"{number:0999d}\n")
 
     await one.close()
 
@@ -269,7 +269,9 @@ async def test_a_follower_that_is_cancelled_leaves_nothing_behind(desk: Desk) ->
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
+        assert task.cancelled()
     await until_true(lambda: before == open_descriptors())
+    assert open_descriptors() == before
     await one.close()
 
 

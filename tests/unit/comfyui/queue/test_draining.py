@@ -4,7 +4,7 @@ import asyncio
 
 from comfysup.comfyui.queue import backlog_file
 from comfysup.model.spec import Rescue
-from tests.scenarios.waiting import until
+from tests.scenarios.waiting import bounded, until
 from tests.unit.comfyui.queue.conftest import LIFE, Desk, Serve
 from tests.unit.comfyui.queue.server import HastyServer, QueueServer
 
@@ -72,7 +72,11 @@ async def test_an_idle_process_is_drained_at_once(desk: Desk, serve: Serve[Queue
     server = await serve(QueueServer())
     watcher = desk.watch(server.url)
 
-    await watcher.drain()
+    async with bounded():
+        await watcher.drain()
+
+    assert drained(desk) == []
+    assert not server.posts
 
 
 async def test_a_drain_does_not_submit_owed_prompts(desk: Desk, serve: Serve[QueueServer]) -> None:

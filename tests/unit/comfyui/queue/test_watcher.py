@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,7 @@ from comfysup.comfyui.queue.watcher import LOOK_GAP, QueueWatcher, pauses
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.spec import Rescue
+from comfysup.supervision.tasks import InThread
 from tests.scenarios.waiting import until, until_async
 from tests.unit.comfyui.queue.conftest import Desk, Serve
 from tests.unit.comfyui.queue.server import (
@@ -32,6 +34,13 @@ from tests.unit.comfyui.queue.server import (
 )
 
 T = TypeVar("T")
+
+
+def watch_in(desk: Desk, url: str, in_thread: InThread) -> None:
+    """Watch a queue; `in_thread` parses its large responses."""
+    api = ComfyClient(desk.session, url, in_thread)
+    watcher = QueueWatcher(api, desk.backlog_store, lambda: 3600)
+    desk.tasks.append(asyncio.create_task(watcher.run()))
 
 
 def knows(desk: Desk, number: int) -> bool:
@@ -64,7 +73,8 @@ async def test_a_change_at_the_same_depth_is_not_missed(
     server.add("c")
     await server.tell()
 
-    await until(lambda: desk.waiting == ["a", "c"])
+    await until(lambda: desk.waiting != ["a", "b"])
+    assert desk.waiting == ["a", "c"]
 
 
 async def test_an_idle_queue_is_not_asked_for(desk: Desk, serve: Serve[QueueServer]) -> None:
@@ -203,7 +213,8 @@ async def test_without_a_websocket_the_queue_is_polled_in_each_period(
 
     server.add("a")
 
-    await until(lambda: desk.waiting == ["a"])
+    await until(lambda: desk.waiting)
+    assert desk.waiting == ["a"]
 
 
 async def test_an_unreadable_response_keeps_the_known_queue(
@@ -260,9 +271,21 @@ async def test_a_queue_too_large_to_be_read_is_left_alone(
 async def test_a_large_queue_is_read_in_a_thread(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = await serve(QueueServer())
     server.add(*(f"p{number:04}" for number in range(1000)), extra_data={"workflow": "x" * 1000})
-    desk.watch(server.url)
+    threads: list[threading.Thread] = []
 
-    await until(lambda: len(desk.waiting) == 1000)
+    async def in_thread(work: Callable[[], T]) -> T:
+        def recorded() -> T:
+            threads.append(threading.current_thread())
+            return work()
+
+        return await asyncio.to_thread(recorded)
+
+    watch_in(desk, server.url, in_thread)
+
+    await until(lambda: desk.waiting)
+    assert len(desk.waiting) == 1000
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
@@ -277,12 +300,11 @@ async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
             raise error
         return work()
 
-    api = ComfyClient(desk.session, server.url, in_thread)
-    desk.tasks.append(
-        asyncio.create_task(QueueWatcher(api, desk.backlog_store, lambda: 3600).run())
-    )
+    watch_in(desk, server.url, in_thread)
 
-    await until(lambda: len(desk.waiting) == 1000)
+    await until(lambda: desk.waiting)
+    assert len(desk.waiting) == 1000
+    assert next(errors, None) is None
 
 
 async def test_the_known_queue_is_saved(desk: Desk, serve: Serve[QueueServer]) -> None:
@@ -323,6 +345,7 @@ async def test_an_emptied_backlog_leaves_no_file(desk: Desk, serve: Serve[QueueS
     await server.tell()
 
     await until(lambda: not desk.path.exists())
+    assert desk.running == desk.waiting == []
 
 
 @pytest.mark.parametrize("written", [b"{", b'{"form": 1}', b"\xff"])
