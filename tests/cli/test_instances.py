@@ -9,7 +9,7 @@ from tests.scenarios import kernel
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, Program
 from tests.scenarios.prompts import Comfy, sleep
-from tests.scenarios.test_rescue import known
+from tests.scenarios.rescue import known
 from tests.scenarios.waiting import until
 
 

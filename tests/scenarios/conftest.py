@@ -2,7 +2,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from comfysup.demo.workspace import build_environment
 from tests.scenarios.harness import Daemon
+from tests.scenarios.prompts import Comfy
 
 
 @pytest.fixture
@@ -11,3 +13,13 @@ async def daemon() -> AsyncIterator[Daemon]:
     one = Daemon()
     yield one
     await one.close()
+
+
+@pytest.fixture
+async def comfy(daemon: Daemon) -> Comfy:
+    """Instance 0, a stand-in that runs."""
+    build_environment(daemon.workspace, "comm")
+    await daemon.start()
+    port = daemon.ports.reserve()
+    assert (await daemon.api.start(0, port)).status == 200
+    return Comfy(port)

@@ -12,7 +12,7 @@ from tests.scenarios import kernel
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
 from tests.scenarios.test_descendants import RELATIVES, left_by
-from tests.unit.linux.test_sweep import COMET_C, COMET_PY, FORKS
+from tests.unit.linux.test_sweep_forks import COMET_C, COMET_PY, FORKS
 
 COMET = f"setsid -f '<directory>/comet' {FORKS}; "
 

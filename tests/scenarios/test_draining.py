@@ -8,7 +8,7 @@ from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import API
 from tests.scenarios.harness import Daemon
 from tests.scenarios.prompts import Comfy, sleep, text, wait_for
-from tests.scenarios.test_rescue import dies, known, written
+from tests.scenarios.rescue import dies, known, written
 from tests.scenarios.waiting import until, until_async
 
 

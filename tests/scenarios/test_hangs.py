@@ -10,7 +10,7 @@ from comfysup.demo.workspace import build_environment
 from tests.scenarios.client import Answer
 from tests.scenarios.harness import Daemon
 from tests.scenarios.prompts import Comfy, Graph, node, sleep, text
-from tests.scenarios.test_rescue import known
+from tests.scenarios.rescue import known
 from tests.scenarios.waiting import until_async
 
 PERIOD, TIMEOUT, FAILURES = 0.1, 1.0, 3

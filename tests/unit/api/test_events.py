@@ -1,90 +1,24 @@
 """`GET /api/comfyui/events`: what is in each event, taking up again, and readers that misbehave."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from comfysup.api.event_publisher import EventPublisher
 from comfysup.api.routes import events as module
-from comfysup.api.services import DaemonFacts, StatusBoard
-from comfysup.api.stream_limit import StreamLimit
-from comfysup.api.views.serializers import present
+from comfysup.api.services import DaemonFacts
 from comfysup.model.instances_file import ReloadOutcome
-from comfysup.supervision.instance import Instance
-from comfysup.supervision.journal import Journal
 from comfysup.supervision.life import Exit, Recover, Run, Stopping
-from comfysup.supervision.lifecycle_events import LifecycleEvent, WaitFor
+from comfysup.supervision.lifecycle_events import LifecycleEvent
 from comfysup.supervision.stop_escalation import StopEscalation, StopStage
 from tests.scenarios.waiting import until
-from tests.unit.api.site import API, Site, World, services_of, site_of
-from tests.unit.api.streams import EVENTS, Event, following
+from tests.unit.api.event_scene import scene
+from tests.unit.api.site import API
+from tests.unit.api.streams import EVENTS, following
 from tests.unit.supervision.fakes import spec_of
 from tests.unit.supervision.stage import now
 
 EXIT = Exit(1e9, "host_out_of_memory", "the kernel killed it", signal="SIGKILL", log_tail=("a\nb",))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A site with a journal that the test writes."""
-
-    site: Site
-    journal: Journal
-    publisher: EventPublisher
-    stream_limit: StreamLimit
-
-    def happen(self, count: int = 1, size: int = 10) -> None:
-        for _ in range(count):
-            self.journal.append(
-                lambda number: b'event: test\nid: %d\ndata: "%s"\n\n' % (number, b"x" * size)
-            )
-
-    async def instance(self) -> Instance:
-        result = await self.site.fleet.start(spec_of(0, name="main"), WaitFor.READY, 10)
-        assert result.instance
-        return result.instance
-
-    async def told(self, instance: Instance, notice: LifecycleEvent) -> tuple[object, object]:
-        """The reason and the message that readers get with a notice."""
-        async with following(self.site.client.get) as stream:
-            self.publisher.instance(instance, notice)
-            [event] = await stream.take(1)
-        return event.data["reason"], event.data["message"]
-
-    async def silent_reader(self, path: Path | None = None) -> socket.socket:
-        """Ask for the events, over a unix socket if need be, and read nothing of them."""
-        own = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        own.setblocking(False)  # noqa: FBT003 - the standard library's own
-        loop = asyncio.get_running_loop()
-        if path:
-            await self.site.serve_socket(path)
-        address = str(path) if path else ("127.0.0.1", self.site.client.port)
-        await loop.sock_connect(own, address)
-        await loop.sock_sendall(own, f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await self.until_seated()
-        return own
-
-    async def until_seated(self, number: int = 1) -> None:
-        await until(lambda: self.stream_limit.taken == number)
-
-
-@asynccontextmanager
-async def scene(
-    slots: int = 10, patience: float = 30.0, first_id: int = 1, keep: int = 1_000
-) -> AsyncIterator[Scene]:
-    journal, stream_limit = Journal(first_id, keep), StreamLimit(slots, patience)
-    world = World(journal=journal, stream_limit=stream_limit)
-    async with site_of(world) as site:
-        services = services_of(site.fleet, StatusBoard(), world)
-        publisher = EventPublisher(journal, now, lambda instance: present(instance, services))
-        yield Scene(site, journal, publisher, stream_limit)
-        journal.close()
 
 
 # ---- what an event is
@@ -310,83 +244,3 @@ async def test_the_stream_ends_cleanly_when_the_daemon_does() -> None:
         here.journal.close()
 
         assert [event.id for event in await stream.rest()] == [1]
-
-
-# ---- readers
-
-
-async def test_the_number_of_readers_is_limited_and_a_slot_is_released_at_once() -> None:
-    async with scene(slots=3) as here, AsyncExitStack() as readers:
-        for _ in range(3):
-            await readers.enter_async_context(following(here.site.client.get))
-        status, code, detail = await here.site.refused("GET", EVENTS)
-        assert (status, code) == (503, "too_many_readers")
-        assert "3 readers" in detail
-
-        await readers.aclose()
-        await here.until_seated(0)
-
-        async with following(here.site.client.get):
-            pass
-
-
-@pytest.mark.parametrize("name", ["", "api.sock"])
-async def test_a_reader_that_does_not_read_delays_no_other_and_is_disconnected(
-    name: str, tmp_path: Path
-) -> None:
-    """Over TCP it is the kernel that lets it go; over a unix socket nobody would but we."""
-    async with scene(patience=0.3) as here:
-        silent = await here.silent_reader(tmp_path / name if name else None)
-        async with following(here.site.client.get) as stream:
-            await here.until_seated(2)
-            for number in range(1, 61):
-                here.happen(size=20_000)
-                assert [event.id for event in await stream.take(1)] == [number]
-            assert here.stream_limit.taken == 2
-
-            await here.until_seated(1)
-
-            here.happen()
-            assert [event.id for event in await stream.take(1)] == [61]
-        silent.close()
-
-
-async def test_the_memory_of_a_silent_reader_is_bounded() -> None:
-    async with scene() as here:
-        silent = await here.silent_reader()
-        server = here.site.client.server.runner
-        assert server is not None
-        assert server.server is not None
-        [connection] = server.server.connections
-        assert connection.transport is not None
-        for _ in range(100):
-            here.happen(size=20_000)
-            await asyncio.sleep(0.001)
-
-        # 2 MB have happened. asyncio pauses a writer at 64 kB, aiohttp looks every 64 kB.
-        assert connection.transport.get_write_buffer_size() < 200_000
-        own = connection.transport.get_extra_info("socket")
-        kept = own.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        assert kept <= 2 * module.SEND_BUFFER
-        silent.close()
-
-
-async def test_a_reader_that_fell_behind_learns_of_the_missed_events() -> None:
-    events: list[Event] = []
-    async with scene(keep=10) as here, following(here.site.client.get) as stream:
-        connection = stream.answer.connection
-        assert connection is not None
-        assert connection.transport is not None
-        connection.transport.pause_reading()
-        for _ in range(300):
-            here.happen(size=50_000)
-            await asyncio.sleep(0)
-        connection.transport.resume_reading()
-        while not events or events[-1].id != 300:
-            events += await stream.take(1)
-
-    gaps = [event for event in events if event.name == "events.missed"]
-    others = [event for event in events if event.name == "test"]
-    assert gaps
-    assert sum(gap.data["missed"] for gap in gaps) + len(others) == 300
-    assert [event.id for event in events] == sorted(event.id for event in events)

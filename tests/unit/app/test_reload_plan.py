@@ -1,18 +1,14 @@
 """What a reload decides, from the table, what was taken on before, and the file."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from comfysup.app.reload.plan import Plan, PlanStep, Seen, make_plan, notes
 from comfysup.app.reload.reasons import explained
-from comfysup.config.instance_fields import Defaults
-from comfysup.config.instances_file import Entry, InstancesFile
-from comfysup.model.instances_file import ConfigError
+from comfysup.config.instances_file import InstancesFile
 from comfysup.model.spec import InstanceSpec, Policy
+from tests.unit.app.plans import file_of
 
 MAIN = InstanceSpec(0, "main", "comm", 3001)
 OTHER_PORT = replace(MAIN, port=3005)
@@ -23,17 +19,6 @@ BY_CALLER = replace(MAIN, extra_args=("--lowvram",))
 
 RUNS = Seen(MAIN, kept=True)
 STOPPED = Seen(MAIN, kept=False)
-
-
-def file_of(
-    *wanted: InstanceSpec,
-    disabled: tuple[InstanceSpec, ...] = (),
-    mistaken: frozenset[int | None] = frozenset(),
-) -> InstancesFile:
-    entries = [Entry(spec, enabled=True, line=1) for spec in wanted]
-    entries += [Entry(spec, enabled=False, line=1) for spec in disabled]
-    mistakes = tuple(ConfigError(f"instances[{number}]", 1, 1, "wrong") for number in mistaken)
-    return InstancesFile(Defaults(), tuple(entries), mistakes=mistakes, mistaken=mistaken)
 
 
 def plan_of(
@@ -276,86 +261,3 @@ def test_each_action_of_a_plan_has_a_reason(
     (planned,) = explained(make_plan(table, applied, file), table, applied, file)
 
     assert planned.reason == reason
-
-
-# ---- what holds for all of them
-
-
-SPECS = st.builds(
-    InstanceSpec,
-    id=st.integers(0, 3),
-    name=st.sampled_from("ab"),
-    environment=st.just("comm"),
-    port=st.sampled_from((3001, 3002)),
-)
-BY_ID = st.dictionaries(st.integers(0, 3), SPECS).map(
-    lambda specs: {number: replace(spec, id=number) for number, spec in specs.items()}
-)
-TABLES = st.tuples(BY_ID, st.sets(st.integers(0, 3))).map(
-    lambda drawn: {number: Seen(spec, kept=number in drawn[1]) for number, spec in drawn[0].items()}
-)
-FILES = st.builds(
-    lambda specs, off, mistaken: file_of(
-        *(spec for number, spec in specs.items() if number not in {*off, *mistaken}),
-        disabled=tuple(s for n, s in specs.items() if n in off and n not in mistaken),
-        mistaken=frozenset(mistaken),
-    ),
-    BY_ID,
-    st.sets(st.integers(0, 3)),
-    st.sets(st.none() | st.integers(0, 3)),
-)
-
-
-def carried_out(table: Mapping[int, Seen], plan: Plan) -> dict[int, Seen]:
-    """Return the table as it is once everything has gone well."""
-    after = dict(table)
-    for number, (step, spec) in plan.steps.items():
-        match step:
-            case PlanStep.START | PlanStep.RESTART:
-                after[number] = Seen(spec, kept=True)
-            case PlanStep.UPDATE:
-                after[number] = Seen(spec, kept=table[number].kept)
-            case PlanStep.STOP:
-                del after[number]
-            case PlanStep.LEAVE:
-                pass
-    return after
-
-
-@given(table=TABLES, applied=BY_ID, file=FILES)
-def test_the_same_file_twice_changes_nothing(
-    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
-) -> None:
-    first = make_plan(table, applied, file)
-
-    second = make_plan(carried_out(table, first), first.applied, file)
-
-    assert second.of(PlanStep.START, PlanStep.RESTART, PlanStep.UPDATE, PlanStep.STOP) == ()
-    assert second.applied == first.applied
-
-
-@given(table=TABLES, applied=BY_ID, file=FILES)
-def test_nothing_is_stopped_or_restarted_that_no_good_entry_and_no_earlier_file_names(
-    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
-) -> None:
-    plan = make_plan(table, applied, file)
-
-    named = {entry.spec.id for entry in file.entries}
-    assert {spec.id for spec in plan.of(PlanStep.STOP)} <= applied.keys()
-    assert {spec.id for spec in plan.of(PlanStep.RESTART, PlanStep.UPDATE)} <= named
-    assert all(table[spec.id].kept for spec in plan.of(PlanStep.RESTART))
-
-
-@given(table=TABLES, applied=BY_ID, file=FILES)
-def test_a_mistaken_entry_changes_nothing_about_its_instance(
-    table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
-) -> None:
-    plan = make_plan(table, applied, file)
-
-    touched = {
-        spec.id
-        for spec in plan.of(PlanStep.START, PlanStep.RESTART, PlanStep.UPDATE, PlanStep.STOP)
-    }
-    assert touched.isdisjoint(file.mistaken)
-    if None in file.mistaken:
-        assert touched <= {entry.spec.id for entry in file.entries}

@@ -1,6 +1,18 @@
+import shutil
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+
+from comfysup.comfyui.client import new_session
+from tests.unit.comfyui.layouts import Place
+from tests.unit.comfyui.probing import Serve, ServerT
+from tests.unit.comfyui.servers import (
+    ComfyServer,
+)
 
 CLI_ARGS = """
 import argparse
@@ -42,3 +54,29 @@ def make_environment(workspace: Path, name: str) -> Path:
     (workspace / "shared-models").mkdir(exist_ok=True)
     (path / "models").symlink_to("../shared-models")
     return path
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with new_session() as session:
+        yield session
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    servers: list[ComfyServer] = []
+
+    async def start(server: ServerT, port: int = 0, tls: ssl.SSLContext | None = None) -> ServerT:
+        servers.append(server)
+        return await server.listen(port, tls)
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    elsewhere = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    yield Place(tmp_path / "workspace", elsewhere)
+    shutil.rmtree(elsewhere)

@@ -1,265 +1,34 @@
+"""Probes of instances that are ready."""
+
 import asyncio
-import errno
 import os
 import resource
 import shutil
 import socket
 import ssl
 import subprocess
-import threading
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import aiohttp
 import pytest
 
 from comfysup.comfyui import probe as module
-from comfysup.comfyui.client import MAX_FACTS_BYTES, new_session
+from comfysup.comfyui.client import MAX_FACTS_BYTES
 from comfysup.comfyui.probe import ComfyProber
-from comfysup.linux.executor import UnresponsiveError
 from comfysup.linux.host.ports import owns_port
-from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.protocols import Finding, Probe, Prober
+from comfysup.supervision.protocols import Finding
 from tests.scenarios.waiting import NEVER, bounded
+from tests.unit.comfyui.probing import LONG, SHORT, Serve, closed_port, in_thread, probe, spec, stop
 from tests.unit.comfyui.servers import (
     NOT_COMFYUI,
     ComfyServer,
     EndlessServer,
     FixedServer,
-    RedirectingServer,
     SilentServer,
     SlowServer,
     TricklingServer,
     answer,
 )
-
-ServerT = TypeVar("ServerT", bound=ComfyServer)
-SHORT = 0.05
-LONG = 30.0
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with new_session() as session:
-        yield session
-
-
-class Serve(Protocol):
-    """Starts a server that is closed when the test is over."""
-
-    async def __call__(
-        self, server: ServerT, port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> ServerT: ...
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    servers: list[ComfyServer] = []
-
-    async def start(server: ServerT, port: int = 0, tls: ssl.SSLContext | None = None) -> ServerT:
-        servers.append(server)
-        return await server.listen(port, tls)
-
-    yield start
-    for server in servers:
-        await server.close()
-
-
-def spec(port: int, *extra_args: str) -> InstanceSpec:
-    return InstanceSpec(0, "main", "comm", port, extra_args)
-
-
-def in_thread(owns: Callable[[int, int], bool]) -> module.OwnsPort:
-    async def owns_in_thread(pid: int, port: int) -> bool:
-        return await asyncio.to_thread(owns, pid, port)
-
-    return owns_in_thread
-
-
-def probe(
-    session: aiohttp.ClientSession,
-    port: int,
-    owns: Callable[[int, int], bool] = lambda _pid, _port: True,
-    *,
-    busy: bool = False,
-) -> Probe:
-    async def is_busy() -> bool:
-        return busy
-
-    prober: Prober = ComfyProber(session, in_thread(owns), lambda _spec, _pid: is_busy)
-    return prober.probe(spec(port), 42)
-
-
-async def stop(*tasks: asyncio.Task[Finding] | asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def closed_port() -> int:
-    with socket.socket() as looker:
-        looker.bind(("127.0.0.1", 0))
-        port: int = looker.getsockname()[1]
-        return port
-
-
-# Ready.
-
-
-async def test_ready_is_an_answer_as_comfyui_from_our_process(
-    session: aiohttp.ClientSession,
-    serve: Serve,
-) -> None:
-    server = await serve(ComfyServer())
-    prober = ComfyProber(session, in_thread(owns_port))
-
-    await prober.probe(spec(server.port), os.getpid()).until_ready()
-
-    assert server.headers[0].startswith("GET /system_stats HTTP/1.1")
-
-
-async def test_a_port_that_opens_late_is_seen_at_the_next_look(
-    session: aiohttp.ClientSession, serve: Serve
-) -> None:
-    port = closed_port()
-    prober = ComfyProber(session, in_thread(owns_port))
-    waiting = asyncio.create_task(prober.probe(spec(port), os.getpid()).until_ready())
-    await asyncio.sleep(0)  # a turn of the loop: it has looked once
-    await serve(ComfyServer(), port)
-
-    async with bounded():
-        await waiting
-
-    assert module.LOOK_PERIOD <= 0.05  # so that it is seen within 100 ms
-
-
-async def test_a_stranger_that_answers_as_comfyui_is_not_our_instance(
-    session: aiohttp.ClientSession,
-    serve: Serve,
-) -> None:
-    stranger = await serve(ComfyServer())
-    looked = threading.Semaphore(0)
-
-    def owns(pid: int, port: int) -> bool:
-        looked.release()
-        return False
-
-    waiting = asyncio.create_task(probe(session, stranger.port, owns).until_ready())
-    for _ in range(3):
-        await asyncio.to_thread(looked.acquire)
-
-    assert not waiting.done()
-    assert stranger.asked == 0
-
-    await stop(waiting)
-
-
-async def test_our_instance_is_ready_once_the_stranger_has_left(
-    session: aiohttp.ClientSession,
-    serve: Serve,
-) -> None:
-    stranger = await serve(ComfyServer())
-    ours = threading.Event()
-    looked = threading.Event()
-
-    def owns(pid: int, port: int) -> bool:
-        looked.set()
-        return ours.is_set()
-
-    waiting = asyncio.create_task(probe(session, stranger.port, owns).until_ready())
-    await asyncio.to_thread(looked.wait)
-    await stranger.close()
-    server = await serve(ComfyServer(), stranger.port)
-    ours.set()
-    await waiting
-
-    assert server.asked == 1
-
-
-async def test_an_undeterminable_owner_of_a_port_is_checked_again(
-    session: aiohttp.ClientSession, serve: Serve
-) -> None:
-    server = await serve(ComfyServer())
-    failures = iter([UnresponsiveError("/proc/42", 10.0), OSError(errno.EMFILE, "no more")])
-
-    async def owns(pid: int, port: int) -> bool:
-        for failure in failures:
-            raise failure
-        return True
-
-    await ComfyProber(session, owns).probe(spec(server.port), 42).until_ready()
-
-    assert server.asked == 1
-
-
-@pytest.mark.parametrize("reply", NOT_COMFYUI)
-async def test_a_process_of_ours_that_answers_something_else_is_not_ready(
-    session: aiohttp.ClientSession, serve: Serve, reply: str
-) -> None:
-    server = await serve(NOT_COMFYUI[reply]())
-    waiting = asyncio.create_task(probe(session, server.port).until_ready())
-    await server.was_asked(3)
-
-    assert not waiting.done()
-
-    await stop(waiting)
-
-
-async def test_a_slow_first_answer_is_waited_for(
-    session: aiohttp.ClientSession, serve: Serve
-) -> None:
-    server = await serve(SlowServer())
-    waiting = asyncio.create_task(probe(session, server.port).until_ready())
-    await server.was_asked(1)
-    server.released.set()
-    await waiting
-
-    assert server.asked == 1
-
-
-async def test_a_first_answer_that_never_comes_is_asked_for_again(
-    session: aiohttp.ClientSession, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "READY_PATIENCE", SHORT)
-    server = await serve(SilentServer())
-    waiting = asyncio.create_task(probe(session, server.port).until_ready())
-    await server.was_asked(3)
-
-    assert not waiting.done()
-
-    await stop(waiting)
-
-
-async def test_a_look_at_the_owner_that_fails_is_no_answer(
-    session: aiohttp.ClientSession,
-    serve: Serve,
-) -> None:
-    server = await serve(ComfyServer())
-    looks = iter([OSError(24, "Too many open files"), None])
-
-    def owns(pid: int, port: int) -> bool:
-        if error := next(looks):
-            raise error
-        return True
-
-    await probe(session, server.port, owns).until_ready()
-
-    assert server.asked == 1
-
-
-async def test_a_redirect_is_not_followed(session: aiohttp.ClientSession, serve: Serve) -> None:
-    good = await serve(ComfyServer())
-    server = await serve(RedirectingServer(good.port))
-    waiting = asyncio.create_task(probe(session, server.port).until_ready())
-    await server.was_asked(2)
-
-    assert Finding.SILENT is await probe(session, server.port).ask(LONG)
-    assert not waiting.done()
-    assert good.asked == 0
-
-    await stop(waiting)
-
 
 # Alive.
 

@@ -3,17 +3,14 @@
 import dataclasses
 import json
 import math
-import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from comfysup.config import arguments
 from comfysup.config.field_errors import problems
 from comfysup.config.instance_fields import (
-    STRICT,
     Defaults,
     InstanceFields,
     PolicyFields,
@@ -21,6 +18,7 @@ from comfysup.config.instance_fields import (
     unknown_fields,
 )
 from comfysup.model.spec import InstanceSpec, Policy, Restart
+from tests.unit.config.fields import read, told
 
 NAME = (
     "must be 1 to 64 printable characters without '/', not all digits and without spaces around it"
@@ -44,16 +42,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-
-
-def read(**given: object) -> InstanceFields:
-    return InstanceFields.model_validate({"id": 0} | given)
-
-
-def told(given: dict[str, object], *, strict: bool = False) -> list[tuple[str, str]]:
-    with pytest.raises(ValidationError) as caught:
-        InstanceFields.model_validate(given, context=STRICT if strict else None)
-    return [(".".join(map(str, each.loc)), each.text) for each in problems(caught.value)]
 
 
 def test_the_instances_of_the_spec_are_read() -> None:
@@ -148,24 +136,6 @@ def test_an_invalid_value_is_reported_with_the_allowed_ones(
     assert told({"id": 0, field: value}) == [(field, text)]
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["--port", "--port=3", "--por", "--po=1", "--listen", "--listen=::", "--lis", "--li", "--p"],
-)
-def test_port_and_listen_are_refused_however_they_are_written(word: str) -> None:
-    option = "--port" if word.startswith("--p") else "--listen"
-    text = f"cannot pass '{word}': comfysup sets {option} itself"
-
-    assert told({"id": 0, "extra_args": ["--lowvram", word]}) == [("extra_args.1", text)]
-
-
-@pytest.mark.parametrize(
-    "word", ["--lowvram", "--preview-method", "--portal", "port", "-port", "--"]
-)
-def test_an_argument_that_resembles_port_or_listen_is_passed(word: str) -> None:
-    assert read(extra_args=[word]).extra_args == (word,)
-
-
 @pytest.mark.parametrize("word", ["--cuda-device", "--cuda-device=1", "--cuda-dev"])
 def test_cuda_device_and_gpu_exclude_each_other(word: str) -> None:
     assert read(extra_args=[word, "1"]).gpu is None
@@ -187,25 +157,6 @@ def test_cuda_device_from_the_defaults_and_gpu_exclude_each_other() -> None:
         read(gpu=0).to_spec(Defaults(extra_args=("--cuda-device", "1")))
 
     assert e.value.where == "gpu"
-
-
-def test_an_argument_without_meaning_to_a_shell_stays_as_it_is() -> None:
-    words = ["a b", ";", "$(id)", "`id`", "|", "two\nlines", "", "ü", '"', "'"]
-
-    assert read(extra_args=words).extra_args == tuple(words)
-    assert read(extra_args=shlex.join(words)).extra_args == tuple(words)
-
-
-@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
-def test_an_argument_that_no_program_can_be_given_is_refused(word: str) -> None:
-    text = "must not contain NUL or an unpaired surrogate"
-
-    assert told({"id": 0, "extra_args": [word]}) == [("extra_args.0", text)]
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
-def test_words_that_were_quoted_for_a_shell_come_out_as_they_were(words: list[str]) -> None:
-    assert arguments.split(shlex.join(words)) == words
 
 
 @pytest.mark.parametrize(
