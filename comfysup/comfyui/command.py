@@ -168,7 +168,11 @@ def _own_places(
 def _variables(
     environment: Environment, spec: InstanceSpec, inherited_env: InheritedEnv
 ) -> dict[str, str]:
-    """Return the daemon's variables less its own, then the venv's, then the spec's over all."""
+    """Return the daemon's variables less its own, then the venv's, then the spec's over all.
+
+    Python's fault handler names the custom node in which native code crashed; ComfyUI enables it
+    itself only in newer versions.
+    """
     inherited = {
         name: value
         for name, value in inherited_env.environ.items()
@@ -178,7 +182,8 @@ def _variables(
     own = dict(spec.env)
     modules = own.pop("PYTHONPATH", "")
     return (
-        inherited
+        {"PYTHONFAULTHANDLER": "1"}
+        | inherited
         | {
             "PYTHONPATH": f"{LINE_BUFFERED}{os.pathsep}{modules}"
             if modules

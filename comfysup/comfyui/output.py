@@ -9,6 +9,9 @@ from comfysup.comfyui.diagnosis.line_kinds import bare
 from comfysup.comfyui.queue.backlog import Backlog
 from comfysup.supervision.life import Life, Stuck, Sweeping
 
+PROMPT = b"rompt"
+"""Part of every line that ComfyUI writes when it accepts, refuses or ends a prompt."""
+
 EXECUTED = b"Prompt executed in "
 """Part of the line that ComfyUI writes when a prompt has ended, before it takes the next."""
 _EXECUTED = re.compile(r"Prompt executed in (?:[\d.]+ seconds|[\d:]+)$")

@@ -1,6 +1,7 @@
 """Prompts whose ComfyUI ends: scenario 40."""
 
 from contextlib import suppress
+from functools import partial
 
 import aiohttp
 import pytest
@@ -78,6 +79,30 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
     assert daemon.events("prompt.given_up", prompt="poison")
     assert not daemon.events("prompt.given_up", prompt="after")
     assert written(daemon, "after") == 1
+
+
+def reported(daemon: Daemon, count: int) -> bool:
+    """Return whether so many prompts were given up."""
+    return len(daemon.events("prompt.given_up")) >= count
+
+
+async def test_a_prompt_that_crashes_an_idle_instance_at_once_is_reported(
+    daemon: Daemon, comfy: Comfy
+) -> None:
+    """It was in no queue that was read; the output shows that it was accepted."""
+    for number in range(3):
+        await known(daemon, 0, 0)
+        with suppress(aiohttp.ClientError):  # it may exit before it has answered
+            await comfy.submit(poison("SIGKILL", 0), f"poison{number}")
+        await until(partial(reported, daemon, number + 1))
+        await daemon.api.until(0, state="running")
+
+    shown = await daemon.api.show(0)
+    assert shown["consecutive_failures"] == 0
+    assert {line["reason"] for line in daemon.events("prompt.given_up")} <= {
+        "unseen",
+        "crashed_twice",
+    }
 
 
 async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:

@@ -11,7 +11,14 @@ import structlog
 
 from comfysup.comfyui.client import ComfyClient
 from comfysup.comfyui.command import base_url
-from comfysup.comfyui.output import EXECUTED, Output, executions_in, unfinished_in, untold_end
+from comfysup.comfyui.output import (
+    EXECUTED,
+    PROMPT,
+    Output,
+    executions_in,
+    unfinished_in,
+    untold_end,
+)
 from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads, Storage
 from comfysup.comfyui.queue.given_up import ENDED, REMOVED
 from comfysup.comfyui.queue.watcher import QueueWatcher
@@ -183,8 +190,8 @@ class QueueManager:
     async def last_prompts(self, number: int, lines: Sequence[str]) -> LastPrompts:
         """Return the prompts that an exited process was executing.
 
-        Its output shows which prompts ended after the last read of the queue and, if the queue was
-        unknown at the end, how many prompts had been accepted.
+        Its output shows which prompts ended after the last read of the queue, and how many had been
+        accepted if that read showed an empty queue or the queue was unknown at the end.
         """
         backlog_store = self._backlog_store(number)
         if attended := self._attended.get(number):
@@ -194,11 +201,15 @@ class QueueManager:
             backlog_store.update(backlog_store.backlog.executed(executions_in(ended)))
         if attended and not attended.watcher.is_known:
             backlog_store.update(backlog_store.backlog.logged(unfinished_in(lines)))
+        elif attended and attended.watcher.idle_mark and not backlog_store.backlog.depth:
+            since = await self._output(number).lines_with(PROMPT, attended.watcher.idle_mark)
+            backlog_store.update(backlog_store.backlog.logged(unfinished_in(since)))
         backlog = backlog_store.backlog
         prompt_id = backlog.at_work(crashed=True)
-        if prompt_id is None:
+        if prompt_id is None and not backlog.unseen:
             return LastPrompts()
-        return LastPrompts((prompt_id,), Blame.CERTAIN if backlog.worked else Blame.LIKELY)
+        ids = () if prompt_id is None else (prompt_id,)
+        return LastPrompts(ids, Blame.CERTAIN if backlog.worked else Blame.LIKELY)
 
     # ---- events
 

@@ -64,7 +64,8 @@ class QueueWatcher:
     """Keeps the backlog of an instance current while one of its processes lives.
 
     `rescued` is set when the process has received all owed prompts. `frames` counts its messages
-    that do not concern the queue. `period` is the number of seconds between two reads without a
+    that do not concern the queue. `idle_mark` is where the output ended before the last read, if
+    that showed an empty queue. `period` is the number of seconds between two reads without a
     websocket. `mark` returns the current end of the process's output, empty if unknown; it does
     not raise.
     """
@@ -79,6 +80,7 @@ class QueueWatcher:
     ) -> None:
         self.rescued = asyncio.Event()
         self.frames = 0
+        self.idle_mark = ""
         self._finished = False
         self._api = api
         self._backlog_store = backlog_store
@@ -247,7 +249,9 @@ class QueueWatcher:
     async def _look(self) -> None:
         """Read the queue. The caller holds the turn, so no prompt is submitted meanwhile."""
         self._urgent.clear()
+        mark = "" if self._backlog.told else await self._mark()
         queue, self._size = await self._api.queue(self._backlog.known)
+        self.idle_mark = "" if queue.running or queue.waiting else mark
         self._unanswered_since = time.monotonic() if self._changed.is_set() else None
         self._update(self._backlog.seen(queue, self._wall()))
         if any(not each.mark for each in self._backlog.running):

@@ -139,6 +139,12 @@ def test_no_database_is_named_where_its_path_cannot_be_written_as_a_url(
     assert "--database-url" not in build(odd).argv
 
 
+def test_the_fault_handler_can_be_switched_off(environment: Environment) -> None:
+    inherited = InheritedEnv({"PYTHONFAULTHANDLER": ""})
+
+    assert build(environment, inherited_env=inherited).env["PYTHONFAULTHANDLER"] == ""
+
+
 def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> None:
     environ = {
         "HOME": "/root",
@@ -154,6 +160,7 @@ def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> Non
 
     assert env == {
         "HOME": "/root",
+        "PYTHONFAULTHANDLER": "1",
         "PATH": f"{environment.path}/venv/bin:/daemon/bin:/bin",
         "VIRTUAL_ENV": f"{environment.path}/venv",
         "PYTHONPATH": str(LINE_BUFFERED),

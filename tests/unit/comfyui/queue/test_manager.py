@@ -77,6 +77,8 @@ def output() -> Written:
     return Written(["Prompt executed in 0.01 seconds"])
 
 
+EXECUTED_LINE = "Prompt executed in 0.01 seconds"
+
 MakeQueues = Callable[[], QueueManager]
 
 
@@ -307,6 +309,51 @@ async def test_a_prompt_that_only_the_output_tells_of_is_reported(
     crash(queues, instance)
 
     assert [(each.reason, each.prompt_id, each.count) for each in news] == [("unseen", None, 1)]
+
+
+async def idle(
+    queues: QueueManager, serve: Serve[QueueServer], output: Written
+) -> tuple[Instance, QueueServer]:
+    """An instance whose queue was read as empty after its last line of output."""
+    instance, server = await attended(queues, serve)
+    server.finish()
+    output.lines += ["got prompt", "Prompt executed in 1.00 seconds", "got prompt"]  # one deleted
+    await server.tell()
+    await until(lambda: queues._attended[0].watcher.idle_mark == str(len(output.lines)))
+    return instance, server
+
+
+async def test_a_prompt_that_crashes_an_idle_process_at_once_is_reported_and_blamed(
+    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
+) -> None:
+    instance, _ = await idle(queues, serve, output)
+    output.lines += ["got prompt", "bye"]
+
+    last = await queues.last_prompts(0, [])
+    crash(queues, instance)
+
+    assert last == LastPrompts((), Blame.CERTAIN)
+    assert [(each.reason, each.prompt_id, each.count) for each in news] == [("unseen", None, 1)]
+
+
+@pytest.mark.parametrize(
+    "lines", [[], ["bye"], ["got prompt", "invalid prompt: {}"], ["got prompt", EXECUTED_LINE]]
+)
+async def test_a_crash_of_an_idle_process_without_a_prompt_blames_none(
+    queues: QueueManager,
+    serve: Serve[QueueServer],
+    news: list[PromptEvent],
+    output: Written,
+    lines: list[str],
+) -> None:
+    instance, _ = await idle(queues, serve, output)
+    output.lines += lines
+
+    last = await queues.last_prompts(0, ["got prompt"])
+    crash(queues, instance)
+
+    assert last == LastPrompts()
+    assert news == []
 
 
 async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
