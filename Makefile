@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the tests start (python, node, comfysup) is what is installed here. `run` keeps the caller's
 # PATH: a demo prints how to call comfysup in another terminal, which has that one.
-test test-containers test-pythons test-without-pidfds chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(PATH)
+test test-containers test-openapi test-pythons test-without-pidfds chaos fuzz: export PATH := $(CURDIR)/$(BIN):$(PATH)
 # pip reads these too for the tools that build the package: once under the old name, once under the new.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-containers test-pythons test-without-pidfds check dist chaos fuzz openapi format constraints clean \
+.PHONY: help run test test-all test-containers test-openapi test-pythons test-without-pidfds check dist chaos fuzz openapi format constraints clean \
   python
 
 help: ## this list
@@ -31,9 +31,9 @@ PYTEST = $(BIN)/python -m pytest
 
 test: $(VENV)/dev.stamp ## the tests that need Python alone; ARGS="-k drain -x" goes to pytest
 	@echo '--- tests, $(JOBS) at a time'
-	$(PYTEST) --numprocesses=$(JOBS) --dist=worksteal --ignore=tests/container $(ARGS)
+	$(PYTEST) --numprocesses=$(JOBS) --dist=worksteal --ignore=tests/container --ignore=tests/openapi $(ARGS)
 
-test-all: test test-containers test-without-pidfds ## those and all that need more: the image and its containers
+test-all: test test-containers test-openapi test-without-pidfds ## those and all that need more: the image and its containers
 
 # Sandboxes and older kernels have no pidfds.
 test-without-pidfds: $(VENV)/dev.stamp
@@ -43,6 +43,14 @@ test-without-pidfds: $(VENV)/dev.stamp
 test-containers: $(VENV)/dev.stamp
 	@echo '--- tests of the image'
 	$(PYTEST) tests/container $(ARGS)
+
+# The tools have an environment of their own: the plugin that schemathesis brings would change pytest.
+test-openapi: $(VENV)/dev.stamp
+	@echo '--- tests of the OpenAPI document with its tools'
+	@[ -x $(VENV)/openapi/bin/schemathesis ] || { \
+	  python3 -m venv $(VENV)/openapi && \
+	  $(PINNED) $(VENV)/openapi/bin/python -m pip install --quiet schemathesis openapi-python-client; }
+	OPENAPI_TOOLS=$(VENV)/openapi/bin $(PYTEST) tests/openapi $(ARGS)
 
 # In each an environment of its own, with the same pins.
 test-pythons: $(VENV)/dev.stamp ## the unit tests with each newer Python of this machine
@@ -76,7 +84,7 @@ format: $(VENV)/dev.stamp ## put the code in its format, mend what ruff can mend
 constraints: ## new pins: the newest versions that pyproject.toml allows, on Python 3.11
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
 	python3.11 -m venv "$$fresh" && \
-	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev]' && \
+	"$$fresh/bin/python" -m pip install --quiet --editable '.[dev,openapi]' && \
 	{ echo '# Every package that the image and CI install, exactly. Made by `make constraints`.'; \
 	  "$$fresh/bin/python" -m pip freeze --all --exclude pip --exclude comfysup | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > "$$fresh/pins" && \
 	cp "$$fresh/pins" constraints.txt && cat constraints.txt

@@ -25,7 +25,8 @@ MAX_VALUE_CHARS: Final = 30_000
 
 ENVIRONMENT_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN)
-_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE_PATTERN: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
+_VARIABLE = re.compile(VARIABLE_PATTERN)
 _WHOLE = re.compile("[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile("[+-]?[0-9]{1,18}([.][0-9]{1,18})?")
 _GPUS = re.compile("[0-9]{1,3}( *, *[0-9]{1,3})*")
@@ -36,10 +37,12 @@ _FLAGS |= {"false": False, "0": False, "no": False, "off": False}
 
 
 def whole(value: object, low: int, high: int, *, text: bool = False) -> int:
-    """Return a whole number within the bounds; `true` and `1.0` are refused."""
+    """Return a whole number within the bounds; `true` is refused, and `1.0` without `text`."""
     number = value
     if text and isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
         number = int(value)
+    elif text and isinstance(value, float) and value.is_integer():
+        number = int(value)  # for JSON, as for clients without integers, 1.0 is 1
     if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
         return number
     raise problem("whole", f"must be a whole number from {low} to {high}, is {shown(value)}")

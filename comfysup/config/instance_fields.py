@@ -123,7 +123,12 @@ Env = Annotated[
         Annotated[str, PlainValidator(values.variable_value)],
     ],
     BeforeValidator(_env),
-    _schema(type=["object", "null"], additionalProperties={"type": "string"}),
+    _schema(
+        type=["object", "null"],
+        propertyNames={"pattern": values.VARIABLE_PATTERN, "maxLength": values.MAX_VARIABLE_CHARS},
+        additionalProperties={"type": "string", "maxLength": values.MAX_VALUE_CHARS},
+        maxProperties=MAX_VARIABLES,
+    ),
 ]
 
 
@@ -204,23 +209,25 @@ class InstanceFields(PolicyFields):
         _schema(type=["string", "null"], maxLength=values.MAX_DESCRIPTION_CHARS),
     ] = Field(default="", description="a note, which is shown with the instance")
     extra_args: ExtraArgs = Field(
-        default=(),
+        default_factory=tuple,
         description="arguments of ComfyUI, after those of `EXTRA_ARGS`; `--port` and `--listen` "
         "are refused",
     )
     enabled: Annotated[
-        bool, _optional_number(values.flag, default=True), _schema(type="boolean")
+        bool, _optional_number(values.flag, default=True), _schema(type=["boolean", "null"])
     ] = Field(default=True, description="`false`: start-instances skips the instance")
     environment: EnvironmentName = Field(default=None, description="name of the environment")
     gpu: Annotated[
-        str | None, PlainValidator(_gpu), _schema(type=["integer", "string", "null"])
+        str | None,
+        PlainValidator(_gpu),
+        _schema(type=["integer", "string", "null"], minimum=0, maximum=values.MAX_GPU),
     ] = Field(
         default=None,
         description='`0`, `"0,1"`, `"GPU-…"`, `"MIG-…"`, `"auto"`; null: all GPUs visible to the '
         "daemon",
     )
     env: Env = Field(
-        default={},
+        default_factory=dict,
         repr=False,
         description="environment variables; requires the token or the socket",
     )

@@ -26,6 +26,7 @@ from comfysup.config.instance_fields import Defaults, InstanceFields, SpecError
 from comfysup.model.printable import printable
 from comfysup.model.spec import InstanceSpec
 from comfysup.supervision.instance import Instance
+from comfysup.supervision.life import Phase
 from comfysup.supervision.protocols import RefusedError
 from comfysup.supervision.results import Outcome, Result
 
@@ -161,7 +162,7 @@ def _reason(result: Result) -> tuple[Literal["failed", "timeout", "error"], str,
             return "failed", code, texts.failure(result)
 
 
-def _state_of(spec: InstanceSpec, services: Services) -> tuple[str | None, int | None]:
+def _state_of(spec: InstanceSpec, services: Services) -> tuple[Phase | None, int | None]:
     """Return state and pid of the instance in the table with that id, or None for each."""
     try:
         life = services.fleet.find(str(spec.id)).life

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from comfysup.api.views.reload import ReloadView
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.resources import InstanceView, Time
 from comfysup.supervision.lifecycle_events import LifecycleEvent
 
 
@@ -13,7 +13,7 @@ from comfysup.supervision.lifecycle_events import LifecycleEvent
 class InstanceEventView:
     """A change of an instance."""
 
-    at: str
+    at: Time
     """time of the event"""
     instance: InstanceView
     """the instance right after the event"""
@@ -27,7 +27,7 @@ class InstanceEventView:
 class PromptEventView:
     """What became of a prompt whose process has exited."""
 
-    at: str
+    at: Time
     """time of the event"""
     instance: InstanceView
     """the instance right after the event"""
@@ -46,7 +46,7 @@ class PromptEventView:
 class DaemonEventView:
     """The daemon has started, is shutting down, or has other `troubles` than before."""
 
-    at: str
+    at: Time
     """time of the event"""
     version: str
     """version of the daemon"""
@@ -68,7 +68,7 @@ class MissedView:
 class ReloadEventView:
     """instances.json was applied."""
 
-    at: str
+    at: Time
     """time of the event"""
     reload: ReloadView
     """the response of a reload"""

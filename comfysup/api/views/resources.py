@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import WithJsonSchema
 
 from comfysup.model.environment import LeftBehind
 from comfysup.model.observed import Usage
+from comfysup.supervision.life import Phase
+
+Time: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A time as text (RFC 3339) in UTC, to the millisecond."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,7 @@ class ExitView:
     the process was working on.
     """
 
-    at: str
+    at: Time
     """time of the exit"""
     exit_code: int | None
     """null if a signal ended the process, no program was executed, or the status is unavailable"""
@@ -42,7 +48,7 @@ class HealthView:
 
     live: bool | None
     """whether the last probe succeeded; null before the first one"""
-    checked_at: str | None
+    checked_at: Time | None
     """time of the last probe"""
     latency_seconds: float | None
     """duration of the last response; null without one"""
@@ -68,7 +74,7 @@ class PromptView:
 
     id: str
     """ComfyUI's id of the prompt"""
-    since: str
+    since: Time
     """when the prompt was first seen running"""
 
 
@@ -106,7 +112,7 @@ class InstanceView:
     """address of ComfyUI"""
     log_file: str
     """absolute path"""
-    state: str
+    state: Phase
     """`stopped`, `starting`, `running`, `draining`, `stopping`, `backoff`, `failed`, `stuck`"""
     ready: bool
     """whether the state is `running`"""
@@ -116,9 +122,9 @@ class InstanceView:
     """pid of its process; null without a process"""
     generation: int
     """number of starts so far"""
-    started_at: str | None
+    started_at: Time | None
     """start of the process; null without a process"""
-    ready_at: str | None
+    ready_at: Time | None
     """when the process became ready; null until then"""
     uptime_seconds: float | None
     """since `started_at`"""
@@ -128,7 +134,7 @@ class InstanceView:
     """automatic restarts since the last start by a caller"""
     consecutive_failures: int
     """failures in a row without a stable run"""
-    next_restart_at: str | None
+    next_restart_at: Time | None
     """time of the next attempt; null unless the state is `backoff`"""
     last_exit: ExitView | None
     """how its last process exited; null if none has. Persists when the instance is started again"""
@@ -178,7 +184,7 @@ class StartedView:
     """`started`: the instance is ready (`wait=spawn`: its process exists). `failed`: its process
     exited or could not be spawned. `timeout`: it is still loading. `error`: the start was
     refused"""
-    state: str | None
+    state: Phase | None
     """state of the instance with this id; null if none exists"""
     pid: int | None
     """pid of its process; null without a process"""
@@ -200,7 +206,7 @@ class NotStartedView:
     """`started`: the instance is ready (`wait=spawn`: its process exists). `failed`: its process
     exited or could not be spawned. `timeout`: it is still loading. `error`: the start was
     refused"""
-    state: str | None
+    state: Phase | None
     """state of the instance with this id; null if none exists"""
     pid: int | None
     """pid of its process; null without a process"""
@@ -336,7 +342,7 @@ class DaemonView:
     """version of comfysup"""
     pid: int
     """pid of the daemon"""
-    started_at: str
+    started_at: Time
     """time at which the daemon started, or was last restarted in place"""
     uptime_seconds: float
     """seconds since `started_at`"""
