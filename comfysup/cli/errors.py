@@ -8,12 +8,12 @@ from typing import Any, Final, NoReturn, ParamSpec
 
 import click
 
+from comfysup.cli import INTERRUPTED
 from comfysup.cli.client import ApiError, NotReachableError
 from comfysup.cli.output import ExitWith, has_left, lost, print_json
 
 FAILED = 1
 NOT_REACHABLE = 3
-INTERRUPTED = 130
 
 HINTS: Final = {
     "unknown_environment": "`comfysup env list` shows what there is",

@@ -7,8 +7,9 @@ from typing import Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from comfysup.cli import INTERRUPTED
 from comfysup.cli.client import ApiError, NotReachableError
-from comfysup.cli.errors import FAILED, INTERRUPTED, NOT_REACHABLE, FailedError, with_hint
+from comfysup.cli.errors import FAILED, NOT_REACHABLE, FailedError, with_hint
 from comfysup.cli.output import ExitWith
 
 PATIENCE: Final = 25
