@@ -28,8 +28,8 @@ MARKER = "<!-- transitions -->"
 BOTH = ("recover or recover from a stable run", "recover, stable or not")
 COUNTS = ("restarts", "failures", "backoffs")
 LEGEND = """\
-What a cell does not name stays as it was. Nothing at all changes where a pair is listed under
-*stays*, and on a report of another generation. A pair listed under *impossible* is a defect.
+A cell lists only what changes. Pairs listed under *stays*, and reports of another generation,
+change nothing. A pair listed under *impossible* is an internal error.
 """
 
 Outcome: TypeAlias = tuple[Situation, Situation, tuple[Action, ...]]

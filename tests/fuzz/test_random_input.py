@@ -1,6 +1,6 @@
-"""Whatever is sent to a daemon: a 4xx with a clear text, nothing started, memory as before.
+"""Random requests and files: a 4xx with a clear text, no instance started, no memory leaked.
 
-Short unless COMFYSUP_FUZZ_EXAMPLES says how many requests there are to be.
+COMFYSUP_FUZZ_EXAMPLES sets the number of requests; the default is short.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Strangers at the port of a real daemon: scenarios 45 to 48."""
+"""Access to the API of a real daemon: tokens, origins, arguments, limits (scenarios 45 to 48)."""
 
 import asyncio
 import json
