@@ -9,7 +9,7 @@ from tests.cli.shell import COMFYSUP, Shell, plain
 from tests.scenarios.harness import Daemon
 
 
-async def test_a_demo_greets_when_it_can_be_called_and_ends_when_its_terminal_is_closed(
+async def test_the_demo_prints_its_address_once_it_listens_and_exits_when_its_terminal_closes(
     daemon: Daemon, shell: Shell
 ) -> None:
     temporary = daemon.root / "tmp"

@@ -122,7 +122,9 @@ def test_a_signal_ends_the_daemon_and_its_exit_code_is_returned(
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.002, 0.004, 0.008, 0.016, 0.032])
-def test_a_signal_is_never_too_early(entrypoint: Entrypoint, delay: float) -> None:
+def test_a_signal_at_any_moment_of_the_startup_ends_the_entrypoint(
+    entrypoint: Entrypoint, delay: float
+) -> None:
     entrypoint.start('[ "$2" = --end ] && exit 0; exec /bin/sleep 3600')
     time.sleep(delay)
 
@@ -133,7 +135,7 @@ def test_a_signal_is_never_too_early(entrypoint: Entrypoint, delay: float) -> No
     assert code == 0 or (code, entrypoint.calls()) == (-signal.SIGTERM, [])
 
 
-def test_a_daemon_that_dies_is_started_again_at_once(entrypoint: Entrypoint) -> None:
+def test_a_killed_daemon_is_restarted_immediately(entrypoint: Entrypoint) -> None:
     entrypoint.start(f"{DIE_ONCE}; {SERVE}")
     entrypoint.until_served()
 
@@ -178,7 +180,9 @@ def test_a_daemon_that_dies_of_the_stop_has_a_successor_that_ends_the_rest(
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_an_end_that_was_meant_is_the_end(entrypoint: Entrypoint, code: int) -> None:
+def test_an_intended_exit_ends_the_entrypoint_with_the_same_code(
+    entrypoint: Entrypoint, code: int
+) -> None:
     entrypoint.start(f"exit {code}")
 
     assert entrypoint.ended() == (code, "")
@@ -197,7 +201,7 @@ def test_wrong_settings_do_not_end_a_container_in_which_a_daemon_has_run(
     assert entrypoint.ended()[0] == 0
 
 
-def test_a_given_command_is_run_instead(entrypoint: Entrypoint) -> None:
+def test_a_command_given_as_arguments_replaces_the_daemon(entrypoint: Entrypoint) -> None:
     entrypoint.start("exit 1", "sh", "-c", "echo mine; exit 7")
 
     assert entrypoint.ended() == (7, "mine\n")

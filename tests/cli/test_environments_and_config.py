@@ -67,7 +67,7 @@ async def test_a_workspace_without_environments_is_reported(daemon: Daemon, shel
     assert (await shell.run("env", "list", "--json")).json == []
 
 
-async def test_a_good_file_is_shown_as_it_was_understood(
+async def test_a_valid_file_is_shown_as_parsed(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances({"id": 0, "name": "main"}, {"id": 1, "port": 3005, "enabled": False})
@@ -110,7 +110,7 @@ async def test_config_check_reports_all_errors_with_their_positions(
     assert [each["line"] for each in report.json["mistakes"]] == [2, 3]
 
 
-async def test_a_wrong_variable_hides_no_mistake_of_the_file_that_another_names(
+async def test_an_invalid_variable_does_not_hide_errors_in_the_instances_file(
     daemon: Daemon, shell: Shell
 ) -> None:
     file = daemon.root / "named.json"
@@ -126,7 +126,7 @@ async def test_a_wrong_variable_hides_no_mistake_of_the_file_that_another_names(
     assert "there is no" not in said.err
 
 
-async def test_an_environment_that_cannot_be_used_is_a_mistake(
+async def test_an_unusable_environment_is_an_error(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     file = daemon.root / "instances.json"
@@ -174,7 +174,7 @@ async def test_a_dry_run_lists_the_actions_of_a_reload_and_their_reasons(
     assert [(each["id"], each["action"]) for each in plan] == [(0, "restart"), (1, "start")]
 
 
-async def test_a_file_that_is_named_must_be_there(daemon: Daemon, shell: Shell) -> None:
+async def test_a_named_file_that_does_not_exist_is_an_error(daemon: Daemon, shell: Shell) -> None:
     file = daemon.root / "none.json"
 
     named = await shell.run("config", "check", file)
@@ -200,7 +200,9 @@ async def test_reload_reports_its_actions(
     assert "line 1, column 2" in broken.err
 
 
-async def test_the_daemon_tells_of_itself(daemon: Daemon, shell: Shell) -> None:
+async def test_the_daemon_command_shows_the_state_of_the_daemon(
+    daemon: Daemon, shell: Shell
+) -> None:
     said = await shell.run("daemon", "show")
     facts = (await shell.run("daemon", "show", "--json")).json
 
@@ -270,7 +272,7 @@ async def test_control_characters_of_an_environment_are_not_printed(
     assert versions["comm"] == "1\x1b]0;x\x07\x9b2J\u202e\u2028"
 
 
-async def test_an_environment_that_instances_json_names_in_vain_is_a_mistake(
+async def test_a_missing_environment_named_in_instances_json_is_an_error(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances(

@@ -32,7 +32,7 @@ def _unnamed(directory: Path) -> list[str]:
     ]
 
 
-async def test_every_file_that_lies_there_is_in_the_page(daemon: Daemon, shell: Shell) -> None:
+async def test_every_file_on_disk_is_listed_on_the_page(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve(), name="main")
     said = await shell.run("status")
 

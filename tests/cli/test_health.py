@@ -9,7 +9,7 @@ from tests.scenarios.programs import NEVER_READY, Program
 from tests.scenarios.waiting import until_async
 
 
-async def test_an_instance_that_is_ready_and_does_not_answer_is_unhealthy(
+async def test_a_ready_instance_that_does_not_respond_is_unhealthy(
     daemon: Daemon, shell: Shell
 ) -> None:
     """Every probe of a stopped process fails; it counts as hung only after twelve of them."""

@@ -13,7 +13,7 @@ from tests.scenarios.rescue import known
 from tests.scenarios.waiting import until
 
 
-async def test_start_says_that_it_is_ready_and_where(daemon: Daemon, shell: Shell) -> None:
+async def test_start_prints_readiness_and_the_url(daemon: Daemon, shell: Shell) -> None:
     port = daemon.ports.reserve()
     await daemon.api.start(0, port, name="main")
     await shell.run("stop", "main")
@@ -76,7 +76,7 @@ async def test_an_unknown_reference_is_answered_with_the_known_instances(
     assert "instances.json has: 5 'other', and errors: see `comfysup config check`" in said.err
 
 
-async def test_a_start_that_fails_tells_the_reason(daemon: Daemon, shell: Shell) -> None:
+async def test_a_failed_start_prints_the_reason(daemon: Daemon, shell: Shell) -> None:
     Program(daemon.workspace, "broken", 'echo "No module named torch" >&2; exit 3')
     port = daemon.ports.reserve()
     await daemon.api.start(0, port, environment="broken", wait={"wait": "spawn"})
@@ -142,7 +142,7 @@ async def test_stop_all_cancels_pending_autolaunch_entries(
     assert (await shell.run("stop", "--all")).out == "There is nothing to do.\n"
 
 
-async def test_several_references_are_acted_on_at_once(daemon: Daemon, shell: Shell) -> None:
+async def test_several_references_are_handled_concurrently(daemon: Daemon, shell: Shell) -> None:
     for number in range(3):
         await daemon.api.start(number, daemon.ports.reserve(), name=f"n{number}")
 
@@ -185,7 +185,7 @@ async def test_a_reference_and_all_together_are_wrong_usage(shell: Shell) -> Non
     assert (await shell.run("restart", "main", "--rolling")).code == 2
 
 
-async def test_a_drain_is_passed_on(daemon: Daemon, shell: Shell) -> None:
+async def test_the_drain_option_is_sent_to_the_daemon(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
 
     restarted = await shell.run("restart", "0", "--drain", "5")
@@ -195,7 +195,7 @@ async def test_a_drain_is_passed_on(daemon: Daemon, shell: Shell) -> None:
     assert (await shell.run("restart", "0", "--drain", "-1")).code == 2
 
 
-async def test_the_choice_of_prompts_is_passed_on(daemon: Daemon, shell: Shell) -> None:
+async def test_the_prompts_option_is_sent_to_the_daemon(daemon: Daemon, shell: Shell) -> None:
     build_environment(daemon.workspace, "standin")
     port = daemon.ports.reserve()
     await daemon.api.start(0, port, environment="standin")
@@ -245,7 +245,7 @@ async def test_status_in_a_pipe_is_the_plain_table(daemon: Daemon, shell: Shell)
     assert [(each["name"], each["pid"]) for each in listed] == [("main", pid)]
 
 
-async def test_status_imports_nothing_that_costs_time(shell: Shell) -> None:
+async def test_status_imports_no_slow_module(shell: Shell) -> None:
     """As a process it is to take less than 250 ms; each of these takes as long as all the rest."""
     said = await shell.run("status", PYTHONPROFILEIMPORTTIME="1")
 
@@ -255,7 +255,7 @@ async def test_status_imports_nothing_that_costs_time(shell: Shell) -> None:
     assert not imported & {"aiohttp", "asyncio", "pydantic", "rich", "structlog", "psutil"}
 
 
-async def test_without_a_daemon_every_command_says_where_it_looked(
+async def test_without_a_daemon_every_command_prints_the_address_that_it_tried(
     daemon: Daemon, shell: Shell
 ) -> None:
     commands = (

@@ -38,7 +38,9 @@ async def test_a_configuration_is_started(daemon: Daemon, shell: Shell) -> None:
     assert said.lines == [line for each in shown for line in lines_of(each)]
 
 
-async def test_one_that_fails_does_not_hinder_the_others(daemon: Daemon, shell: Shell) -> None:
+async def test_a_failed_instance_does_not_prevent_the_start_of_the_others(
+    daemon: Daemon, shell: Shell
+) -> None:
     Program(daemon.workspace, "broken", "exit 1")
     good = {"id": 0, "port": daemon.ports.reserve(), "name": "good"}
     bad = {"id": 1, "port": daemon.ports.reserve(), "name": "bad", "environment": "broken"}
@@ -110,7 +112,7 @@ async def test_an_invalid_entry_is_reported_and_does_not_affect_the_others(
     assert [each["id"] for each in await daemon.api.show_all()] == [0]
 
 
-async def test_one_is_started_and_stopped_by_its_name(
+async def test_an_instance_is_started_and_stopped_by_its_name(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
     write_instances({"id": 5, "port": daemon.ports.reserve(), "name": "mine", "enabled": False})
@@ -139,7 +141,7 @@ async def test_an_instance_is_started_on_each_port(
     assert [(each["id"], each["port"] - base) for each in shown] == [(0, 0), (2, 2), (9, 1)]
 
 
-async def test_an_unknown_word_does_nothing(daemon: Daemon, shell: Shell) -> None:
+async def test_an_unknown_argument_has_no_effect(daemon: Daemon, shell: Shell) -> None:
     wrong = (
         ["frob"], ["start", "x"], ["start-by-name"], ["start-ports", "5"], ["start-ports", "9-3"],
         ["start-ports", "1-60000"], ["json"], ["stop-all"],

@@ -7,7 +7,7 @@ from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, Program
 
 
-async def test_a_start_says_the_lines_of_the_script(daemon: Daemon, shell: Shell) -> None:
+async def test_a_start_prints_the_lines_of_the_script(daemon: Daemon, shell: Shell) -> None:
     port = daemon.ports.reserve()
 
     said = await shell.legacy(
@@ -46,7 +46,7 @@ async def test_arguments_are_split_and_never_run(daemon: Daemon, shell: Shell) -
     assert shown["extra_args"] == ["--lowvram", "--preview-method", "$(id)"]
 
 
-async def test_a_failure_tells_the_reason_on_stderr(daemon: Daemon, shell: Shell) -> None:
+async def test_a_failure_prints_the_reason_on_stderr(daemon: Daemon, shell: Shell) -> None:
     Program(daemon.workspace, "broken", "echo its last words >&2; exit 1")
 
     said = await shell.legacy(
@@ -101,7 +101,7 @@ async def test_a_status_with_a_failing_instance_exits_with_1(daemon: Daemon, she
     assert said.lines[2].endswith("exited unexpectedly with code 1")
 
 
-async def test_an_unknown_word_starts_nothing(daemon: Daemon, shell: Shell) -> None:
+async def test_an_unknown_argument_starts_nothing(daemon: Daemon, shell: Shell) -> None:
     for words in (["frob"], ["-1"], ["0x1"], ["all", "0"]):
         said = await shell.legacy("start", *words)
 

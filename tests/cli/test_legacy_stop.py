@@ -45,7 +45,7 @@ async def test_all_are_stopped(daemon: Daemon, shell: Shell) -> None:
     assert nothing.lines == [said.lines[0], said.lines[-1]]
 
 
-async def test_a_port_means_the_instance_on_it(daemon: Daemon, shell: Shell) -> None:
+async def test_a_port_selects_the_instance_that_uses_it(daemon: Daemon, shell: Shell) -> None:
     port, free = daemon.ports.reserve(), daemon.ports.reserve()
     await daemon.api.start(4, port)
 
@@ -78,7 +78,7 @@ async def test_the_status_of_the_stop_script(daemon: Daemon, shell: Shell) -> No
     assert [each.code for each in (nothing, running, broken)] == [0, 0, 1]
 
 
-async def test_an_unknown_word_stops_nothing(daemon: Daemon, shell: Shell) -> None:
+async def test_an_unknown_argument_stops_nothing(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
 
     for words in (["frob"], ["al"], ["al", "0"], ["--all"], ["all", "0"], ["status", "0"]):
@@ -90,7 +90,7 @@ async def test_an_unknown_word_stops_nothing(daemon: Daemon, shell: Shell) -> No
     assert (await daemon.api.show(0))["state"] == "running"
 
 
-async def test_no_word_and_help_are_help(daemon: Daemon, shell: Shell) -> None:
+async def test_no_argument_and_help_print_the_usage(daemon: Daemon, shell: Shell) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
 
     nothing, asked = await shell.legacy("stop"), await shell.legacy("stop", "help")
@@ -101,7 +101,7 @@ async def test_no_word_and_help_are_help(daemon: Daemon, shell: Shell) -> None:
     assert (await daemon.api.show(0))["state"] == "running"
 
 
-async def test_an_instance_must_be_named(daemon: Daemon, shell: Shell) -> None:
+async def test_a_stop_without_an_instance_is_refused(daemon: Daemon, shell: Shell) -> None:
     missing = await shell.legacy("stop", "instance")
     unknown = await shell.legacy("stop", "instance", "9")
     several = await shell.legacy("stop", "instance", "0", "2")

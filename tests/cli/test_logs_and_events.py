@@ -23,7 +23,9 @@ async def test_the_last_lines_of_a_log(daemon: Daemon, shell: Shell) -> None:
     assert "no instance 'x'" in (await shell.run("logs", "x")).err
 
 
-async def test_a_log_is_followed_until_the_reader_leaves(daemon: Daemon, shell: Shell) -> None:
+async def test_following_a_log_ends_when_its_reader_closes_the_output(
+    daemon: Daemon, shell: Shell
+) -> None:
     Program(daemon.workspace, "talker", TALK)
     await daemon.api.start(0, daemon.ports.reserve(), environment="talker")
     following = await shell.begin("logs", "0", "-f", "-n", "1")

@@ -12,7 +12,7 @@ LOST = (">&-", ">/dev/full", "2>&-", "2>/dev/full", ">&- 2>&-", ">/dev/full 2>&1
 
 
 @pytest.mark.parametrize("lost", [*LOST, "| true", "2>&1 | true"])
-async def test_work_is_carried_out_to_its_end_whatever_becomes_of_the_output(
+async def test_a_rolling_restart_completes_although_its_output_is_lost(
     daemon: Daemon, shell: Shell, lost: str
 ) -> None:
     for number in range(3):
@@ -25,7 +25,7 @@ async def test_work_is_carried_out_to_its_end_whatever_becomes_of_the_output(
 
 
 @pytest.mark.parametrize("command", ["status", "logs 0", "events --since 0", "--help", "env list"])
-async def test_a_command_that_only_shows_fails_when_that_cannot_be_written(
+async def test_a_read_only_command_fails_if_its_output_cannot_be_written(
     daemon: Daemon, shell: Shell, command: str
 ) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
@@ -39,7 +39,7 @@ async def test_a_command_that_only_shows_fails_when_that_cannot_be_written(
 
 
 @pytest.mark.parametrize("command", ["status", "logs 0", "events --since 0", "--help"])
-async def test_a_reader_that_leaves_early_is_no_failure(
+async def test_a_reader_that_closes_the_pipe_early_is_no_failure(
     daemon: Daemon, shell: Shell, command: str
 ) -> None:
     await daemon.api.start(0, daemon.ports.reserve())
@@ -65,7 +65,7 @@ async def test_health_reports_by_exit_code_if_its_output_is_lost(
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "rm", "env link"])
 @pytest.mark.parametrize("word", ["''", r"$'\xff'"])
-async def test_a_word_that_cannot_be_a_name_is_wrong_usage(
+async def test_an_argument_that_cannot_be_a_name_is_a_usage_error(
     shell: Shell, verb: str, word: str
 ) -> None:
     said = await shell.script(f"comfysup {verb} {word}")
@@ -85,7 +85,7 @@ async def test_a_mistyped_command_is_answered_with_the_nearest_one(shell: Shell)
     assert nearest("xyzzy", ["status"]) is None
 
 
-async def test_a_stopped_daemon_is_noticed(daemon: Daemon, shell: Shell) -> None:
+async def test_a_stopped_daemon_is_reported(daemon: Daemon, shell: Shell) -> None:
     """Commands that wait for long on purpose notice that nobody works on what they wait for."""
     await daemon.api.start(0, daemon.ports.reserve())
     commands = ("status", "stop 0", "logs -f 0", "events", "reload", "legacy stop status")

@@ -74,7 +74,7 @@ async def test_environments_are_a_table(daemon: Daemon, shell: Shell) -> None:
     assert plain(shown).splitlines()[1].split()[:2] == ["comm", "usable"]
 
 
-async def test_a_log_is_shown_as_it_was_written(daemon: Daemon, shell: Shell) -> None:
+async def test_a_log_is_printed_unchanged(daemon: Daemon, shell: Shell) -> None:
     Program(daemon.workspace, "talker", f"printf '\\033[31mred\\033[0m\\n'; {SERVE}")
     await daemon.api.start(0, daemon.ports.reserve(), environment="talker")
 

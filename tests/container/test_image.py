@@ -21,7 +21,7 @@ def test_nothing_that_installs_or_builds_is_left(product: str) -> None:
     assert said.out == ""
 
 
-def test_its_labels_tell_the_version_of_the_program(product: str) -> None:
+def test_the_labels_of_the_image_contain_the_version(product: str) -> None:
     said = engine.run(PODMAN, "image", "inspect", "--format", "{{json .Labels}}", product)
     version = engine.run(PODMAN, "run", "--rm", product, "comfysup", "--version")
 
@@ -32,7 +32,7 @@ def test_its_labels_tell_the_version_of_the_program(product: str) -> None:
     assert labels[f"{name}base.name"] == engine.BASE
 
 
-def test_a_given_command_is_run_instead(product: str) -> None:
+def test_a_command_given_as_arguments_replaces_the_daemon(product: str) -> None:
     said = engine.run(PODMAN, "run", "--rm", product, "sh", "-c", "command -v python3; exit 7")
 
     assert (said.code, said.out) == (7, "/usr/bin/python3\n")
@@ -71,7 +71,7 @@ def test_a_base_with_an_older_python_is_refused_with_the_reason(product: str) ->
     )
 
 
-def test_port_8001_answers_and_says_how_soon(run: Run) -> None:
+def test_port_8001_answers_after_the_start(run: Run) -> None:
     container = run()
 
     work, waited = container.seconds_of_work(), container.seconds_to_start()
@@ -80,7 +80,7 @@ def test_port_8001_answers_and_says_how_soon(run: Run) -> None:
     assert container.ask("GET", "/livez")[0] == 200
 
 
-def test_its_health_check_follows_the_daemon(run: Run) -> None:
+def test_the_health_check_follows_the_daemon(run: Run) -> None:
     container = run()
 
     def health() -> str:
@@ -98,7 +98,7 @@ def test_its_health_check_follows_the_daemon(run: Run) -> None:
     until(lambda: container.check_health() == 0 and health() == "healthy")
 
 
-def test_the_socket_that_its_health_check_asks_is_made_again(run: Run) -> None:
+def test_the_removed_socket_of_the_health_check_is_recreated(run: Run) -> None:
     container = run()
 
     container.exec("mv", "/run/comfysup/api.sock", "/run/comfysup/away")

@@ -24,7 +24,7 @@ def test_a_stop_ends_everything_in_time_and_cleanly(run: Run) -> None:
         assert log.rstrip().endswith("Stopped server")
 
 
-def test_the_daemon_is_started_again_and_its_instances_live_on(run: Run) -> None:
+def test_a_restarted_daemon_adopts_the_running_instances(run: Run) -> None:
     container = run()
     assert container.start_instances(MAIN).code == 0
     before, killed = container.instances()[0], container.daemon_pid()
@@ -42,7 +42,7 @@ def test_the_daemon_is_started_again_and_its_instances_live_on(run: Run) -> None
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill"])
-def test_the_next_life_of_a_container_begins_empty(run: Run, ending: str) -> None:
+def test_a_restarted_container_starts_without_instances(run: Run, ending: str) -> None:
     container = run()
     assert container.start_instances(MAIN).code == 0
 
@@ -63,7 +63,9 @@ CLOSED = ("--read-only", "--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", "/wor
     [CLOSED, ("--user", "1000"), (*CLOSED, "--user", "1000")],
     ids=["read-only", "user", "both"],
 )
-def test_it_works_with_less(run: Run, options: tuple[str, ...]) -> None:
+def test_a_restricted_container_starts_and_stops_instances(
+    run: Run, options: tuple[str, ...]
+) -> None:
     container = run(*options)
 
     started = container.exec("/start_comfyui.sh", "0")

@@ -42,7 +42,7 @@ def tried(share: float) -> settings:
     )
 
 
-async def test_no_request_breaks_it_or_starts_anything(besieged: Daemon) -> None:
+async def test_no_random_request_crashes_the_daemon_or_starts_an_instance(besieged: Daemon) -> None:
     """Scenarios 44 and 45."""
     caller = Caller(besieged.port, besieged.run_dir / "api.sock")
 
@@ -56,7 +56,9 @@ async def test_no_request_breaks_it_or_starts_anything(besieged: Daemon) -> None
     assert {200, 404, 422} <= caller.statuses.keys()
 
 
-async def test_no_instances_file_breaks_it_or_starts_anything(besieged: Daemon) -> None:
+async def test_no_random_instances_file_crashes_the_daemon_or_starts_an_instance(
+    besieged: Daemon,
+) -> None:
     """Scenario 49."""
     caller = Caller(besieged.port, besieged.run_dir / "api.sock")
     file = besieged.root / "instances.json"

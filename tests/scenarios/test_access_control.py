@@ -66,7 +66,7 @@ def refusal(token: str | None, access: Access) -> int | None:
     ],
     ids=["public", "with a token", "this machine alone"],
 )
-async def test_a_public_address_without_a_token_is_warned_of_at_the_start(
+async def test_a_public_address_without_a_token_causes_a_warning_at_startup(
     daemon: Daemon, variables: dict[str, str], *, warns: bool
 ) -> None:
     await daemon.start(variables=variables)
@@ -77,7 +77,7 @@ async def test_a_public_address_without_a_token_is_warned_of_at_the_start(
 # ---- 47: pages of other origins
 
 
-async def test_a_page_of_another_origin_starts_and_stops_nothing(daemon: Daemon) -> None:
+async def test_a_cross_origin_page_starts_and_stops_nothing(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start()
     port = daemon.ports.reserve()
@@ -124,7 +124,7 @@ BEGINNINGS = {
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
-async def test_two_thousand_idle_connections_do_not_keep_other_callers_out(
+async def test_two_thousand_idle_connections_do_not_block_other_callers(
     daemon: Daemon, beginning: bytes
 ) -> None:
     await daemon.start()
@@ -157,7 +157,7 @@ async def test_two_thousand_idle_connections_do_not_keep_other_callers_out(
         "--z \"a\nb\" '*' ~ $HOME ${HOME} !! {a,b} \\; größe",
     ],
 )
-async def test_arguments_arrive_word_by_word(daemon: Daemon, written: str) -> None:
+async def test_arguments_are_passed_without_a_shell(daemon: Daemon, written: str) -> None:
     program = Program(
         daemon.workspace, script="printf '%s\\0' \"$@\" > '<directory>/new'\n"
         "mv '<directory>/new' '<directory>/words'\nexec sleep 3600"
@@ -181,7 +181,7 @@ parser.add_argument("--temp-directory", type=str)
 """
 
 
-async def test_a_stranger_passes_no_path_on_a_public_address(daemon: Daemon) -> None:
+async def test_a_caller_without_a_token_passes_no_path_on_a_public_address(daemon: Daemon) -> None:
     """The operator's own ways stay open: the socket, instances.json and EXTRA_ARGS."""
     program = Program(daemon.workspace)
     (program.directory / "comfy").mkdir()
@@ -208,7 +208,7 @@ async def test_a_stranger_passes_no_path_on_a_public_address(daemon: Daemon) -> 
     assert (usual.status, local.status) == (200, 200)
 
 
-async def test_on_an_address_of_this_machine_alone_any_argument_is_taken(daemon: Daemon) -> None:
+async def test_any_argument_is_accepted_on_a_loopback_address(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start()
     body = {"id": 0, "port": daemon.ports.reserve(), "extra_args": "--temp-directory /x"}

@@ -43,7 +43,7 @@ def comets(program: Program) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", RELATIVES)
-async def test_after_a_stop_nothing_that_it_started_is_alive(daemon: Daemon, kind: str) -> None:
+async def test_a_stop_ends_all_descendants_of_the_instance(daemon: Daemon, kind: str) -> None:
     program = Program(daemon.workspace, script=RELATIVES[kind] + SERVE)
     await daemon.start(stop_grace=0.4)
     await daemon.api.start(0, daemon.ports.reserve())

@@ -143,7 +143,9 @@ async def test_an_instance_outlives_one_daemon_after_another(daemon: Daemon) -> 
     assert list(daemon.processes()) == [first["pid"]]
 
 
-async def test_one_that_died_while_no_daemon_ran_is_restarted_at_once(daemon: Daemon) -> None:
+async def test_an_instance_that_died_while_the_daemon_was_down_is_restarted_immediately(
+    daemon: Daemon,
+) -> None:
     """Scenario 28."""
     await daemon.start(stable_after=0.01)
     await launch(daemon, 0, "(setsid sleep 3600 &); " + SERVE)
@@ -172,7 +174,7 @@ async def test_one_that_died_while_no_daemon_ran_is_restarted_at_once(daemon: Da
     assert "may be missing" not in daemon.instance_log(0)
 
 
-async def test_the_log_says_where_its_end_may_be_missing(daemon: Daemon) -> None:
+async def test_the_log_marks_where_output_may_be_missing(daemon: Daemon) -> None:
     """Scenario 28: what waited in the FIFO went with the last process that had it open."""
     await daemon.start()
     alone = await launch(daemon, 0, "say here; exec sleep 3600")
@@ -189,7 +191,9 @@ async def test_the_log_says_where_its_end_may_be_missing(daemon: Daemon) -> None
     assert "output may be missing]" in end["log_tail"][-1]
 
 
-async def test_one_that_was_to_end_and_did_while_no_daemon_ran_is_stopped(daemon: Daemon) -> None:
+async def test_a_stopping_instance_that_ended_while_the_daemon_was_down_is_stopped(
+    daemon: Daemon,
+) -> None:
     """Scenario 28, where the end was wished."""
     await daemon.start(stop_grace=LONG)
     deaf = await launch(daemon, 0, DEAF)
@@ -219,7 +223,7 @@ async def test_a_deleted_instance_is_unknown_to_the_next_daemon(daemon: Daemon) 
     assert await daemon.api.show_all() == []
 
 
-async def test_orphans_of_a_generation_that_is_gone_are_swept_at_the_start(
+async def test_orphans_of_an_ended_generation_are_swept_at_startup(
     daemon: Daemon,
 ) -> None:
     """And nobody else: what bears the marker of an instance nobody knows may be somebody's work."""

@@ -53,7 +53,7 @@ def fits_the_table(seen: list[Wait]) -> None:
     assert all(wait.fits(seconds) for wait, seconds in zip(seen, TABLE, strict=True)), seen
 
 
-async def test_a_crash_loop_before_ready_doubles_its_waits_up_to_the_longest(
+async def test_crashes_before_readiness_double_the_back_off_up_to_its_maximum(
     daemon: Daemon,
 ) -> None:
     """Scenario 21. [supervisord respawns at once for ever]"""
@@ -91,7 +91,7 @@ async def test_processes_are_really_made_by_the_table(daemon: Daemon) -> None:
         assert gap >= expected - 0.01, gaps  # /proc/uptime is cut to a hundredth
 
 
-async def test_a_crash_loop_after_ready_doubles_its_waits_too(daemon: Daemon) -> None:
+async def test_crashes_after_readiness_double_the_back_off(daemon: Daemon) -> None:
     """Scenario 21: to have been ready is not to have been stable."""
     Program(daemon.workspace)
     await daemon.start(backoff_initial=INITIAL, backoff_max=LONGEST, max_failures=5)

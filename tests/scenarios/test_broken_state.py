@@ -150,7 +150,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN)
-async def test_with_a_damaged_state_file_running_instances_are_recognised_and_adopted(
+async def test_running_instances_are_adopted_despite_a_damaged_state_file(
     daemon: Daemon, breaking: Callable[[bytes], bytes]
 ) -> None:
     """Scenario 29: nobody is signalled, the file is kept aside, and both are said."""

@@ -170,9 +170,7 @@ async def test_sigterm_during_a_restart_in_place_ends_the_daemon(daemon: Daemon)
 
 
 @pytest.mark.parametrize("moment", [WHEN_CALLERS_ARE_PASSED_ON, WHEN_THE_LOOP_HAS_ENDED])
-async def test_a_signal_is_handled_whichever_thread_receives_it(
-    daemon: Daemon, moment: str
-) -> None:
+async def test_a_signal_received_by_any_thread_is_handled(daemon: Daemon, moment: str) -> None:
     """A library may start threads that do not block signals."""
     await daemon.start(sys.executable, "-c", f"{SIGNALLED}{moment}{SERVE_COMFYSUP}")
 
@@ -257,7 +255,7 @@ SPOILERS = {
 
 
 @pytest.mark.parametrize(("reason", "spoil"), SPOILERS.items(), ids=SPOILERS)
-async def test_a_restart_that_would_fail_is_refused_and_changes_nothing(
+async def test_a_restart_in_place_that_would_fail_is_refused(
     daemon: Daemon, reason: str, spoil: Callable[[Daemon], None]
 ) -> None:
     """Over HTTP, by SIGHUP, and on the command line; every reason is named."""
@@ -303,7 +301,7 @@ async def test_sigterm_is_handled_during_the_check_of_a_restart(daemon: Daemon) 
     assert (answer.status, answer.body["code"]) == (503, "shutting_down")
 
 
-async def test_closed_and_full_outputs_are_no_hindrance(daemon: Daemon) -> None:
+async def test_a_restart_in_place_succeeds_with_closed_and_full_outputs(daemon: Daemon) -> None:
     for number, output in enumerate(('exec "$@" >&-', 'exec "$@" > /dev/full')):
         await daemon.start("sh", "-c", output, "sh")
         before = len(daemon.events("daemon.started"))

@@ -128,7 +128,7 @@ def threads(daemon: Daemon) -> int:
     return len(os.listdir(f"/proc/{daemon.pid}/task"))  # noqa: PTH208
 
 
-async def test_a_dead_environment_holds_up_its_own_instances_alone(
+async def test_an_unresponsive_environment_delays_only_its_own_instances(
     daemon: Daemon, mounts: Mounts
 ) -> None:
     """A crash of its instance, its restart and a start by a caller, beside one that is well."""
@@ -157,7 +157,7 @@ async def test_a_dead_environment_holds_up_its_own_instances_alone(
     assert len([pid for pid, line in daemon.processes().items() if "e0" in line]) == 1
 
 
-async def test_a_stop_ends_a_launch_that_hangs_at_once(daemon: Daemon, mounts: Mounts) -> None:
+async def test_a_stop_ends_a_hanging_launch_immediately(daemon: Daemon, mounts: Mounts) -> None:
     Program(daemon.workspace, "e0")
     await mounts.start()
     await launch(daemon, 0)
@@ -174,7 +174,7 @@ async def test_a_stop_ends_a_launch_that_hangs_at_once(daemon: Daemon, mounts: M
     assert daemon.processes() == {}
 
 
-async def test_autolaunch_goes_past_a_dead_environment(daemon: Daemon, mounts: Mounts) -> None:
+async def test_autolaunch_skips_an_unresponsive_environment(daemon: Daemon, mounts: Mounts) -> None:
     for number in range(2):
         Program(daemon.workspace, f"e{number}")
     instances = [
@@ -194,7 +194,7 @@ async def test_autolaunch_goes_past_a_dead_environment(daemon: Daemon, mounts: M
     assert "ComfyUI-e0 has not answered for" in " ".join(trouble)
 
 
-async def test_a_log_directory_that_hangs_is_a_trouble_until_it_answers(
+async def test_an_unresponsive_log_directory_is_reported_until_it_responds(
     daemon: Daemon, mounts: Mounts
 ) -> None:
     Program(daemon.workspace, "e0")
@@ -211,7 +211,7 @@ async def test_a_log_directory_that_hangs_is_a_trouble_until_it_answers(
     assert "starts, generation 1" in await until(lambda: daemon.instance_log(0))
 
 
-async def test_the_daemon_ends_and_restarts_while_a_directory_is_dead(
+async def test_the_daemon_stops_and_restarts_despite_an_unresponsive_directory(
     daemon: Daemon, mounts: Mounts
 ) -> None:
     for number in range(2):
@@ -233,7 +233,7 @@ async def test_the_daemon_ends_and_restarts_while_a_directory_is_dead(
     assert not kernel.alive(pid)
 
 
-async def test_a_process_whose_memory_is_locked_keeps_no_daemon_from_its_beginning(
+async def test_a_process_with_locked_memory_does_not_block_the_startup(
     daemon: Daemon, mounts: Mounts, stranger: subprocess.Popen[bytes]
 ) -> None:
     """An instance's own, and a stranger's: the kernel waits for the lock in these files."""

@@ -64,7 +64,7 @@ async def start_each(daemon: Daemon, scripts: Sequence[str]) -> list[Program]:
 
 
 @pytest.mark.parametrize("leader", [SERVE, SHELL], ids=["comfyui", "shell"])
-async def test_after_a_stop_nothing_that_it_started_is_alive(daemon: Daemon, leader: str) -> None:
+async def test_a_stop_ends_all_descendants_of_the_instance(daemon: Daemon, leader: str) -> None:
     """Scenario 13: looked at once, in the moment of the answer."""
     kinds = RELATIVES | {"only a parent": ONLY_A_PARENT}
     await daemon.start(stop_grace=0.4)
@@ -83,7 +83,7 @@ async def test_after_a_stop_nothing_that_it_started_is_alive(daemon: Daemon, lea
     assert not daemon.processes()
 
 
-async def test_after_a_stop_the_port_is_free_even_if_a_descendant_held_it(daemon: Daemon) -> None:
+async def test_a_stop_frees_a_port_that_a_descendant_held(daemon: Daemon) -> None:
     """Scenario 13: a child in a session of its own has inherited the listening socket."""
     build_environment(daemon.workspace, "comm")
     port = daemon.ports.reserve()
@@ -130,7 +130,7 @@ async def test_descendants_of_a_dead_leader_are_gone_before_the_next_start(
     assert {kind: [] for kind in RELATIVES} == dict(zip(RELATIVES, overlaps, strict=True))
 
 
-async def test_nothing_is_left_when_a_dead_leader_is_not_restarted(daemon: Daemon) -> None:
+async def test_descendants_of_a_leader_that_is_not_restarted_are_ended(daemon: Daemon) -> None:
     """Scenario 14: with all kinds of relatives at once."""
     program = Program(daemon.workspace, script="".join(RELATIVES.values()) + SHELL)
     await daemon.start()

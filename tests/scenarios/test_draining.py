@@ -93,7 +93,7 @@ async def test_a_prompt_that_exceeds_the_drain_is_ended_and_resubmitted(daemon: 
     assert (await comfy.queue())[1] == ["waits"]
 
 
-async def test_an_idle_one_is_drained_at_once(daemon: Daemon) -> None:
+async def test_an_idle_instance_is_drained_immediately(daemon: Daemon) -> None:
     await begin(daemon)
 
     answer = await daemon.api.act(0, "stop", drain=3600)
@@ -157,7 +157,7 @@ async def test_instances_are_restarted_one_at_a_time(daemon: Daemon) -> None:
     assert order == [("instance.ready", number) for number in range(3)]
 
 
-async def test_a_rolling_restart_ends_at_the_first_that_does_not_come_back(
+async def test_a_rolling_restart_stops_at_the_first_failed_instance(
     daemon: Daemon,
 ) -> None:
     await begin(daemon, 0)

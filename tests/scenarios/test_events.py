@@ -117,7 +117,9 @@ async def test_a_reader_of_all_events_misses_none_over_a_restart_in_place(
     assert (gap.name, gap.data) == ("events.missed", {"missed": None})
 
 
-async def test_readers_that_take_nothing_neither_slow_others_nor_the_end(daemon: Daemon) -> None:
+async def test_readers_that_do_not_read_delay_neither_other_readers_nor_the_shutdown(
+    daemon: Daemon,
+) -> None:
     """Scenario 36. Their connections are full when the daemon is told to end."""
     Program(daemon.workspace, script="for n in $(seq 40); do echo $n; done; exit 3")
     await daemon.start(
@@ -141,7 +143,7 @@ async def test_readers_that_take_nothing_neither_slow_others_nor_the_end(daemon:
         own.close()
 
 
-async def test_a_disconnected_reader_is_released_at_once(daemon: Daemon) -> None:
+async def test_a_disconnected_reader_releases_its_descriptor(daemon: Daemon) -> None:
     await daemon.start()
     before = descriptors(daemon.pid)
     for _ in range(300):  # more than may follow at the same time

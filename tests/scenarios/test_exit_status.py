@@ -85,7 +85,7 @@ async def test_every_signal_is_reported(daemon: Daemon) -> None:
     assert {None} == {end["exit_code"] for end in ends}
 
 
-async def test_a_hundred_orphans_leave_no_zombie_and_take_no_exit_code(daemon: Daemon) -> None:
+async def test_a_hundred_orphans_leave_no_zombie_and_hide_no_exit_code(daemon: Daemon) -> None:
     """Scenario 17: eight instances leave a hundred each, which end while they end themselves."""
     orphans = f"'<python>' -I -S -c '{ORPHANS}' 100;"
     for code in range(41, 49):

@@ -47,7 +47,7 @@ async def test_an_immediate_exit_is_a_failure_that_is_reported_in_full(
     assert shown["next_restart_at"]
 
 
-async def test_each_instance_of_a_request_fails_or_starts_for_itself(daemon: Daemon) -> None:
+async def test_each_instance_of_a_request_starts_or_fails_independently(daemon: Daemon) -> None:
     """Scenario 2, by the route that starts several."""
     Program(daemon.workspace, "good")
     Program(daemon.workspace, "bad", script="echo went wrong >&2; exit 3")
@@ -65,7 +65,7 @@ async def test_each_instance_of_a_request_fails_or_starts_for_itself(daemon: Dae
     assert "went wrong" in bad["error"]
 
 
-async def test_the_reason_is_read_from_the_last_words(daemon: Daemon) -> None:
+async def test_the_exit_reason_comes_from_the_last_output(daemon: Daemon) -> None:
     """Scenario 2."""
     words = "ModuleNotFoundError: No module named 'torchsde'"
     Program(daemon.workspace, script=f'echo "{words}" >&2; exit 1')
@@ -80,7 +80,7 @@ async def test_the_reason_is_read_from_the_last_words(daemon: Daemon) -> None:
     assert words in shown["last_exit"]["log_tail"]
 
 
-async def test_last_words_are_those_of_the_last_process(daemon: Daemon) -> None:
+async def test_the_last_lines_belong_to_the_last_process(daemon: Daemon) -> None:
     """Scenario 2: a log is appended to, and an earlier reason must not be told again."""
     script = 'if [ -e "$said" ]; then exit 4; fi; say x; echo "first words"; exit 3'
     Program(daemon.workspace, script=script)
@@ -93,7 +93,7 @@ async def test_last_words_are_those_of_the_last_process(daemon: Daemon) -> None:
     assert "first words" in daemon.instance_log(0)
 
 
-async def test_a_timeout_tells_the_caller_that_the_instance_is_still_loading(
+async def test_a_timed_out_start_reports_that_the_instance_is_still_loading(
     daemon: Daemon,
 ) -> None:
     """Scenario 3: not before the time-out, and long before the instance is given up."""
@@ -166,7 +166,7 @@ def _no_environment(environment: Path) -> str:
     "damage",
     [_no_environment, _no_main, _no_python, _python_that_cannot_be_executed, _dangling_python],
 )
-async def test_an_unusable_environment_is_refused_by_the_path_that_is_wrong(
+async def test_an_unusable_environment_is_refused_with_the_invalid_path(
     daemon: Daemon, damage: Callable[[Path], str]
 ) -> None:
     """Scenario 6: nothing is spawned, and nothing enters the table."""
@@ -192,7 +192,7 @@ async def test_an_unusable_environment_is_refused_by_the_path_that_is_wrong(
     assert not list(daemon.log_dir.glob("comfyui_*"))
 
 
-async def test_an_interpreter_that_is_not_there_fails_at_exec(daemon: Daemon) -> None:
+async def test_a_missing_interpreter_fails_at_exec(daemon: Daemon) -> None:
     """Scenario 6: the file is there and executable, and what its first line names is not."""
     program = Program(daemon.workspace)
     program.python.write_text("#!/nowhere/interpreter\n")
@@ -207,7 +207,7 @@ async def test_an_interpreter_that_is_not_there_fails_at_exec(daemon: Daemon) ->
     assert (shown["last_exit"]["exit_code"], shown["last_exit"]["signal"]) == (None, None)
 
 
-async def test_the_venvs_python_may_come_back_during_a_back_off(daemon: Daemon) -> None:
+async def test_a_python_restored_during_a_back_off_is_used(daemon: Daemon) -> None:
     """Scenario 22: it vanishes, and once it is there again the instance goes on by itself."""
     program = Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=0.05, backoff_max=0.05, max_failures=1000)
@@ -228,7 +228,7 @@ async def until_reason(daemon: Daemon, reason: str) -> dict[str, Any]:
     return await daemon.api.until(0, state="backoff")
 
 
-async def test_a_gpu_that_the_daemon_was_not_left_is_refused(daemon: Daemon) -> None:
+async def test_a_gpu_that_is_hidden_from_the_daemon_is_refused(daemon: Daemon) -> None:
     Program(daemon.workspace)
     await daemon.start(variables={"CUDA_VISIBLE_DEVICES": "2,3"})
     refused = await daemon.api.start(0, daemon.ports.reserve(), gpu=0)

@@ -67,7 +67,7 @@ async def test_an_instance_that_never_becomes_ready_still_times_out(daemon: Daem
     assert failed["last_exit"]["reason"] == "startup_timeout"
 
 
-async def test_the_signals_of_a_stop_do_not_come_all_at_once_after_a_gap(daemon: Daemon) -> None:
+async def test_the_signals_of_a_stop_keep_their_intervals_after_a_gap(daemon: Daemon) -> None:
     """It would have ended by itself, but was stopped with the daemon, as by `docker pause`."""
     await daemon.start(stop_grace=1.5)
     tidy = await launch(daemon, 0, TIDY)
@@ -85,7 +85,7 @@ async def test_the_signals_of_a_stop_do_not_come_all_at_once_after_a_gap(daemon:
     assert not tidy.said("TERM")
 
 
-async def test_the_signals_of_a_stop_do_not_come_all_at_once_between_two_daemons(
+async def test_the_signals_of_a_stop_keep_their_intervals_across_a_daemon_restart(
     daemon: Daemon,
 ) -> None:
     await daemon.start(stop_grace=1.5)
@@ -105,7 +105,7 @@ async def test_the_signals_of_a_stop_do_not_come_all_at_once_between_two_daemons
     assert not tidy.said("TERM")
 
 
-async def test_a_running_instance_is_not_unresponsive_for_a_gap(daemon: Daemon) -> None:
+async def test_a_gap_does_not_make_a_running_instance_unresponsive(daemon: Daemon) -> None:
     """One failed probe would be enough, and the daemon is stopped in the middle of each."""
     Program(daemon.workspace)
     await daemon.start(probe_period=0.05, probe_timeout=1, probe_failures=1)

@@ -51,7 +51,9 @@ async def test_a_stopped_process_is_ended_after_exactly_the_threshold(daemon: Da
     assert shown["restarts"] == 1
 
 
-async def test_a_stopped_process_is_ended_as_soon_with_a_prompt(daemon: Daemon) -> None:
+async def test_a_stopped_process_with_a_prompt_is_ended_at_the_same_threshold(
+    daemon: Daemon,
+) -> None:
     """A prompt runs, but nothing is done for it."""
     comfy, answer = await begin(daemon)
     await comfy.submit(sleep(60), "runs")
@@ -84,7 +86,7 @@ async def test_one_slow_response_has_no_consequence(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("burn", [True, False])
-async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
+async def test_a_loop_blocked_for_less_than_the_threshold_has_no_consequence(
     daemon: Daemon, *, burn: bool
 ) -> None:
     comfy, _ = await begin(daemon)
@@ -94,7 +96,9 @@ async def test_a_loop_that_blocks_for_less_than_the_threshold_is_left_alone(
     assert (await daemon.api.show(0))["generation"] == 1
 
 
-async def test_one_that_works_on_a_prompt_gets_five_times_as_long(daemon: Daemon) -> None:
+async def test_an_instance_that_uses_cpu_for_a_prompt_has_five_times_the_threshold(
+    daemon: Daemon,
+) -> None:
     comfy, _ = await begin(daemon)
     await comfy.submit(block(2.5 * THRESHOLD, burn=True), "blocks")
 
@@ -102,7 +106,7 @@ async def test_one_that_works_on_a_prompt_gets_five_times_as_long(daemon: Daemon
     assert (await daemon.api.show(0))["generation"] == 1
 
 
-async def test_one_that_takes_the_gil_before_its_prompt_is_seen_gets_as_long(
+async def test_an_instance_that_holds_the_gil_before_its_prompt_is_seen_has_the_longer_threshold(
     daemon: Daemon,
 ) -> None:
     """Nothing tells that it has a prompt; that it works is enough."""
@@ -113,7 +117,7 @@ async def test_one_that_takes_the_gil_before_its_prompt_is_seen_gets_as_long(
     assert (await daemon.api.show(0))["generation"] == 1
 
 
-async def test_one_that_works_on_a_prompt_for_ever_is_ended(daemon: Daemon) -> None:
+async def test_an_instance_whose_prompt_never_ends_is_ended(daemon: Daemon) -> None:
     comfy, _ = await begin(daemon)
     await comfy.submit(block(60, burn=True), "blocks")
 
@@ -122,7 +126,7 @@ async def test_one_that_works_on_a_prompt_for_ever_is_ended(daemon: Daemon) -> N
     assert shown["last_exit"]["message"] == "no response to 15 probes in a row"
 
 
-async def test_one_that_waits_for_ever_in_a_prompt_is_ended_at_the_threshold(
+async def test_an_instance_that_waits_in_a_prompt_is_ended_at_the_threshold(
     daemon: Daemon,
 ) -> None:
     """Dead-locked: a prompt runs, and no CPU is used for it."""
@@ -156,7 +160,7 @@ async def test_an_instance_with_a_dead_worker_is_restarted_and_receives_the_wait
     assert (await comfy.has_run("waits"))["status"]["completed"]
 
 
-async def test_an_error_of_the_gpu_by_which_every_prompt_fails_is_shown(daemon: Daemon) -> None:
+async def test_a_gpu_error_that_fails_every_prompt_is_a_condition(daemon: Daemon) -> None:
     """It answers, and runs what it is given: nothing else tells."""
     comfy, _ = await begin(daemon)
     message = "CUDA error: an illegal memory access was encountered"
@@ -172,7 +176,9 @@ async def test_an_error_of_the_gpu_by_which_every_prompt_fails_is_shown(daemon: 
     assert message in (await daemon.api.show(0))["conditions"][0]["message"]
 
 
-async def test_one_that_blocks_without_a_prompt_gets_no_more_time(daemon: Daemon) -> None:
+async def test_an_instance_that_blocks_without_a_prompt_is_ended_at_the_threshold(
+    daemon: Daemon,
+) -> None:
     await begin(daemon, block_loop="60@0.2")
 
     shown = await daemon.api.until(0, generation=2)

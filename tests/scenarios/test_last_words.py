@@ -17,7 +17,7 @@ printf '\033[32m[INFO]\033[0m    0.1 seconds (IMPORT FAILED): /w/custom_nodes/x\
 """
 
 
-async def test_an_instance_that_was_forgotten_does_not_explain_the_next_of_its_number(
+async def test_the_log_of_a_removed_instance_does_not_explain_the_next_one_with_its_id(
     daemon: Daemon,
 ) -> None:
     """Both are generation 1 in one log."""
@@ -33,7 +33,7 @@ async def test_an_instance_that_was_forgotten_does_not_explain_the_next_of_its_n
     assert (end["exit_code"], end["reason"], end["log_tail"]) == (4, "exit", [])
 
 
-async def test_an_old_log_that_takes_no_bytes_does_not_explain_a_new_death(
+async def test_an_old_unwritable_log_does_not_explain_a_new_exit(
     daemon: Daemon,
 ) -> None:
     """What the log refused is known all the same, and explains it."""
@@ -146,7 +146,7 @@ async def test_a_hint_names_the_requirements_of_the_custom_node_that_failed(
     assert "-m pip install -r custom_nodes/x/requirements.txt" in end["hint"]
 
 
-async def test_a_missing_module_is_tried_until_it_is_there(daemon: Daemon) -> None:
+async def test_a_missing_module_is_retried_until_it_is_installed(daemon: Daemon) -> None:
     """Somebody may be installing it."""
     script = f"""
 say started; [ "$(grep -c started "$said")" -gt 3 ] || {{ echo "{MISSING}"; exit 1; }}; """

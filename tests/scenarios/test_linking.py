@@ -7,7 +7,7 @@ from tests.scenarios.harness import Daemon
 LINK = f"{API}/environments/comm/link"
 
 
-async def test_models_are_shared_once_nothing_uses_them(daemon: Daemon) -> None:
+async def test_models_are_linked_once_no_instance_uses_them(daemon: Daemon) -> None:
     environment = build_environment(daemon.workspace, "comm")
     models = environment / "models"
     if models.is_symlink():
@@ -31,7 +31,7 @@ async def test_models_are_shared_once_nothing_uses_them(daemon: Daemon) -> None:
     assert (await daemon.api.act(0, "start")).status == 200
 
 
-async def test_an_environment_that_is_not_there_is_refused(daemon: Daemon) -> None:
+async def test_a_missing_environment_is_refused(daemon: Daemon) -> None:
     await daemon.start()
 
     for name in ("none", "..", "a%2Fb", "$(id)"):

@@ -244,7 +244,7 @@ async def test_a_follower_sees_the_next_generation_and_a_clean_end(daemon: Daemo
     assert "Stopped server" in rest
 
 
-async def test_the_last_lines_of_an_exit_are_right_when_its_log_was_rotated(
+async def test_the_last_lines_of_an_exit_are_correct_after_a_rotation(
     daemon: Daemon,
 ) -> None:
     program(daemon, f"{write(500, 100)}; echo last words; exit 3")
@@ -283,7 +283,7 @@ async def test_generations_leave_no_thread_and_no_descriptor(daemon: Daemon) -> 
     assert shown["generation"] >= 120
 
 
-async def test_a_link_in_place_of_a_log_is_a_trouble_until_its_instance_is_removed(
+async def test_a_link_in_place_of_a_log_is_reported_until_the_instance_is_removed(
     daemon: Daemon,
 ) -> None:
     Program(daemon.workspace)

@@ -75,7 +75,7 @@ async def test_twenty_concurrent_requests_make_one_process_and_the_last_takes_ef
         caller.close()
 
 
-async def test_twenty_first_starts_at_once_make_one_process(daemon: Daemon) -> None:
+async def test_twenty_concurrent_first_starts_make_one_process(daemon: Daemon) -> None:
     """Scenario 9, for an instance that nobody knew before."""
     program = Program(daemon.workspace, script=ALONE + SERVE)
     port = daemon.ports.reserve()

@@ -37,7 +37,9 @@ def stranger_on(port: int) -> Iterator[int]:
         yield process.pid
 
 
-async def test_the_port_of_a_stranger_is_refused_by_pid_and_program(daemon: Daemon) -> None:
+async def test_a_port_used_by_another_program_is_refused_with_its_pid_and_name(
+    daemon: Daemon,
+) -> None:
     """Scenario 4."""
     Program(daemon.workspace)
     port = daemon.ports.reserve()
@@ -59,7 +61,7 @@ async def test_the_port_of_a_stranger_is_refused_by_pid_and_program(daemon: Daem
     assert (await daemon.api.start(0, port)).status == 200
 
 
-async def test_the_port_of_another_instance_is_refused_while_that_may_come_back(
+async def test_the_port_of_another_instance_is_refused_while_it_may_restart(
     daemon: Daemon,
 ) -> None:
     """Scenario 4: running, backing off, stopping; and free once it is stopped."""
@@ -94,7 +96,7 @@ async def test_the_daemons_own_port_is_refused(daemon: Daemon) -> None:
     assert "belongs to comfysup itself" in answer.detail
 
 
-async def test_a_port_taken_during_a_back_off_is_a_failure_that_ends_with_its_cause(
+async def test_a_port_taken_during_a_back_off_fails_until_the_port_is_free(
     daemon: Daemon,
 ) -> None:
     """Scenario 4: the port must be free before each respawn."""
@@ -157,7 +159,7 @@ def impostor_on(address: str, port: int) -> Iterator[CountingServer]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104
-async def test_a_stranger_that_answers_as_comfyui_makes_nothing_ready(
+async def test_another_program_that_answers_as_comfyui_makes_no_instance_ready(
     daemon: Daemon, address: str
 ) -> None:
     """Scenario 5: looked at twenty times, and never believed."""

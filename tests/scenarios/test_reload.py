@@ -161,7 +161,7 @@ async def test_a_pending_autolaunch_entry_can_be_stopped_and_removed(
     assert await file.reload(*entries) == {"left_alone": [0, 1, 2]}
 
 
-async def test_a_mistake_costs_its_own_entry_and_its_instance_runs_on(
+async def test_an_invalid_entry_is_skipped_and_its_instance_keeps_running(
     daemon: Daemon, file: File
 ) -> None:
     good, bad = ({"id": number, "port": daemon.ports.reserve()} for number in range(2))
@@ -202,7 +202,7 @@ async def test_a_half_written_file_stops_nothing(daemon: Daemon, file: File) -> 
     assert ids(await reload(daemon)) == {"left_alone": [0, 1]}
 
 
-async def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(
+async def test_a_file_replaced_while_it_is_read_is_read_completely(
     daemon: Daemon, file: File
 ) -> None:
     """Scenario 49. Old and new differ from their first byte to their last, and in length."""
@@ -225,9 +225,7 @@ async def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(
     assert seen == {"old", "new"}
 
 
-async def test_many_reloads_at_once_are_done_one_after_the_other(
-    daemon: Daemon, file: File
-) -> None:
+async def test_concurrent_reloads_are_serialized(daemon: Daemon, file: File) -> None:
     entries = [{"id": number, "port": daemon.ports.reserve()} for number in range(3)]
     file.write(*entries)
 
@@ -261,7 +259,7 @@ async def test_a_fifo_or_a_directory_in_place_of_the_file_is_refused_at_once(
     assert (await reload(daemon)).status == 422
 
 
-async def test_an_entry_that_could_not_be_started_is_a_trouble_until_a_reload_starts_it(
+async def test_an_entry_that_failed_to_start_is_reported_until_a_reload_starts_it(
     daemon: Daemon,
 ) -> None:
     """A container whose instances are missing must not look well."""

@@ -81,7 +81,7 @@ async def test_the_output_of_an_instance_whose_fifo_is_removed_is_not_lost(
     assert (after["pid"], after["generation"]) == (before["pid"], 1)
 
 
-async def test_the_copy_of_an_unreadable_state_file_is_a_trouble_until_it_is_removed(
+async def test_the_copy_of_an_unreadable_state_file_is_reported_until_it_is_removed(
     daemon: Daemon,
 ) -> None:
     daemon.run_dir.mkdir(mode=0o700)

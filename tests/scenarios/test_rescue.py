@@ -39,7 +39,7 @@ async def test_the_running_and_the_waiting_prompts_are_resubmitted(
     assert shown["queue"]["running_prompts"][0]["id"] == "runs"
 
 
-async def test_a_poisonous_prompt_is_given_up_and_the_others_run(
+async def test_a_prompt_that_crashes_comfyui_twice_is_given_up_and_the_others_run(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     go_on = daemon.workspace / "go on"
@@ -105,7 +105,7 @@ async def test_a_prompt_that_crashes_an_idle_instance_at_once_is_reported(
     }
 
 
-async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
+async def test_only_the_crashing_prompts_are_given_up(daemon: Daemon) -> None:
     """Each ends the process as soon as it is submitted; more of them than `max_failures` allows.
 
     The innocent ones before each finish in every process.
@@ -138,7 +138,7 @@ async def test_poisonous_prompts_cost_themselves_alone(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("rescue", "runs", "waits"), [("all", ["r"], ["w"]), ("waiting", ["w"], []), ("none", [], [])]
 )
-async def test_the_policy_chooses(
+async def test_the_rescue_policy_selects_the_prompts(
     daemon: Daemon, rescue: str, runs: list[str], waits: list[str]
 ) -> None:
     build_environment(daemon.workspace, "comm")
@@ -163,7 +163,7 @@ async def test_the_policy_chooses(
 @pytest.mark.parametrize(
     ("rescue", "runs", "waits"), [("all", ["r"], ["w"]), ("waiting", ["w"], []), ("none", [], [])]
 )
-async def test_a_caller_chooses(
+async def test_a_caller_selects_the_prompts(
     daemon: Daemon, comfy: Comfy, verb: str, rescue: str, runs: list[str], waits: list[str]
 ) -> None:
     """With the stop or restart that ends the process, or later, with the start after it."""

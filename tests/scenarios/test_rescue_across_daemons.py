@@ -34,7 +34,9 @@ async def test_a_prompt_that_finished_while_no_daemon_ran_is_not_resubmitted(
     assert (written(daemon, "before"), written(daemon, "begun")) == (1, 2)
 
 
-async def test_a_key_is_kept_off_the_disk_and_in_memory(daemon: Daemon, comfy: Comfy) -> None:
+async def test_an_api_key_is_kept_in_memory_and_never_written_to_disk(
+    daemon: Daemon, comfy: Comfy
+) -> None:
     await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
     await comfy.submit(sleep(60), "w", extra_data={"api_key_comfy_org": "hush-hush"})
@@ -92,7 +94,7 @@ async def test_the_next_daemon_knows_the_queue_of_an_adopted_instance(
     assert (await comfy.queue())[1] == ["w", "unseen"]
 
 
-async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -> None:
+async def test_a_removed_instance_leaves_no_backlog(daemon: Daemon, comfy: Comfy) -> None:
     await comfy.submit(sleep(60), "r")
     await known(daemon, 1, 0)
 
@@ -102,7 +104,7 @@ async def test_a_removed_instance_leaves_nothing(daemon: Daemon, comfy: Comfy) -
     await until(lambda: not list((daemon.run_dir / "queue").iterdir()))
 
 
-async def test_an_orderly_shutdown_gives_the_prompts_up_and_reports_them(
+async def test_a_shutdown_gives_up_the_prompts_and_reports_them(
     daemon: Daemon, comfy: Comfy
 ) -> None:
     """The next daemon begins with an empty table."""

@@ -9,9 +9,7 @@ from tests.scenarios.rescue import known, marked, written
 from tests.scenarios.waiting import until, until_async
 
 
-async def test_a_queue_is_shown_as_not_known_while_a_node_holds_the_gil(
-    daemon: Daemon, comfy: Comfy
-) -> None:
+async def test_a_queue_is_unknown_while_a_node_holds_the_gil(daemon: Daemon, comfy: Comfy) -> None:
     await known(daemon, 0, 0)
     await comfy.submit(
         {**sleep(0.2), "2": node("StandInBlock", seconds=30)["1"]}, "blocks", client_id="me"
@@ -29,9 +27,7 @@ async def test_a_queue_is_shown_as_not_known_while_a_node_holds_the_gil(
     assert shown["last_exit"]["prompts"] == ["blocks"]
 
 
-async def test_a_prompt_that_hangs_does_not_come_back_for_ever(
-    daemon: Daemon, comfy: Comfy
-) -> None:
+async def test_a_hanging_prompt_is_given_up(daemon: Daemon, comfy: Comfy) -> None:
     """It outlasts the time for a drain twice."""
     await comfy.submit(node("StandInStubborn", seconds=600), "hangs")
     await comfy.runs("hangs")

@@ -38,7 +38,7 @@ async def test_a_killed_stable_instance_has_a_new_process_without_a_back_off(
     ) == (None, "SIGKILL", False)
 
 
-async def test_a_restart_that_was_asked_for_is_no_failure(daemon: Daemon) -> None:
+async def test_a_requested_restart_is_no_failure(daemon: Daemon) -> None:
     """Scenario 20, by a caller: a new process, and nothing counted."""
     Program(daemon.workspace)
     await daemon.start()
@@ -71,7 +71,7 @@ async def is_at_rest_as(before: dict[str, int], pid: int) -> None:
     await until(lambda: all(now <= allowed[name] for name, now in burden(pid).items()))
 
 
-async def test_a_thousand_restarts_leave_the_daemon_as_it_was(daemon: Daemon) -> None:
+async def test_a_thousand_restarts_leak_no_resources(daemon: Daemon) -> None:
     """Scenario 23: no more descriptors and zombies, and no thread for each restart; memory is that
     of the first 500, to a kB each. There are enough for one step of a megabyte, as allocators take
     it, not to matter."""
@@ -102,7 +102,7 @@ async def lives(program: Program, count: int) -> None:
         await until(lambda number=number: len(program.said("x")) >= number)  # type: ignore[misc]
 
 
-async def test_fifty_crashes_of_a_ready_instance_leave_the_daemon_as_it_was(
+async def test_fifty_crashes_of_a_ready_instance_leak_no_resources(
     daemon: Daemon,
 ) -> None:
     """Scenario 23, with probes and their connections between the crashes."""

@@ -39,7 +39,7 @@ async def status_without_token(daemon: Daemon) -> int:
         return answer.status
 
 
-async def test_a_first_start_ends_with_all_that_is_wrong(daemon: Daemon) -> None:
+async def test_a_first_start_exits_with_all_errors(daemon: Daemon) -> None:
     code, said = await end_of(daemon, COMFYSUP_LOG_KEEP="x", COMFYSUP_TOKEN_FILE="/none")
 
     assert code == 2
@@ -75,7 +75,7 @@ async def test_a_restarted_daemon_uses_the_last_valid_settings(
     assert "hunter2" not in (daemon.run_dir / "settings.json").read_text()
 
 
-async def test_after_a_clean_end_a_start_is_a_first_one(daemon: Daemon) -> None:
+async def test_a_start_after_a_clean_shutdown_is_a_first_start(daemon: Daemon) -> None:
     await daemon.start()
     daemon.signal(signal.SIGTERM)
     assert await daemon.ended() == 0
@@ -85,7 +85,7 @@ async def test_after_a_clean_end_a_start_is_a_first_one(daemon: Daemon) -> None:
     assert code == 2
 
 
-async def test_a_host_that_does_not_exist_is_named(daemon: Daemon) -> None:
+async def test_a_host_that_does_not_exist_is_reported(daemon: Daemon) -> None:
     code, said = await end_of(daemon, COMFYSUP_HOST="nosuch.invalid")
 
     assert code == 1
@@ -93,7 +93,7 @@ async def test_a_host_that_does_not_exist_is_named(daemon: Daemon) -> None:
     assert "no such host" in said
 
 
-async def test_a_lock_that_is_a_directory_is_named(daemon: Daemon) -> None:
+async def test_a_lock_that_is_a_directory_is_reported(daemon: Daemon) -> None:
     (daemon.run_dir / "daemon.lock").mkdir(parents=True)
     daemon.run_dir.chmod(0o700)
 
@@ -113,7 +113,7 @@ def small_disk(path: Path, options: str) -> Iterator[None]:
     subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-async def test_a_run_directory_that_takes_no_file_ends_the_start_with_the_reason(
+async def test_an_unwritable_run_directory_ends_the_start_with_the_reason(
     daemon: Daemon,
 ) -> None:
     with small_disk(daemon.run_dir, "nr_inodes=3"):
@@ -143,7 +143,7 @@ async def test_a_restarted_daemon_works_with_a_full_run_directory(daemon: Daemon
     assert before["pid"] == after["pid"]
 
 
-async def test_an_open_directory_is_shared_by_a_part_of_our_own(daemon: Daemon) -> None:
+async def test_a_shared_run_directory_has_a_subdirectory_for_each_user(daemon: Daemon) -> None:
     """An emptyDir of Kubernetes; the command line finds the daemon there."""
     daemon.run_dir.mkdir()
     daemon.run_dir.chmod(0o777)

@@ -57,7 +57,9 @@ async def test_the_end_of_one_leaves_the_others_previews_and_database(daemon: Da
     assert (await daemon.api.show(0))["generation"] == 1
 
 
-async def test_two_daemons_on_one_workspace_share_neither(daemon: Daemon) -> None:
+async def test_two_daemons_on_one_workspace_share_neither_temp_files_nor_databases(
+    daemon: Daemon,
+) -> None:
     """The same id in two containers with one volume."""
     environment = build_environment(daemon.workspace, "comm")
     await daemon.start()
@@ -86,7 +88,7 @@ async def test_two_daemons_on_one_workspace_share_neither(daemon: Daemon) -> Non
         await other.close()
 
 
-async def test_an_environment_that_knows_no_flags_for_it_still_runs(daemon: Daemon) -> None:
+async def test_an_environment_without_the_flags_for_separate_files_runs(daemon: Daemon) -> None:
     """Scenario 43: an older ComfyUI would refuse flags that it does not know."""
     build_environment(daemon.workspace, "comm", missing_flags=("--database-url",))
     await daemon.start()

@@ -74,7 +74,7 @@ async def test_instances_in_every_state_end_within_the_shutdown_grace(
     assert not (daemon.run_dir / "api.sock").exists()
 
 
-async def test_sigint_comes_first_also_at_the_end_of_the_container(daemon: Daemon) -> None:
+async def test_sigint_is_the_first_signal_when_a_container_stops(daemon: Daemon) -> None:
     """Scenario 18: SIGTERM only at 60 % of the grace, so that ComfyUI can clean up."""
     program = Program(
         daemon.workspace,
@@ -97,7 +97,7 @@ async def test_sigint_comes_first_also_at_the_end_of_the_container(daemon: Daemo
     assert await daemon.ended() == 0
 
 
-async def test_a_second_signal_hurries_it(daemon: Daemon) -> None:
+async def test_a_second_signal_shortens_the_shutdown(daemon: Daemon) -> None:
     """Scenario 18: far from over, it is over."""
     await daemon.start(stop_grace=NEVER, shutdown_grace=NEVER)
     await start_in_every_state(daemon)
@@ -129,7 +129,7 @@ async def test_waiting_callers_are_answered_when_the_daemon_shuts_down(daemon: D
     assert await daemon.ended() == 0
 
 
-async def test_a_signal_while_it_begins_ends_it(daemon: Daemon) -> None:
+async def test_a_signal_during_autolaunch_ends_the_daemon(daemon: Daemon) -> None:
     """Scenario 18: with the instances that it launches by itself."""
     Program(daemon.workspace)
     instances = ", ".join(
@@ -145,7 +145,9 @@ async def test_a_signal_while_it_begins_ends_it(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("output", ["2> /dev/full", "2>&-", "2>&1 | true"])
-async def test_a_daemon_that_cannot_write_its_own_log_works_on(daemon: Daemon, output: str) -> None:
+async def test_a_daemon_that_cannot_write_its_own_log_keeps_running(
+    daemon: Daemon, output: str
+) -> None:
     """Scenario 18, without anybody who listens: a full disk, nothing at all, a pipe without a
     reader."""
     Program(daemon.workspace)

@@ -50,7 +50,7 @@ async def test_a_process_that_exits_on_sigint_receives_no_other_signal(daemon: D
     assert "Stopped server" in end["log_tail"]
 
 
-async def test_sigterm_comes_after_the_grace_and_not_before(daemon: Daemon) -> None:
+async def test_sigterm_is_sent_after_the_grace_period(daemon: Daemon) -> None:
     """Scenario 12: told by the process itself, which ends of SIGTERM, before SIGKILL would."""
     program = Program(daemon.workspace, script=TELLS_TIME)
     await daemon.start()
@@ -126,7 +126,7 @@ async def test_a_signal_that_races_the_end_breaks_nothing(
         assert (stopped.status, stopped.body["state"]) == (200, "stopped")
 
 
-async def test_one_keeps_its_grace_while_others_die(daemon: Daemon) -> None:
+async def test_an_instance_keeps_its_grace_period_while_others_end(daemon: Daemon) -> None:
     """Scenario 25: the neighbour crashes all the time, and is restarted meanwhile."""
     program = Program(daemon.workspace, script=TELLS_TIME)
     Program(daemon.workspace, "crashes", script="exit 1")

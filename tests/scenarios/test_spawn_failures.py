@@ -72,9 +72,7 @@ def attempts(daemon: Daemon) -> int:
 
 
 @pytest.mark.parametrize("free", range(1, 8))
-async def test_no_descriptor_for_a_process_is_a_failure_that_is_tried_again(
-    daemon: Daemon, free: int
-) -> None:
+async def test_a_spawn_without_a_descriptor_fails_and_is_retried(daemon: Daemon, free: int) -> None:
     """Scenario 10: EMFILE, at each of the descriptors that the making of a process takes. The
     caller hears of it over a connection that was there before."""
     _, other = await start_two(daemon)
@@ -118,7 +116,7 @@ async def test_instances_leave_the_daemon_the_descriptors_to_answer_with(daemon:
     assert (await daemon.api.start(count - 1, daemon.ports.reserve())).status == HTTPStatus.OK
 
 
-async def test_a_crash_while_nothing_can_be_opened_is_dealt_with_later(daemon: Daemon) -> None:
+async def test_a_crash_without_free_descriptors_is_handled_later(daemon: Daemon) -> None:
     """Scenario 10: EMFILE. Nobody can say then what lives, so nothing is started before it can
     be looked at; what runs runs on."""
     crashed, other = await start_two(daemon)
@@ -159,7 +157,7 @@ async def test_a_start_without_a_free_process_is_retried_beyond_max_failures(
     await until(lambda: kernel.descriptors(daemon.pid) == before)
 
 
-async def test_arguments_that_the_kernel_does_not_take_are_a_failure(daemon: Daemon) -> None:
+async def test_arguments_too_large_for_the_kernel_are_a_failure(daemon: Daemon) -> None:
     """Scenario 10, E2BIG: nothing is left of what was made for the process."""
     Program(daemon.workspace)
     await daemon.start()

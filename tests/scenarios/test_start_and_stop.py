@@ -14,7 +14,7 @@ from tests.scenarios.programs import NEVER_READY, Program
 from tests.scenarios.waiting import until, until_async
 
 
-async def test_an_instance_is_ready_when_its_start_is_answered_and_gone_after_its_stop(
+async def test_a_start_returns_when_the_instance_is_ready_and_a_stop_when_it_has_ended(
     daemon: Daemon,
 ) -> None:
     """Scenario 1."""

@@ -40,7 +40,7 @@ async def stays_stopped(daemon: Daemon, ref: int = 0) -> None:
     assert not daemon.processes()
 
 
-async def test_a_stop_while_starting_holds(daemon: Daemon) -> None:
+async def test_a_stop_during_a_start_keeps_the_instance_stopped(daemon: Daemon) -> None:
     """Scenario 16: whoever waits for the start is told."""
     program = Program(daemon.workspace, script="say pid $$; " + NEVER_READY)
     await daemon.start(backoff_initial=BACKOFF)
@@ -56,7 +56,7 @@ async def test_a_stop_while_starting_holds(daemon: Daemon) -> None:
     await stays_stopped(daemon)
 
 
-async def test_a_stop_right_behind_a_start_holds(daemon: Daemon) -> None:
+async def test_a_stop_right_after_a_start_keeps_the_instance_stopped(daemon: Daemon) -> None:
     """Scenario 16: in the moment of the spawn."""
     Program(daemon.workspace, script=SERVE)
     await daemon.start(backoff_initial=BACKOFF)
@@ -75,7 +75,9 @@ async def test_a_stop_right_behind_a_start_holds(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 1", "exit 0"])
-async def test_a_stop_during_a_back_off_holds(daemon: Daemon, script: str) -> None:
+async def test_a_stop_during_a_back_off_keeps_the_instance_stopped(
+    daemon: Daemon, script: str
+) -> None:
     """Scenario 16."""
     Program(daemon.workspace, script=script)
     await daemon.start(backoff_initial=BACKOFF, backoff_max=BACKOFF, max_failures=1000)
@@ -89,7 +91,7 @@ async def test_a_stop_during_a_back_off_holds(daemon: Daemon, script: str) -> No
     await stays_stopped(daemon)
 
 
-async def test_a_stop_during_a_restart_holds(daemon: Daemon) -> None:
+async def test_a_stop_during_a_restart_keeps_the_instance_stopped(daemon: Daemon) -> None:
     """Scenario 16: the old process takes its time to end, and no new one follows it."""
     program = Program(daemon.workspace, script="say pid $$; trap '' INT; serve & wait; sleep 60")
     await daemon.start(backoff_initial=BACKOFF)
@@ -107,7 +109,9 @@ async def test_a_stop_during_a_restart_holds(daemon: Daemon) -> None:
     await stays_stopped(daemon)
 
 
-async def test_a_stop_while_an_unhealthy_one_is_killed_holds(daemon: Daemon) -> None:
+async def test_a_stop_during_the_kill_of_an_unhealthy_instance_keeps_it_stopped(
+    daemon: Daemon,
+) -> None:
     """Scenario 16: frozen, it does not answer and hears no SIGINT. [pebble restarts it]"""
     Program(daemon.workspace)
     await daemon.start(backoff_initial=BACKOFF)
@@ -129,7 +133,7 @@ async def test_a_stop_while_an_unhealthy_one_is_killed_holds(daemon: Daemon) -> 
     await stays_stopped(daemon)
 
 
-async def test_a_stop_while_a_dead_one_is_swept_holds(daemon: Daemon) -> None:
+async def test_a_stop_during_a_sweep_keeps_the_instance_stopped(daemon: Daemon) -> None:
     """Scenario 16: in the moments after a crash."""
     Program(daemon.workspace, script="(setsid sleep 3600 &) ; " * 3 + SERVE)
     await daemon.start(backoff_initial=BACKOFF, stable_after=0.01)
@@ -149,7 +153,7 @@ async def test_a_stop_while_a_dead_one_is_swept_holds(daemon: Daemon) -> None:
     await stays_stopped(daemon)
 
 
-async def test_a_start_asked_after_a_stop_is_carried_out(daemon: Daemon) -> None:
+async def test_a_start_requested_after_a_stop_is_carried_out(daemon: Daemon) -> None:
     """Scenario 16, the other way round: the last wish counts, once the stop has ended."""
     Program(daemon.workspace, script="trap '' INT; serve & wait; sleep 60")
     await daemon.start()
@@ -169,7 +173,7 @@ async def test_a_start_asked_after_a_stop_is_carried_out(daemon: Daemon) -> None
     assert not kernel.alive(first["pid"])
 
 
-async def test_a_deleted_instance_is_gone_with_its_process(daemon: Daemon) -> None:
+async def test_a_delete_removes_the_instance_and_ends_its_process(daemon: Daemon) -> None:
     """Scenario 16, for good."""
     Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=BACKOFF, backoff_max=BACKOFF, max_failures=1000)

@@ -73,7 +73,7 @@ async def test_a_stuck_instance_is_started_once_its_process_has_ended(daemon: Da
     assert shown["generation"] == 2
 
 
-async def test_a_stuck_instance_holds_up_neither_stop_all_nor_the_end(daemon: Daemon) -> None:
+async def test_a_stuck_instance_delays_neither_stop_all_nor_the_shutdown(daemon: Daemon) -> None:
     """Scenarios 15 and 18: the daemon ends in time, and says by its exit code what it left."""
     Program(daemon.workspace)
     await daemon.start(shutdown_grace=2)

@@ -15,7 +15,7 @@ from tests.scenarios.test_adoption import DEAF, launch
 from tests.scenarios.waiting import until, until_async
 
 
-async def test_a_delete_under_way_is_finished_by_the_next_daemon(daemon: Daemon) -> None:
+async def test_the_next_daemon_completes_an_interrupted_delete(daemon: Daemon) -> None:
     await daemon.start(stop_grace=600)
     deaf = await launch(daemon, 0, DEAF)
     await launch(daemon, 1, SERVE)

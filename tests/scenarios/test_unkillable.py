@@ -138,7 +138,7 @@ def fixed() -> Iterator[Callable[[Path], None]]:
         subprocess.run(["chattr", "-i", str(each)], check=False)
 
 
-async def test_a_fifo_that_cannot_be_removed_costs_no_instance(
+async def test_a_fifo_that_cannot_be_removed_prevents_no_start(
     daemon: Daemon, fixed: Callable[[Path], None]
 ) -> None:
     """The cleanup goes on, and is not done twice on a descriptor that is another's by then."""

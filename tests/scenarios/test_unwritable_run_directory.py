@@ -82,7 +82,7 @@ async def begin(daemon: Daemon) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("spoil", [fill, make_read_only], ids=["full", "read-only"])
-async def test_instances_live_on_and_the_state_is_right_again(
+async def test_instances_keep_running_and_the_state_is_written_once_possible(
     daemon: Daemon, disk: Path, spoil: Callable[[Path], Callable[[], None]]
 ) -> None:
     """Scenario 32: it is said once, and mended as soon as it can be."""
@@ -129,7 +129,7 @@ async def test_an_unwritable_state_file_is_reported_everywhere_until_it_can_be_w
     assert (impaired.data["troubles"], recovered.data["troubles"]) == (troubles, [])
 
 
-async def test_a_crash_meanwhile_is_survived_without_state(daemon: Daemon) -> None:
+async def test_a_crash_while_the_state_is_unwritable_is_handled(daemon: Daemon) -> None:
     """Scenario 32, where only the state file is hindered: instances are restarted all the same."""
     first, _ = await begin(daemon)
     draft = daemon.run_dir / "state.draft"

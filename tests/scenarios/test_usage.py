@@ -29,7 +29,7 @@ async def test_usage_covers_the_whole_process_tree(daemon: Daemon) -> None:
     assert (await daemon.api.show(0))["usage"] is None
 
 
-async def test_without_a_gpu_everything_else_works(daemon: Daemon) -> None:
+async def test_without_a_gpu_all_other_usage_is_reported(daemon: Daemon) -> None:
     """It is said once; `auto` names none, and a number is passed as it is."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()

@@ -71,7 +71,7 @@ async def timed(happening: Awaitable[object], asked: float) -> float:
 
 
 @pytest.mark.parametrize("seconds", [JUMP, -JUMP], ids=["forwards", "backwards"])
-async def test_no_timer_moves_when_the_wall_clock_jumps(  # noqa: PLR0915 - four timers at once
+async def test_a_jump_of_the_wall_clock_affects_no_timer(  # noqa: PLR0915 - four timers at once
     daemon: Daemon, seconds: int
 ) -> None:
     """Scenario 24: a back-off, a startup time-out, a grace, and the time until a run is stable."""

@@ -41,7 +41,7 @@ def test_it():
 """
 
 
-def test_a_failure_prints_its_report_whatever_the_garbage_collector_does(tmp_path: Path) -> None:
+def test_a_failure_prints_its_report_during_any_garbage_collection(tmp_path: Path) -> None:
     code, said = run(tmp_path, FAILS_AMONG_GARBAGE)
 
     assert code == 1, said
@@ -80,7 +80,7 @@ def test_it():
 """
 
 
-def test_a_process_of_which_a_thread_alone_is_left_is_named(tmp_path: Path) -> None:
+def test_a_zombie_leader_with_a_remaining_thread_is_reported(tmp_path: Path) -> None:
     """Such a process is a zombie, as what a dead mount holds is."""
     code, said = run(tmp_path, LEAVES_A_THREAD)
 
@@ -114,13 +114,13 @@ def test_it(_: None):
 """
 
 
-def test_an_example_may_take_as_long_as_a_busy_machine_needs(tmp_path: Path) -> None:
+def test_an_example_of_a_property_has_no_deadline(tmp_path: Path) -> None:
     code, said = run(tmp_path, TAKES_ITS_TIME)
 
     assert code == 0, said
 
 
-def test_a_clean_run_is_well(tmp_path: Path) -> None:
+def test_a_clean_run_passes(tmp_path: Path) -> None:
     code, said = run(tmp_path, "def test_it(tmp_path): (tmp_path / 'file').touch()")
 
     assert code == 0, said

@@ -58,7 +58,7 @@ async def test_system_stats_have_the_recorded_shape(start: Start) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_prompt_is_refused_in_the_recorded_words(start: Start, name: str) -> None:
+async def test_a_refusal_of_a_prompt_is_as_recorded(start: Start, name: str) -> None:
     recorded = RECORDED[name]
     running = await (await start()).ready()
 

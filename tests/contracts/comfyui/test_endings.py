@@ -42,7 +42,7 @@ async def test_sigint_does_not_wait_for_a_prompt(start: Start) -> None:
     assert await running.ended() == 0
 
 
-async def test_sigint_while_loading_ends_it_by_the_signal(start: Start) -> None:
+async def test_sigint_while_loading_kills_comfyui(start: Start) -> None:
     running = await start(never_ready="1")
     await running.says("Import times")
 
@@ -51,7 +51,7 @@ async def test_sigint_while_loading_ends_it_by_the_signal(start: Start) -> None:
     assert await running.ended() == -signal.SIGINT
 
 
-async def test_a_second_sigint_ends_it_by_the_signal(start: Start) -> None:
+async def test_a_second_sigint_kills_comfyui(start: Start) -> None:
     running = await (await start(stop_seconds="60")).ready()
     running.signal(signal.SIGINT)
     await running.says("Stopped server")
@@ -96,7 +96,7 @@ async def test_ignored_signals_do_nothing(start: Start) -> None:
     assert (await running.ask("GET", "/prompt"))["status"] == 200
 
 
-async def test_an_unknown_argument_ends_it_with_2(start: Start) -> None:
+async def test_an_unknown_argument_exits_with_2(start: Start) -> None:
     running = await start("--nope")
 
     await running.says("main.py: error: unrecognized arguments: --nope")
@@ -104,7 +104,7 @@ async def test_an_unknown_argument_ends_it_with_2(start: Start) -> None:
     assert running.lines[0].startswith("usage: main.py [-h] ")
 
 
-async def test_a_flag_that_its_version_lacks_is_unknown(start: Start, environment: Path) -> None:
+async def test_a_flag_of_a_newer_version_is_unknown(start: Start, environment: Path) -> None:
     build_environment(environment.parent, "comm", missing_flags=("--database-url",))
     running = await start("--database-url", "sqlite:///:memory:")
 
@@ -113,7 +113,7 @@ async def test_a_flag_that_its_version_lacks_is_unknown(start: Start, environmen
     assert "--database-url" not in (environment / "comfy" / "cli_args.py").read_text()
 
 
-async def test_a_taken_port_ends_it_with_1(start: Start) -> None:
+async def test_a_port_in_use_exits_with_1(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         running = await start("--port", str(port))
@@ -126,7 +126,7 @@ async def test_a_taken_port_ends_it_with_1(start: Start) -> None:
         assert await running.ended() == 1
 
 
-async def test_two_on_one_database_are_refused(start: Start) -> None:
+async def test_a_second_comfyui_on_one_database_exits_with_1(start: Start) -> None:
     await (await start()).ready()
 
     second = await start()
@@ -135,7 +135,9 @@ async def test_two_on_one_database_are_refused(start: Start) -> None:
     assert await second.ended() == 1
 
 
-async def test_two_with_their_own_files_live_side_by_side(start: Start, tmp_path: Path) -> None:
+async def test_two_comfyuis_with_separate_files_run_concurrently(
+    start: Start, tmp_path: Path
+) -> None:
     first = await (await start()).ready()
     own = ("--temp-directory", str(tmp_path), "--database-url", f"sqlite:///{tmp_path}/db")
     second = await (await start(*own)).ready()
@@ -148,7 +150,7 @@ async def test_two_with_their_own_files_live_side_by_side(start: Start, tmp_path
 
 
 @pytest.mark.parametrize(("ending", "code"), [("3", 3), ("0", 0), ("SEGV", -11), ("SIGKILL", -9)])
-async def test_a_requested_ending_has_its_code_and_its_last_line(
+async def test_a_requested_exit_has_the_given_code_and_last_line(
     start: Start, ending: str, code: int
 ) -> None:
     running = await start(exit_at_start=ending, stderr_tail="torch.OutOfMemoryError: CUDA")
@@ -157,7 +159,7 @@ async def test_a_requested_ending_has_its_code_and_its_last_line(
     assert await running.ended() == code
 
 
-async def test_it_ends_some_time_after_it_started_or_was_ready(start: Start) -> None:
+async def test_exit_after_counts_from_the_start_or_from_readiness(start: Start) -> None:
     loading = await start(exit_after="0:4", never_ready="1")
     loaded = await start(exit_after_ready="0.01:5", database_lock="0")
 
@@ -166,7 +168,7 @@ async def test_it_ends_some_time_after_it_started_or_was_ready(start: Start) -> 
     assert await loaded.ended() == 5
 
 
-async def test_a_spent_budget_lets_it_live(start: Start, tmp_path: Path) -> None:
+async def test_a_spent_exit_budget_prevents_the_exit(start: Start, tmp_path: Path) -> None:
     budget = tmp_path / "budget"
     budget.write_text("1")
 
@@ -177,7 +179,7 @@ async def test_a_spent_budget_lets_it_live(start: Start, tmp_path: Path) -> None
     await second.ready()
 
 
-async def test_a_node_ends_it(start: Start) -> None:
+async def test_a_crash_node_ends_the_process(start: Start) -> None:
     running = await (await start()).ready()
     with suppress(aiohttp.ClientError):  # it may be faster than its answer
         await running.submit(node("StandInCrash", ending="SIGSEGV", message="Fatal Python error"))
@@ -194,7 +196,9 @@ async def test_an_unknown_standin_variable_is_refused_by_name(start: Start) -> N
 
 
 @pytest.mark.parametrize("kind", ["child", "grandchild", "group", "session", "port"])
-async def test_relatives_outlive_it_where_they_are_said_to_be(start: Start, kind: str) -> None:
+async def test_descendants_outlive_the_leader_in_the_requested_session_and_group(
+    start: Start, kind: str
+) -> None:
     running = await start(children=kind, children_ignore="INT,TERM")
     pid = await relative(running, kind)
     leader = running.process.pid
@@ -215,7 +219,7 @@ async def test_relatives_outlive_it_where_they_are_said_to_be(start: Start, kind
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/manager"), ("POST", "/v2/manager")])
-async def test_a_reboot_of_a_session_marks_it_and_exits_with_0(
+async def test_a_reboot_request_writes_the_marker_and_exits_with_0(
     start: Start, tmp_path: Path, method: str, path: str
 ) -> None:
     variables = {"__COMFY_CLI_SESSION__": str(tmp_path / "session")}
@@ -239,7 +243,7 @@ async def test_a_reboot_without_a_session_keeps_the_pid(start: Start) -> None:
     assert running.process.returncode is None
 
 
-async def test_a_reboot_while_loading_is_marked_too(start: Start, tmp_path: Path) -> None:
+async def test_a_reboot_while_loading_writes_the_marker(start: Start, tmp_path: Path) -> None:
     variables = {"__COMFY_CLI_SESSION__": str(tmp_path / "session"), "exit_at_start": "reboot"}
     running = await start(**variables)
 
@@ -247,7 +251,7 @@ async def test_a_reboot_while_loading_is_marked_too(start: Start, tmp_path: Path
     assert (tmp_path / "session.reboot").exists()
 
 
-async def test_a_form_of_another_site_cannot_reboot_it(start: Start) -> None:
+async def test_a_cross_site_form_cannot_reboot_comfyui(start: Start) -> None:
     running = await (await start()).ready()
 
     answer = await running.ask("POST", "/v2/manager/reboot", data={"a": "b"})

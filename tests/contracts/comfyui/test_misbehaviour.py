@@ -25,7 +25,7 @@ def test_variables_without_the_prefix_are_ignored() -> None:
     assert Misbehaviour() == Misbehaviour.read({"PATH": "/bin", "COMFYSUP_PORT": "1"})
 
 
-def test_every_form_of_a_value_is_read() -> None:
+def test_every_notation_of_a_value_is_parsed() -> None:
     read = Misbehaviour.read(
         {
             "STANDIN_EXIT_AFTER": "0.2:3",
@@ -52,7 +52,7 @@ def test_every_form_of_a_value_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("EXIT_AFTER", "soon"), ("IGNORE", "NOPE"), ("ORPHANS", "x")]
 )
-def test_a_bad_value_is_named(name: str, value: str) -> None:
+def test_an_invalid_value_is_reported_by_name(name: str, value: str) -> None:
     with pytest.raises(SystemExit, match=f"STANDIN_{name}='{value}'"):
         Misbehaviour.read({f"STANDIN_{name}": value})
 
@@ -70,7 +70,7 @@ def test_orphans_fall_to_the_reaper_with_their_codes(environment: Path) -> None:
     assert done.stdout.strip() == str([*range(20), 99])
 
 
-def test_an_early_end_costs_no_import_of_the_server() -> None:
+def test_an_early_exit_does_not_import_the_server() -> None:
     check = "import sys, comfysup.demo; sys.exit('aiohttp' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -64,7 +64,7 @@ async def test_numbers_decide_the_order(start: Start) -> None:
     assert await queue(running) == (["runs"], ["front", "first", "second", "third"])
 
 
-async def test_an_entry_is_a_list_of_five(start: Start) -> None:
+async def test_a_queue_entry_is_a_list_of_five_values(start: Start) -> None:
     running = await (await start()).ready()
     graph = PREVIEW | {"9": sleep(60)["1"]}
     await submit_sleepers(running, "runs")
@@ -89,7 +89,7 @@ async def test_an_interruption_of_another_prompt_does_nothing(start: Start) -> N
     await running.says("Processing interrupted")
 
 
-async def test_a_node_that_fails_is_in_the_history(start: Start) -> None:
+async def test_a_failed_node_is_recorded_in_the_history(start: Start) -> None:
     running = await (await start()).ready()
     await running.submit(node("StandInFail", message="on purpose"), prompt_id="x")
 
@@ -102,7 +102,9 @@ async def test_a_node_that_fails_is_in_the_history(start: Start) -> None:
     assert (kind, details["exception_message"]) == ("execution_error", "on purpose\n")
 
 
-async def test_it_answers_while_a_node_burns_but_not_while_one_blocks(start: Start) -> None:
+async def test_comfyui_answers_during_a_burning_node_but_not_during_a_blocking_one(
+    start: Start,
+) -> None:
     running = await (await start()).ready()
     await running.submit(node("StandInBurn", seconds=0.3))
     assert (await running.ask("GET", "/prompt"))["body"]["exec_info"]["queue_remaining"] == 1
@@ -116,7 +118,7 @@ async def test_it_answers_while_a_node_burns_but_not_while_one_blocks(start: Sta
         assert time.monotonic() - started >= 0.5
 
 
-async def test_its_loop_can_be_blocked_once(start: Start) -> None:
+async def test_the_event_loop_can_be_blocked_once(start: Start) -> None:
     started = time.monotonic()
     running = await (await start(block_loop="0.5")).ready()
 
@@ -125,7 +127,7 @@ async def test_its_loop_can_be_blocked_once(start: Start) -> None:
     assert time.monotonic() - started >= 0.5
 
 
-async def test_a_flood_is_whole_and_in_order(start: Start) -> None:
+async def test_a_flood_of_output_is_complete_and_in_order(start: Start) -> None:
     running = await start(flood="3000::100", never_ready="1")
 
     for number in range(3000):
@@ -142,7 +144,7 @@ async def test_bars_use_carriage_returns(start: Start) -> None:
     assert any(line.startswith("\r") and "100%|██████████| 10/10" in line for line in running.lines)
 
 
-async def test_raw_bytes_come_out_as_they_are(start: Start, tmp_path: Path) -> None:
+async def test_raw_bytes_are_written_unchanged(start: Start, tmp_path: Path) -> None:
     raw = bytes(range(256))
     (tmp_path / "raw").write_bytes(raw)
     running = await start(output=str(tmp_path / "raw"), never_ready="1")

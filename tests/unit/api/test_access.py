@@ -18,7 +18,7 @@ from tests.unit.api.site import API, OPEN, World, one, several, site_of
 
 
 @pytest.mark.parametrize(("method", "path", "access"), TARGETS)
-async def test_without_a_token_only_the_probes_answer(
+async def test_without_a_token_only_the_probes_are_served(
     method: str, path: str, access: Access
 ) -> None:
     status, code = await status_of(method, path, {})
@@ -28,7 +28,9 @@ async def test_without_a_token_only_the_probes_answer(
 
 
 @pytest.mark.parametrize(("method", "path", "access"), TARGETS)
-async def test_a_wrong_token_opens_nothing(method: str, path: str, access: Access) -> None:
+async def test_a_wrong_token_is_refused_on_every_route(
+    method: str, path: str, access: Access
+) -> None:
     status, code = await status_of(method, path, bearer(WRITE + "x"))
 
     assert (code == "unauthorized") is (access is not Access.OPEN)
@@ -73,7 +75,7 @@ async def test_a_header_that_is_not_the_token_is_401(header: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_the_word_bearer_may_be_written_in_any_case(scheme: str) -> None:
+async def test_the_scheme_bearer_is_case_insensitive(scheme: str) -> None:
     status, _ = await status_of("GET", f"{API}/status", {"Authorization": f"{scheme} {WRITE}"})
 
     assert status == 200
@@ -100,7 +102,7 @@ async def test_with_only_a_read_token_set_network_callers_cannot_change_anything
     assert await status_of("GET", f"{API}/status", bearer(READ), admission) == (200, None)
 
 
-async def test_with_a_write_token_alone_reading_needs_it_too() -> None:
+async def test_reading_requires_the_write_token_if_it_is_the_only_one() -> None:
     admission = Admission(OPEN.is_owner, token=Token.of(WRITE))
 
     assert await status_of("GET", f"{API}/status", {}, admission) == (401, "unauthorized")
@@ -153,7 +155,7 @@ async def over_socket(world: World, path: Path) -> AsyncIterator[ClientSession]:
         yield await resources.enter_async_context(session)
 
 
-async def test_the_own_user_needs_no_token_on_the_socket(tmp_path: Path) -> None:
+async def test_the_daemons_user_needs_no_token_on_the_socket(tmp_path: Path) -> None:
     admission = Admission(is_owner, token=Token.of(WRITE))
     async with over_socket(World(admission=admission), tmp_path / "socket") as session:
         body = one(env={"HF_TOKEN": "x"})

@@ -94,7 +94,7 @@ async def test_json_nested_up_to_the_limit_is_accepted(note: str) -> None:
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "*/*"],
 )
 @pytest.mark.parametrize("path", ["start-single", "start-instances", "stop-all"])
-async def test_only_json_is_taken(kind: str, path: str) -> None:
+async def test_only_json_is_accepted(kind: str, path: str) -> None:
     async with site_of() as site:
         headers = {"Content-Type": kind}
         async with site.client.post(f"{API}/{path}", data=GOOD, headers=headers) as answer:
@@ -103,7 +103,7 @@ async def test_only_json_is_taken(kind: str, path: str) -> None:
     assert (answer.status, found["code"]) == (415, "unsupported_media_type")
 
 
-async def test_where_there_is_no_body_no_media_type_is_asked_for() -> None:
+async def test_a_request_without_a_body_needs_no_media_type() -> None:
     async with site_of() as site:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         async with site.client.post(f"{API}/stop-all", data=b"", headers=headers) as answer:
@@ -112,7 +112,7 @@ async def test_where_there_is_no_body_no_media_type_is_asked_for() -> None:
     assert status == 200
 
 
-async def test_a_charset_may_be_named() -> None:
+async def test_a_charset_is_accepted() -> None:
     async with site_of() as site:
         headers = {"Content-Type": "application/json; charset=utf-8"}
         async with site.client.post(START, data=GOOD, headers=headers) as answer:
@@ -128,14 +128,14 @@ async def test_a_compressed_body_is_not_unpacked() -> None:
     assert answer[:2] == (415, "unsupported_media_type")
 
 
-async def test_a_body_that_announces_to_be_too_large_is_not_read() -> None:
+async def test_a_body_with_a_content_length_over_the_limit_is_not_read() -> None:
     async with site_of(World(limits=Limits(body_bytes=1_000))) as site:
         answer = await send(site, b" " * 1_001)
 
     assert answer == (413, "body_too_large", "the body is larger than 1000 bytes")
 
 
-async def test_a_body_that_turns_out_to_be_too_large_is_not_read_on() -> None:
+async def test_a_body_is_read_no_further_than_the_limit() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b" " * 100
@@ -156,7 +156,7 @@ async def test_a_body_as_large_as_allowed_is_read() -> None:
     assert status == 200
 
 
-async def test_a_body_that_does_not_come_is_given_up() -> None:
+async def test_a_body_that_never_arrives_times_out() -> None:
     async def never() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.get_running_loop().create_future()
@@ -179,7 +179,7 @@ async def test_a_body_that_does_not_come_is_given_up() -> None:
     ],
     ids=["escapes", "lists", "levels", "one key", "many keys", "numbers"],
 )
-async def test_no_body_of_a_megabyte_holds_others_up(body: bytes) -> None:
+async def test_no_body_of_a_megabyte_delays_other_callers(body: bytes) -> None:
     async with site_of() as site:
         before = time.process_time()
         answer = await send(site, body[: 1 << 20])
@@ -200,7 +200,7 @@ async def test_field_errors_beyond_the_limit_are_only_counted() -> None:
     assert detail[-1] == {"loc": [], "msg": "and 1700 more", "type": "more_mistakes"}
 
 
-async def test_more_instances_than_a_request_may_have_are_a_mistake() -> None:
+async def test_more_instances_than_the_limit_are_an_error() -> None:
     async with site_of() as site:
         body = {"instances": [{"id": n} for n in range(1_001)]}
         answer = await site.refused("POST", f"{API}/start-instances", body)

@@ -58,7 +58,7 @@ async def test_two_hundred_callers_connect_to_the_socket_while_the_daemon_is_bus
     assert refused == [0] * 200
 
 
-async def test_an_answered_connection_counts_once(tmp_path: Path) -> None:
+async def test_a_connection_with_several_requests_counts_once(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits(connections=2)) as port:
         first = await port.connect()
         statuses = [await first.ask()]
@@ -108,7 +108,7 @@ async def test_an_unread_response_does_not_block_other_callers(tmp_path: Path) -
     assert statuses == [200] * 20
 
 
-async def test_whose_request_is_carried_out_is_safe(tmp_path: Path) -> None:
+async def test_a_connection_with_a_request_in_progress_is_not_closed(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(connections=2), world_of(launcher)) as port:
         worker = await port.connect()
@@ -136,7 +136,7 @@ async def test_a_connection_beyond_the_limit_is_answered_with_503(tmp_path: Path
     assert (status, b"too_many_connections" in body) == (503, True)
 
 
-async def test_the_socket_is_free_when_the_port_is_full(tmp_path: Path) -> None:
+async def test_the_unix_socket_accepts_connections_when_the_port_is_full(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(connections=1), world_of(launcher)) as port:
         worker = await port.connect()
@@ -147,7 +147,7 @@ async def test_the_socket_is_free_when_the_port_is_full(tmp_path: Path) -> None:
     assert status == 200
 
 
-async def test_a_closed_connection_frees_its_place(tmp_path: Path) -> None:
+async def test_a_closed_connection_frees_its_slot(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with listening(tmp_path, Limits(connections=1), world_of(launcher)) as port:
         for _ in range(5):

@@ -40,7 +40,7 @@ async def start(site: Site, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart"])
-async def test_the_answer_comes_when_the_work_is_done(verb: str) -> None:
+async def test_a_drain_is_answered_when_the_prompts_have_finished(verb: str) -> None:
     drainer, launcher = Works(), FakeLauncher()
     async with site_of(world_with(drainer, launcher)) as site:
         await start(site)
@@ -60,7 +60,7 @@ async def test_the_answer_comes_when_the_work_is_done(verb: str) -> None:
     assert answer["state"] == ("running" if verb == "restart" else "stopped")
 
 
-async def test_a_wait_that_runs_out_leaves_it_draining() -> None:
+async def test_a_timed_out_wait_leaves_the_instance_draining() -> None:
     async with site_of(world_with(Works())) as site:
         await start(site)
         status, answer = await site.ask("POST", f"{API}/instances/0/stop?drain=60&timeout=0")
@@ -69,7 +69,7 @@ async def test_a_wait_that_runs_out_leaves_it_draining() -> None:
 
 
 @pytest.mark.parametrize("drain", ["-1", "nan", "inf", "x", "1e12"])
-async def test_a_drain_is_a_number_of_seconds(drain: str) -> None:
+async def test_an_invalid_drain_is_422(drain: str) -> None:
     async with site_of() as site:
         await start(site)
         status, answer = await site.ask("POST", f"{API}/instances/0/stop?drain={drain}")
@@ -117,7 +117,7 @@ async def test_instances_are_restarted_one_at_a_time() -> None:
     assert launcher.others[3:] == [2, 2, 2]
 
 
-async def test_the_first_that_does_not_come_back_is_the_last() -> None:
+async def test_a_rolling_restart_ends_at_the_first_failure() -> None:
     async with site_of(World(stage=Stage(Rolling(bad=1)))) as site:
         await start(site, 0, 1, 2)
         answer = await site.post(ROLL)
@@ -140,7 +140,7 @@ async def test_a_rolling_restart_skips_stopped_instances_and_other_environments(
     assert ids(answer["restarted"]) == [1]
 
 
-async def test_each_may_finish_its_work() -> None:
+async def test_a_rolling_restart_drains_each_instance() -> None:
     drainer = Works()
     drainer.done.set()
     world = world_with(drainer)

@@ -7,7 +7,7 @@ from tests.unit.api.site import API, COMM, World, site_of
 from tests.unit.supervision.fakes import spec_of
 
 
-async def test_environments_say_whether_they_are_usable_and_why_not() -> None:
+async def test_environments_report_usability_and_problems() -> None:
     broken = replace(COMM, name="aua-sp", problems=("no main.py",), notes=())
     async with site_of(World(environments=[broken, COMM])) as site:
         answer = await site.get(f"{API}/environments")

@@ -10,14 +10,14 @@ from tests.unit.supervision.stage import Stage
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/api/comfyui", f"{API}/status/", "/livez/", "/%00"])
-async def test_a_path_that_is_not_there_is_404(path: str) -> None:
+async def test_an_unknown_path_is_404(path: str) -> None:
     async with site_of() as site:
         answer = await site.refused("GET", path)
 
     assert answer[:2] == (404, "not_found")
 
 
-async def test_a_method_that_a_path_does_not_know_is_405_and_names_those_it_knows() -> None:
+async def test_an_unsupported_method_is_405_with_the_allowed_ones() -> None:
     async with site_of() as site, site.client.put(f"{API}/status") as answer:
         found = await answer.json()
 
@@ -25,7 +25,7 @@ async def test_a_method_that_a_path_does_not_know_is_405_and_names_those_it_know
     assert answer.headers["Allow"] == "GET,HEAD"
 
 
-async def test_a_browser_asking_for_leave_gets_none() -> None:
+async def test_a_cors_preflight_is_refused() -> None:
     async with site_of() as site, site.client.options(f"{API}/stop-all") as answer:
         headers = answer.headers
 

@@ -28,7 +28,7 @@ async def test_the_number_of_readers_is_limited_and_a_slot_is_released_at_once()
 
 
 @pytest.mark.parametrize("name", ["", "api.sock"])
-async def test_a_reader_that_does_not_read_delays_no_other_and_is_disconnected(
+async def test_a_reader_that_does_not_read_is_disconnected_and_delays_no_other(
     name: str, tmp_path: Path
 ) -> None:
     """Over TCP it is the kernel that lets it go; over a unix socket nobody would but we."""

@@ -24,7 +24,7 @@ EXIT = Exit(1e9, "host_out_of_memory", "the kernel killed it", signal="SIGKILL",
 # ---- what an event is
 
 
-async def test_an_event_has_its_name_its_id_and_the_instance_as_get_shows_it() -> None:
+async def test_an_event_has_a_name_an_id_and_the_instance_as_get_returns_it() -> None:
     async with scene(first_id=17) as here:
         instance = await here.instance()
         async with following(here.site.client.get) as stream:
@@ -38,7 +38,7 @@ async def test_an_event_has_its_name_its_id_and_the_instance_as_get_shows_it() -
     assert {**event.data["instance"], **grows} == {**shown, **grows}
 
 
-async def test_an_event_shows_the_instance_as_it_was_then() -> None:
+async def test_an_event_contains_the_instance_at_the_time_of_the_event() -> None:
     async with scene() as here:
         instance = await here.instance()
         here.publisher.instance(instance, LifecycleEvent.READY)
@@ -81,7 +81,7 @@ async def test_the_unresponsive_event_contains_the_verdict_before_the_exit() -> 
         assert await here.told(instance, LifecycleEvent.UNRESPONSIVE) == then.verdict
 
 
-async def test_0_is_before_the_first_event_of_this_life_and_misses_nothing() -> None:
+async def test_id_0_precedes_the_first_event_of_the_daemon() -> None:
     async with scene(first_id=100) as here:
         here.happen(2)
         async with following(here.site.client.get, last_event_id=0) as stream:
@@ -91,7 +91,7 @@ async def test_0_is_before_the_first_event_of_this_life_and_misses_nothing() -> 
     assert stream.answer.headers["Last-Event-ID"] == "99"
 
 
-async def test_the_answer_says_where_a_stream_without_a_position_begins() -> None:
+async def test_a_stream_without_a_position_states_the_id_at_which_it_begins() -> None:
     """A reader that loses the connection before the first event can come back."""
     async with scene(first_id=100) as here:
         here.happen(2)
@@ -104,7 +104,7 @@ async def test_the_answer_says_where_a_stream_without_a_position_begins() -> Non
     assert (position, event.id) == ("101", 102)
 
 
-async def test_the_daemon_and_a_reload_are_events_too() -> None:
+async def test_the_daemon_and_reloads_emit_events() -> None:
     async with scene() as here, following(here.site.client.get) as stream:
         here.publisher.daemon("started", DaemonFacts("1.2.3", 42, now(), {}, "pidfd"))
         here.publisher.reloaded(ReloadOutcome(legible=True, started=(spec_of(4),)))
@@ -115,7 +115,7 @@ async def test_the_daemon_and_a_reload_are_events_too() -> None:
     assert reloaded.data["reload"]["started"] == [{"id": 4, "name": "instance_4"}]
 
 
-async def test_whatever_a_process_wrote_stays_within_its_event() -> None:
+async def test_output_of_a_process_cannot_end_an_event() -> None:
     tail = ("a\nb\r\nc\rd", "\x00\u2028é\ud800", "data: x", "")
     async with scene() as here:
         instance = await here.instance()
@@ -137,7 +137,7 @@ async def test_whatever_a_process_wrote_stays_within_its_event() -> None:
 # ---- the stream
 
 
-async def test_the_stream_is_one_for_browsers_and_through_proxies() -> None:
+async def test_the_headers_of_a_stream_suit_browsers_and_proxies() -> None:
     async with scene() as here, following(here.site.client.get) as stream:
         here.happen()
         await stream.take(1)
@@ -150,7 +150,7 @@ async def test_the_stream_is_one_for_browsers_and_through_proxies() -> None:
     assert stream.retry == 2_000
 
 
-async def test_a_quiet_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_stream_receives_keep_alive_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PING_SECONDS", 0.01)
     async with scene() as here, following(here.site.client.get) as stream:
         waiting = asyncio.create_task(stream.take(1))
@@ -160,7 +160,7 @@ async def test_a_quiet_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> 
         assert [event.id for event in await waiting] == [1]
 
 
-async def test_without_an_id_the_stream_begins_now() -> None:
+async def test_a_stream_without_an_id_begins_now() -> None:
     async with scene() as here:
         here.happen(3)
         async with following(here.site.client.get) as stream:
@@ -169,7 +169,7 @@ async def test_without_an_id_the_stream_begins_now() -> None:
             assert [event.id for event in await stream.take(1)] == [4]
 
 
-async def test_after_an_id_nothing_is_missing_and_nothing_doubled() -> None:
+async def test_a_stream_after_an_id_has_each_later_event_once() -> None:
     async with scene() as here:
         here.happen(10)
         async with following(here.site.client.get, last=4) as stream:
@@ -178,7 +178,7 @@ async def test_after_an_id_nothing_is_missing_and_nothing_doubled() -> None:
             assert [event.id for event in await stream.take(8)] == list(range(5, 13))
 
 
-async def test_the_query_can_say_the_id_where_no_header_can_be_sent() -> None:
+async def test_the_query_accepts_the_last_event_id() -> None:
     async with scene() as here:
         here.happen(3)
         async with following(here.site.client.get, last_event_id=1) as stream:
@@ -187,7 +187,7 @@ async def test_the_query_can_say_the_id_where_no_header_can_be_sent() -> None:
             assert [event.id for event in await stream.take(1)] == [3]
 
 
-async def test_an_id_that_is_too_old_is_answered_with_how_many_are_missed() -> None:
+async def test_an_outdated_id_is_answered_with_the_number_of_missed_events() -> None:
     async with scene(keep=5) as here:
         here.happen(20)
         async with following(here.site.client.get, last=3) as stream:
@@ -204,7 +204,7 @@ async def test_an_id_that_is_too_old_is_answered_with_how_many_are_missed() -> N
         pytest.param(17, 100, id="of an earlier life: everything"),
     ],
 )
-async def test_an_id_of_another_life_is_answered_with_that(last: int, resumed_at: int) -> None:
+async def test_an_id_of_another_daemon_is_reported_as_such(last: int, resumed_at: int) -> None:
     async with scene(first_id=100) as here:
         here.happen(2)
         async with following(here.site.client.get, last=last) as stream:
@@ -233,7 +233,7 @@ async def test_an_invalid_id_in_the_query_is_a_422(last: str) -> None:
     assert status == 422
 
 
-async def test_head_is_no_reader() -> None:
+async def test_a_head_request_takes_no_slot() -> None:
     async with scene() as here, here.site.client.head(EVENTS) as answer:
         assert answer.status == 405
 

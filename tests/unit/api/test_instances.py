@@ -51,7 +51,7 @@ async def test_all_are_listed_by_id() -> None:
         ("a+b", "a+b"),
     ],
 )
-async def test_one_is_found_by_id_and_by_any_name(name: str, ref: str) -> None:
+async def test_an_instance_is_found_by_id_and_by_any_name(name: str, ref: str) -> None:
     async with site_of() as site:
         await start(site, 0, name)
         instance = await site.get(f"{INSTANCES}/{ref}")
@@ -63,9 +63,7 @@ async def test_one_is_found_by_id_and_by_any_name(name: str, ref: str) -> None:
     ("method", "action"),
     [("GET", ""), ("POST", "/start"), ("POST", "/stop"), ("POST", "/restart"), ("DELETE", "")],
 )
-async def test_one_that_is_not_there_is_404_and_the_others_are_named(
-    method: str, action: str
-) -> None:
+async def test_an_unknown_instance_is_404_with_the_known_ones(method: str, action: str) -> None:
     async with site_of() as site:
         await start(site, 0, "main")
         answer = await site.refused(method, f"{INSTANCES}/nobody{action}")
@@ -73,7 +71,7 @@ async def test_one_that_is_not_there_is_404_and_the_others_are_named(
     assert answer == (404, "unknown_instance", "no instance 'nobody'; there are: 0 'main'")
 
 
-async def test_stop_waits_until_it_has_ended() -> None:
+async def test_a_stop_returns_when_the_instance_has_ended() -> None:
     launcher = FakeLauncher(LitteringProcess)
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -112,7 +110,7 @@ async def test_a_failed_stop_is_a_500_with_the_reason() -> None:
     )
 
 
-async def test_a_stopped_one_is_started_with_the_spec_that_it_has() -> None:
+async def test_a_start_of_a_stopped_instance_keeps_its_spec() -> None:
     async with site_of() as site:
         await start(site, 0, "main")
         await site.post(f"{INSTANCES}/main/stop")
@@ -121,7 +119,7 @@ async def test_a_stopped_one_is_started_with_the_spec_that_it_has() -> None:
     assert (instance["state"], instance["port"], instance["generation"]) == ("running", 3001, 2)
 
 
-async def test_a_start_whose_wait_ran_out_is_202() -> None:
+async def test_a_timed_out_start_is_202() -> None:
     launcher = SlowLauncher()
     async with site_of(world_of(launcher)) as site:
         await site.fleet.start(spec_of(), WaitFor.READY, 0.001)
@@ -130,7 +128,7 @@ async def test_a_start_whose_wait_ran_out_is_202() -> None:
     assert (status, instance["state"]) == (202, "starting")
 
 
-async def test_a_start_that_waits_for_spawn_is_answered_by_the_process() -> None:
+async def test_a_start_that_waits_for_spawn_returns_the_process() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         await site.fleet.start(spec_of(), WaitFor.SPAWN, 5)
@@ -139,7 +137,7 @@ async def test_a_start_that_waits_for_spawn_is_answered_by_the_process() -> None
     assert (instance["state"], instance["ready"], instance["pid"]) == ("starting", False, 4242)
 
 
-async def test_a_start_that_failed_is_500_with_the_reason() -> None:
+async def test_a_failed_start_is_500_with_the_reason() -> None:
     async with site_of(world_of(FailingLauncher(1_000))) as site:
         await start(site)
         answer = await site.refused("POST", f"{INSTANCES}/0/start")
@@ -151,7 +149,7 @@ async def test_a_start_that_failed_is_500_with_the_reason() -> None:
     )
 
 
-async def test_a_start_that_is_refused_has_the_status_of_its_code() -> None:
+async def test_a_refused_start_has_the_status_of_its_code() -> None:
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -162,7 +160,7 @@ async def test_a_start_that_is_refused_has_the_status_of_its_code() -> None:
     assert answer == (404, "unknown_environment", "no environment 'comm'")
 
 
-async def test_a_restart_is_answered_by_a_new_process() -> None:
+async def test_a_restart_returns_a_new_process() -> None:
     async with site_of() as site:
         await start(site)
         instance = await site.post(f"{INSTANCES}/0/restart")
@@ -170,7 +168,7 @@ async def test_a_restart_is_answered_by_a_new_process() -> None:
     assert (instance["state"], instance["pid"], instance["generation"]) == ("running", 4243, 2)
 
 
-async def test_a_removed_one_is_stopped_and_forgotten() -> None:
+async def test_a_delete_stops_and_removes_the_instance() -> None:
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -181,7 +179,7 @@ async def test_a_removed_one_is_stopped_and_forgotten() -> None:
     assert (listed, launcher.living(0)) == ({"instances": []}, 0)
 
 
-async def test_its_name_and_port_are_free_once_it_is_removed() -> None:
+async def test_a_delete_frees_the_name_and_the_port() -> None:
     async with site_of() as site:
         await start(site, 0, "main")
         await site.ask("DELETE", f"{INSTANCES}/0")
@@ -191,7 +189,7 @@ async def test_its_name_and_port_are_free_once_it_is_removed() -> None:
     assert answer["status"] == "success"
 
 
-async def test_one_that_is_started_again_while_it_is_removed_stays() -> None:
+async def test_an_instance_started_during_its_removal_is_kept() -> None:
     launcher = FakeLauncher(LitteringProcess)
     async with site_of(world_of(launcher)) as site:
         await start(site)

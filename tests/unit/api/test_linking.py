@@ -40,7 +40,7 @@ async def test_the_response_of_a_link_lists_actions_and_leftovers() -> None:
     }
 
 
-async def test_it_is_refused_while_an_instance_runs() -> None:
+async def test_linking_is_refused_while_an_instance_runs() -> None:
     async with site_of() as site:
         await start(site)
         refused = await site.refused("POST", LINK)
@@ -56,7 +56,9 @@ async def test_it_is_refused_while_an_instance_runs() -> None:
 
 
 @pytest.mark.parametrize("launcher", [SlowLauncher, lambda: FailingLauncher(1000)])
-async def test_it_is_refused_while_one_may_come_to_run(launcher: type[Launcher]) -> None:
+async def test_linking_is_refused_while_an_instance_starts_or_waits(
+    launcher: type[Launcher],
+) -> None:
     async with site_of(world_of(launcher())) as site:
         asking = asyncio.create_task(site.ask("POST", f"{API}/start-single", one()))
         await site.stage.until(lambda: bool(list(site.fleet)))
@@ -66,7 +68,7 @@ async def test_it_is_refused_while_one_may_come_to_run(launcher: type[Launcher])
         await asyncio.wait([asking])
 
 
-async def test_it_is_refused_while_something_of_one_is_left() -> None:
+async def test_linking_is_refused_while_descendants_of_an_instance_run() -> None:
     launcher = Launcher(LitteringProcess)
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -79,7 +81,7 @@ async def test_it_is_refused_while_something_of_one_is_left() -> None:
         await stopping
 
 
-async def test_another_environment_is_not_hindered() -> None:
+async def test_an_instance_of_another_environment_does_not_prevent_linking() -> None:
     async with site_of() as site:
         await start(site)
 

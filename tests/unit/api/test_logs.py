@@ -146,7 +146,7 @@ async def test_a_follower_of_text_receives_the_removal_of_the_instance(desk: Des
     assert text.endswith("its last line\n[comfysup: instance 0 'comfyui-0' was removed]\n")
 
 
-async def test_the_end_of_the_daemon_is_no_removal(desk: Desk) -> None:
+async def test_a_shutdown_of_the_daemon_is_not_reported_as_a_removal(desk: Desk) -> None:
     async with desk.ask("?follow=true") as text, desk.ask(**EVENTS) as events:
         desk.reader.close()
         said = await text.text() + await events.text()
@@ -157,7 +157,7 @@ async def test_the_end_of_the_daemon_is_no_removal(desk: Desk) -> None:
 # ---- the last lines
 
 
-async def test_it_is_the_last_lines_as_text(desk: Desk) -> None:
+async def test_the_log_is_the_last_lines_as_text(desk: Desk) -> None:
     await desk.write(b"".join(b"%d\n" % number for number in range(500)))
 
     async with desk.ask() as answer:
@@ -168,7 +168,7 @@ async def test_it_is_the_last_lines_as_text(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ref", ["0", "comfyui-0"])
-async def test_as_many_as_are_asked_for(desk: Desk, ref: str) -> None:
+async def test_the_query_sets_the_number_of_lines(desk: Desk, ref: str) -> None:
     await desk.write(b"one\ntwo\nthree")
 
     texts = [await desk.text(f"?lines={count}", ref) for count in (0, 1, 2, 10_000_000)]
@@ -177,7 +177,7 @@ async def test_as_many_as_are_asked_for(desk: Desk, ref: str) -> None:
 
 
 @pytest.mark.parametrize("rotation", [Rotation(1_000, keep=9)])
-async def test_also_from_files_that_were_rotated(desk: Desk) -> None:
+async def test_lines_of_rotated_files_are_included(desk: Desk) -> None:
     lines = [f"{number:050}\n" for number in range(100)]
     await desk.write("".join(lines).encode())
 
@@ -196,7 +196,7 @@ async def test_a_log_that_does_not_exist_is_empty(desk: Desk) -> None:
     assert await desk.text(ref="1") == ""
 
 
-async def test_an_unknown_instance_has_none(desk: Desk) -> None:
+async def test_the_log_of_an_unknown_instance_is_404(desk: Desk) -> None:
     assert (await desk.site.refused("GET", f"{API}/instances/9/logs"))[:2] == (
         404,
         "unknown_instance",
@@ -214,7 +214,7 @@ async def test_an_unreadable_log_is_a_500_with_the_reason(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("query", ["lines=-1", "lines=x", "lines=10000001", "follow=maybe", "n=1"])
-async def test_a_wrong_query_is_refused(desk: Desk, query: str) -> None:
+async def test_an_invalid_query_is_refused(desk: Desk, query: str) -> None:
     async with desk.ask(f"?{query}") as answer:
         assert answer.status == 422
 
@@ -235,12 +235,12 @@ async def test_a_follower_receives_the_last_lines_and_new_output(desk: Desk) -> 
     assert (first, second, third) == ("two\n", "half", "\rwhole\n")
 
 
-async def test_headers_come_before_anything_is_logged(desk: Desk) -> None:
+async def test_response_headers_are_sent_before_the_first_output(desk: Desk) -> None:
     async with bounded(), desk.ask("?follow=true&lines=0") as answer:
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-async def test_events_are_whole_lines_and_the_progress_of_the_next(desk: Desk) -> None:
+async def test_events_contain_complete_lines_and_the_unfinished_line(desk: Desk) -> None:
     async with desk.ask("?lines=0", **EVENTS) as answer:
         await desk.write(b"one\n\ntwo\n\r 10%")
         found = await events_until(answer, " 10%")
@@ -256,13 +256,13 @@ async def test_events_are_whole_lines_and_the_progress_of_the_next(desk: Desk) -
     assert not any(event.id for event in progress)
 
 
-async def test_events_may_be_asked_for_without_following(desk: Desk) -> None:
+async def test_events_can_be_requested_without_following(desk: Desk) -> None:
     async with desk.ask("?follow=false", **EVENTS) as answer:
         assert await answer.text() == "=== starts\n"
 
 
 @pytest.mark.parametrize("rotation", [Rotation(2_000, keep=50)])
-async def test_a_stream_of_events_is_taken_up_where_it_was_left(desk: Desk) -> None:
+async def test_a_stream_of_events_resumes_after_the_last_id(desk: Desk) -> None:
     await desk.write(b"".join(b"%050d\n" % number for number in range(100)))
     async with desk.ask("?lines=1", **EVENTS) as answer:
         last = (await events_until(answer, "99"))[-1].id
@@ -305,7 +305,7 @@ NASTY = (
 )
 
 
-async def test_the_text_is_the_same_however_it_is_read(desk: Desk) -> None:
+async def test_text_and_events_contain_the_same_text(desk: Desk) -> None:
     async with (
         desk.ask("?follow=true&lines=0") as following,
         desk.ask("?lines=0", **EVENTS) as listening,
@@ -325,7 +325,7 @@ async def test_the_text_is_the_same_however_it_is_read(desk: Desk) -> None:
 # ---- many, and those that stop
 
 
-async def test_there_are_only_so_many_followers(tmp_path: Path) -> None:
+async def test_the_number_of_followers_is_limited(tmp_path: Path) -> None:
     async with desk_of(tmp_path, Rotation(), slots=2) as desk:
         async with desk.ask("?follow=true"), desk.ask(**EVENTS):
             status, code, _ = await desk.site.refused("GET", f"{API}/instances/0/logs?follow=true")
@@ -360,7 +360,7 @@ async def test_a_follower_that_stops_reading_is_disconnected(desk: Desk) -> None
     assert await desk.text("?lines=1") == "x" * 65_535 + "\n"
 
 
-async def test_the_end_of_the_daemon_is_a_clean_end_for_followers(desk: Desk) -> None:
+async def test_a_shutdown_of_the_daemon_ends_streams_cleanly(desk: Desk) -> None:
     async with desk.ask("?follow=true") as following, desk.ask(**EVENTS) as listening:
         await desk.write(b"last words\n")
         desk.reader.close()

@@ -91,7 +91,7 @@ def _codes(response: dict[str, Any]) -> Iterator[str]:
     yield from narrowed["properties"]["code"]["enum"]
 
 
-def test_every_event_has_its_data() -> None:
+def test_the_document_describes_the_data_of_every_event() -> None:
     content = OPERATIONS["GET /api/comfyui/events"]["responses"]["200"]["content"]
     events = content["text/event-stream"]["x-events"]
 

@@ -60,7 +60,7 @@ async def test_a_program_and_a_page_of_our_own_may_change_things(headers: dict[s
     assert status == 200
 
 
-async def test_with_a_token_a_page_needs_no_name_of_its_own() -> None:
+async def test_a_page_with_a_token_needs_no_allowed_host() -> None:
     headers = {"Origin": "http://gpu.example:8001", "Host": "gpu.example:8001", **bearer(WRITE)}
 
     assert await status_of("POST", f"{API}/stop-all", headers) == (200, None)
@@ -86,7 +86,7 @@ async def test_a_token_does_not_open_for_a_page_of_another_site() -> None:
         ("", 403),
     ],
 )
-async def test_once_hosts_are_named_no_other_name_is_answered(host: str, status: int) -> None:
+async def test_a_host_outside_the_allowed_hosts_is_refused(host: str, status: int) -> None:
     admission = Admission(OPEN.is_owner, allowed_hosts=frozenset({"gpu.example"}))
 
     found, _ = await status_of("GET", f"{API}/status", {"Host": host}, admission)

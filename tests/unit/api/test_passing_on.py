@@ -49,7 +49,9 @@ async def next_program(directory: Path, callers: list[Caller]) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_one_that_comes_at_that_moment_is_passed_on(tmp_path: Path, turns: int) -> None:
+async def test_a_connection_accepted_during_the_handover_is_passed_on(
+    tmp_path: Path, turns: int
+) -> None:
     """However many turns of the loop its acceptance has got."""
     async with listening(tmp_path, Limits()) as port:
         with socket.create_connection(("127.0.0.1", port.number)):
@@ -59,7 +61,7 @@ async def test_one_that_comes_at_that_moment_is_passed_on(tmp_path: Path, turns:
             assert await passed_on(port) == 1
 
 
-async def test_a_connection_is_passed_on_once_there_is_a_descriptor_for_it(
+async def test_a_handover_waits_for_a_free_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restart must not fail in its middle, with the doors half closed."""
@@ -80,7 +82,7 @@ async def test_a_connection_is_passed_on_once_there_is_a_descriptor_for_it(
             assert await passed_on(port) == 1
 
 
-async def test_a_request_that_is_here_is_answered_by_this_program_or_the_next(
+async def test_a_received_request_is_answered_by_the_old_or_the_new_program(
     tmp_path: Path,
 ) -> None:
     async with listening(tmp_path, Limits()) as port:
@@ -93,7 +95,9 @@ async def test_a_request_that_is_here_is_answered_by_this_program_or_the_next(
             assert await caller.ask() == 200
 
 
-async def test_a_caller_of_a_long_wait_is_answered_and_handed_over(tmp_path: Path) -> None:
+async def test_a_waiting_caller_is_answered_before_the_handover_of_its_connection(
+    tmp_path: Path,
+) -> None:
     """With no word that the connection ends: it does not."""
     world = world_of(SlowLauncher())
     async with listening(tmp_path, Limits(), world) as port:
@@ -125,7 +129,7 @@ BEFORE = {
 
 @pytest.mark.parametrize(("before", "answers"), BEFORE.values(), ids=BEFORE)
 @pytest.mark.parametrize("length", [0, 1, 9, len(GET) - 1])
-async def test_half_a_head_is_passed_on_with_its_connection(
+async def test_an_incomplete_request_head_is_passed_on_with_its_connection(
     tmp_path: Path, before: bytes, answers: int, length: int
 ) -> None:
     """Whatever was asked before, in the same bytes too."""
@@ -157,7 +161,7 @@ async def test_a_received_connection_can_be_handed_over_again(tmp_path: Path) ->
                 assert (await caller.answer())[0] == 200
 
 
-async def test_a_body_of_unknown_length_ends_at_its_end(tmp_path: Path) -> None:
+async def test_a_connection_after_a_body_of_unknown_length_is_passed_on(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         assert await caller.ask(CHUNKED) == 200
@@ -165,7 +169,7 @@ async def test_a_body_of_unknown_length_ends_at_its_end(tmp_path: Path) -> None:
         assert await passed_on(port) == 1
 
 
-async def test_callers_of_both_doors_are_passed_on(tmp_path: Path) -> None:
+async def test_connections_of_the_port_and_the_socket_are_passed_on(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         _, writer = await asyncio.open_unix_connection(str(port.socket))

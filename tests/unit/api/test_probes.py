@@ -8,7 +8,7 @@ from tests.unit.supervision.fakes import FailingLauncher, FakeProber, NeverReady
 from tests.unit.supervision.stage import Stage
 
 
-async def test_the_daemon_lives_whatever_its_instances_do() -> None:
+async def test_livez_does_not_depend_on_the_instances() -> None:
     async with site_of(world_of(FailingLauncher(1_000))) as site:
         await site.fleet.start(spec_of(), WaitFor.READY, 5)
         answer = await site.get("/livez")
@@ -16,14 +16,14 @@ async def test_the_daemon_lives_whatever_its_instances_do() -> None:
     assert answer == {"status": "live"}
 
 
-async def test_it_is_ready_when_nothing_is_wanted() -> None:
+async def test_readyz_succeeds_without_wanted_instances() -> None:
     async with site_of() as site:
         answer = await site.get("/readyz")
 
     assert answer == {"status": "ready", "waiting_for": [], "troubles": []}
 
 
-async def test_it_is_ready_when_all_that_are_wanted_run() -> None:
+async def test_readyz_succeeds_when_all_wanted_instances_run() -> None:
     async with site_of() as site:
         await site.fleet.start(spec_of(0), WaitFor.READY, 5)
         await site.fleet.start(spec_of(1), WaitFor.READY, 5)
@@ -33,7 +33,7 @@ async def test_it_is_ready_when_all_that_are_wanted_run() -> None:
     assert answer == {"status": "ready", "waiting_for": [], "troubles": []}
 
 
-async def test_it_is_not_ready_while_one_loads() -> None:
+async def test_readyz_fails_while_an_instance_loads() -> None:
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site:
         await site.fleet.start(spec_of(), WaitFor.SPAWN, 5)
@@ -46,7 +46,7 @@ async def test_it_is_not_ready_while_one_loads() -> None:
     )
 
 
-async def test_it_is_not_ready_while_an_enabled_entry_of_the_file_is_not_in_the_table() -> None:
+async def test_readyz_fails_while_an_enabled_entry_is_missing_from_the_table() -> None:
     async with site_of(World(shortfall=["1 'b': unknown_environment"])) as site:
         await site.fleet.start(spec_of(0), WaitFor.READY, 5)
         status, answer = await site.ask("GET", "/readyz")

@@ -24,7 +24,7 @@ ONE = f"{API}/start-single"
         ("environment=", "environment", "must be 1 to 64 letters"),
     ],
 )
-async def test_a_bad_value_is_422_and_names_the_parameter(query: str, loc: str, text: str) -> None:
+async def test_an_invalid_value_is_422_with_the_parameter(query: str, loc: str, text: str) -> None:
     async with site_of() as site:
         status, answer = await site.ask("POST", f"{ONE}?{query}", one())
         known = list(site.fleet)

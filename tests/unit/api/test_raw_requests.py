@@ -31,7 +31,7 @@ async def test_an_unparsable_request_is_400_in_the_form_of_all_errors(tmp_path: 
     assert all(b"cannot read the request: " in body for _, body in answers)
 
 
-async def test_too_many_headers_are_400(tmp_path: Path) -> None:
+async def test_more_headers_than_the_limit_are_400(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         status = await caller.ask(GET[:-2] + b"a: b\r\n" * 65 + b"\r\n")
@@ -39,7 +39,7 @@ async def test_too_many_headers_are_400(tmp_path: Path) -> None:
     assert status == 400
 
 
-async def test_a_head_that_does_not_end_is_431(tmp_path: Path) -> None:
+async def test_a_request_head_without_an_end_is_431(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         caller.writer.write(GET[:-2] + b"".join(b"a: %s\r\n" % (b"b" * 8_000) for _ in range(9)))
@@ -49,7 +49,7 @@ async def test_a_head_that_does_not_end_is_431(tmp_path: Path) -> None:
     assert (status, b"head_too_large" in body) == (431, True)
 
 
-async def test_heads_of_many_requests_on_one_connection_are_not_added_up(tmp_path: Path) -> None:
+async def test_the_limit_of_a_request_head_applies_to_each_request(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         head = GET[:-2] + b"a: %s\r\n" % (b"b" * 8_000) + b"\r\n"
@@ -58,7 +58,7 @@ async def test_heads_of_many_requests_on_one_connection_are_not_added_up(tmp_pat
     assert statuses == [200] * 20
 
 
-async def test_a_body_is_not_taken_for_a_head(tmp_path: Path) -> None:
+async def test_a_body_is_not_parsed_as_a_request_head(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         head, _, body = START.partition(b"\r\n\r\n")
@@ -86,7 +86,7 @@ async def test_a_compressed_body_is_never_unpacked(
     assert (status, again, caplog.records) == (415, 200, [])
 
 
-async def test_a_huge_body_is_answered_before_all_of_it_has_come(tmp_path: Path) -> None:
+async def test_a_body_over_the_limit_is_refused_before_it_has_arrived(tmp_path: Path) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b" " * 65_536
@@ -101,7 +101,7 @@ async def test_a_huge_body_is_answered_before_all_of_it_has_come(tmp_path: Path)
     assert status == 413
 
 
-async def test_a_body_that_announces_to_be_too_large_is_refused_at_once(tmp_path: Path) -> None:
+async def test_a_content_length_over_the_limit_is_refused_immediately(tmp_path: Path) -> None:
     async with listening(tmp_path, Limits()) as port, bounded():
         caller = await port.connect()
         head = START.partition(b"\r\n\r\n")[0].replace(b": 9", b": 100000000")
@@ -110,7 +110,7 @@ async def test_a_body_that_announces_to_be_too_large_is_refused_at_once(tmp_path
     assert status == 413
 
 
-async def test_a_token_that_is_no_text_is_401(tmp_path: Path) -> None:
+async def test_a_token_that_is_not_text_is_401(tmp_path: Path) -> None:
     world = World(admission=Admission(lambda _socket: False, token=Token.of("token")))
     async with listening(tmp_path, Limits(), world) as port:
         caller = await port.connect()
@@ -120,7 +120,7 @@ async def test_a_token_that_is_no_text_is_401(tmp_path: Path) -> None:
     assert status == 401
 
 
-async def test_a_tunnel_is_refused_however_it_is_asked_for(tmp_path: Path) -> None:
+async def test_every_form_of_a_connect_request_is_refused(tmp_path: Path) -> None:
     """aiohttp never answers a CONNECT without a version, and would keep the connection for it."""
     async with listening(tmp_path, Limits()) as port:
         statuses = []
@@ -153,7 +153,7 @@ async def test_a_tunnel_is_refused_however_it_is_asked_for(tmp_path: Path) -> No
         b"CONNECT nowhere HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_no_refusal_tells_which_software_answers(tmp_path: Path, request_: bytes) -> None:
+async def test_no_refusal_names_the_server_software(tmp_path: Path, request_: bytes) -> None:
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         caller.writer.write(request_)

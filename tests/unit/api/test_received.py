@@ -55,6 +55,6 @@ def test_a_large_body_is_counted_and_not_kept() -> None:
 
 
 @pytest.mark.parametrize("requests", [0, 1, 2])
-def test_nothing_is_nothing(requests: int) -> None:
+def test_nothing_is_left_after_complete_requests(requests: int) -> None:
     assert received().rest(0) == b""
     assert received(GET * requests).rest(requests) == b""

@@ -63,7 +63,7 @@ async def test_the_response_of_a_reload_lists_every_instance() -> None:
     }
 
 
-async def test_a_file_of_which_nothing_can_be_used_is_a_422_with_its_mistakes() -> None:
+async def test_an_unusable_file_is_422_with_its_errors() -> None:
     mistake = ConfigError("", 3, 7, "expected ',' or '}', found 'x'")
     async with site_of(world_of(ReloadOutcome(legible=False, mistakes=(mistake,)))) as site:
         status, answer = await site.ask("POST", RELOAD)

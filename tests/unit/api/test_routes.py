@@ -23,7 +23,7 @@ def test_only_probes_and_the_document_of_the_api_are_open() -> None:
     assert opened == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/{file}"}
 
 
-async def test_a_stream_cannot_be_asked_for_by_head() -> None:
+async def test_a_head_request_for_a_stream_is_refused() -> None:
     async with site_of() as site, site.client.head(f"{API}/events") as answer:
         status = answer.status
 

@@ -102,7 +102,7 @@ async def test_a_disabled_instance_may_duplicate_an_enabled_one() -> None:
     assert statuses(answer) == ["started"]
 
 
-async def test_the_same_start_twice_is_one_process() -> None:
+async def test_repeating_a_start_makes_one_process() -> None:
     async with site_of() as site:
         first = await site.post(START, several(one()))
         second = await site.post(START, several(one()))
@@ -132,7 +132,7 @@ async def test_wait_for_spawn_returns_once_the_process_exists() -> None:
     assert result["output"] == "Instance 0 'comfyui-0' is starting on port 3001 (pid 4242)\n"
 
 
-async def test_one_that_cannot_be_executed_is_failed_with_the_reason() -> None:
+async def test_an_instance_that_cannot_be_executed_fails_with_the_reason() -> None:
     async with site_of(world_of(FailingLauncher(1))) as site:
         answer = await site.post(START, several(one()))
 
@@ -153,7 +153,7 @@ async def test_a_result_reports_a_stop_during_the_start() -> None:
     assert (statuses(answer), results(answer)[0]["error"]) == (["failed"], "stopped while starting")
 
 
-async def test_all_starts_are_asked_before_the_first_is_awaited() -> None:
+async def test_all_starts_are_requested_before_the_first_is_awaited() -> None:
     async with site_of(world_of(MeetingLauncher(8))) as site, bounded():
         answer = await site.post(START, several(*map(one, range(8))))
 

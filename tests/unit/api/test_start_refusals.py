@@ -12,7 +12,7 @@ from tests.unit.supervision.fakes import FakeLauncher
 START = f"{API}/start-instances"
 
 
-async def test_each_refusal_is_a_result_beside_those_that_start() -> None:
+async def test_refused_and_started_instances_have_separate_results() -> None:
     launcher = FakeLauncher()
     launcher.broken_environments = {"gone"}
     launcher.strangers = {3005: "nginx (pid 7)"}
@@ -76,7 +76,7 @@ async def test_a_default_name_or_port_counts_as_a_repetition() -> None:
     assert [mistake["loc"][-1] for mistake in detail] == ["name", "port"]
 
 
-async def test_one_mistake_refuses_the_whole_request_and_names_its_place() -> None:
+async def test_one_invalid_field_refuses_the_request_with_its_location() -> None:
     async with site_of() as site:
         status, answer = await site.ask("POST", START, several(one(0), one(1, port=0)))
         known = list(site.fleet)
@@ -88,7 +88,7 @@ async def test_one_mistake_refuses_the_whole_request_and_names_its_place() -> No
     assert known == []
 
 
-async def test_a_port_beyond_all_ports_by_default_is_a_mistake() -> None:
+async def test_a_default_port_above_65535_is_an_error() -> None:
     async with site_of() as site:
         status, answer = await site.ask("POST", START, several({"id": 70_000}))
 
@@ -115,7 +115,7 @@ async def test_an_unknown_field_of_one_of_several_instances_names_that_instance(
     assert answer["warnings"] == ["instance 4: unknown field 'gpus': did you mean 'gpu'?"]
 
 
-async def test_only_few_of_thousands_of_unknown_fields_are_compared(
+async def test_the_comparison_of_unknown_fields_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared: list[str] = []
@@ -135,7 +135,7 @@ async def test_only_few_of_thousands_of_unknown_fields_are_compared(
     assert len(compared) <= 40
 
 
-async def test_a_stranger_may_not_set_variables() -> None:
+async def test_a_caller_without_a_token_may_not_set_env() -> None:
     async with site_of() as site:
         answer = await site.refused("POST", START, several(one(0, env={"LD_PRELOAD": "/x.so"})))
         known = list(site.fleet)
@@ -144,7 +144,7 @@ async def test_a_stranger_may_not_set_variables() -> None:
     assert known == []
 
 
-async def test_no_start_is_taken_when_comfysup_shuts_down() -> None:
+async def test_a_start_is_refused_during_the_shutdown() -> None:
     async with site_of() as site:
         site.fleet.close()
         answer = await site.post(START, several(one()))

@@ -64,14 +64,14 @@ async def test_an_instance_that_is_still_loading_is_202_and_continues() -> None:
     assert phase == "starting"
 
 
-async def test_one_that_failed_is_500_with_the_reason() -> None:
+async def test_an_instance_that_fails_to_start_is_500_with_the_reason() -> None:
     async with site_of(world_of(FailingLauncher(1))) as site:
         answer = await site.refused("POST", START, one())
 
     assert answer == (500, "start_failed", "Failed to start instance: cannot start: no memory")
 
 
-async def test_a_start_that_is_stopped_meanwhile_fails() -> None:
+async def test_a_start_overridden_by_a_stop_fails() -> None:
     launcher = SlowLauncher()
     async with site_of(world_of(launcher)) as site:
         asked = asyncio.create_task(site.refused("POST", START, one()))
@@ -108,7 +108,7 @@ async def test_a_refusal_has_its_status_and_code(
     assert known == [1]
 
 
-async def test_no_start_is_taken_when_comfysup_shuts_down() -> None:
+async def test_a_start_is_refused_during_the_shutdown() -> None:
     async with site_of() as site:
         site.fleet.close()
         answer = await site.refused("POST", START, one())
@@ -125,7 +125,7 @@ async def test_a_field_error_contains_its_location() -> None:
     assert (status, detail[0]["loc"]) == (422, ["body", "port"])
 
 
-async def test_a_start_under_another_name_renames_the_one_that_runs() -> None:
+async def test_a_start_with_another_name_renames_the_running_instance() -> None:
     async with site_of() as site:
         await site.post(START, one(name="before"))
         await site.post(START, one(name="after", description="renamed"))
@@ -136,7 +136,7 @@ async def test_a_start_under_another_name_renames_the_one_that_runs() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])
-async def test_a_start_without_a_name_keeps_the_one_that_the_instance_has(state: str) -> None:
+async def test_a_start_without_a_name_keeps_the_name(state: str) -> None:
     async with site_of() as site:
         await site.post(START, one(name="main", description="for the shop"))
         if state == "stopped":
@@ -159,7 +159,7 @@ async def test_unknown_fields_are_named() -> None:
     assert answer["warnings"] == ["unknown field 'gpus': did you mean 'gpu'?"]
 
 
-async def test_a_stranger_may_not_set_variables() -> None:
+async def test_a_caller_without_a_token_may_not_set_env() -> None:
     async with site_of() as site:
         answer = await site.refused("POST", START, one(env={"LD_PRELOAD": "/x.so"}))
 

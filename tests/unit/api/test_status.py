@@ -52,7 +52,7 @@ async def test_the_status_of_an_empty_fleet_states_that_no_instance_is_known() -
     }
 
 
-async def test_every_field_is_there_in_the_order_of_the_design() -> None:
+async def test_the_fields_of_an_instance_are_in_the_documented_order() -> None:
     async with site_of() as site:
         await start(site)
         instance = await first(site)
@@ -114,7 +114,7 @@ async def test_a_stopped_instance_has_no_process_and_an_expected_exit() -> None:
     ]
 
 
-async def test_a_backoff_says_when_it_ends() -> None:
+async def test_an_instance_in_backoff_shows_the_time_of_its_next_start() -> None:
     async with site_of(world_of(FailingLauncher(1_000))) as site:
         await site.post(f"{API}/start-instances", several(one(backoff_initial=60, backoff_max=60)))
         instance = await first(site)
@@ -164,7 +164,7 @@ async def test_conditions_list_the_problems_of_a_running_instance() -> None:
     ]
 
 
-async def test_the_text_says_a_hint_that_several_problems_share_once() -> None:
+async def test_the_text_prints_a_shared_hint_once() -> None:
     async with site_of() as site:
         await start(site)
         instance = site.fleet.find("0")
@@ -189,7 +189,7 @@ async def test_the_text_says_a_hint_that_several_problems_share_once() -> None:
     ]
 
 
-async def test_values_of_env_are_shown_nowhere() -> None:
+async def test_no_response_contains_values_of_env() -> None:
     async with site_of() as site:
         secret = replace(spec_of(), env=(("API_KEY", "s3cret"),))
         await site.fleet.start(secret, WaitFor.READY, 5)
@@ -210,7 +210,7 @@ async def test_state_and_pid_are_never_old() -> None:
     assert pids == [process.pid for process in launcher.processes[1:]]
 
 
-async def test_an_unexpected_exit_is_visible_at_once() -> None:
+async def test_an_unexpected_exit_is_visible_immediately() -> None:
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
         await start(site)
@@ -238,7 +238,7 @@ async def test_the_text_is_a_table_with_a_line_for_each() -> None:
     assert lines[2].split()[:6] == ["11", "comfyui-11", "running", "3012", "4243", "comm"]
 
 
-async def test_the_text_says_the_reason_and_the_hint_below_the_row() -> None:
+async def test_the_text_prints_reason_and_hint_below_the_row() -> None:
     async with site_of(world_of(FailingLauncher(1_000))) as site:
         await site.post(f"{API}/start-instances", several(one(backoff_initial=60, backoff_max=60)))
         instance = await first(site)
@@ -262,7 +262,7 @@ async def test_the_columns_of_the_table_line_up_in_any_script() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_no_answer_may_be_kept_or_guessed_at(method: str) -> None:
+async def test_every_response_forbids_caching_and_type_sniffing(method: str) -> None:
     async with site_of() as site, site.client.request(method, STATUS) as answer:
         headers = answer.headers
 

@@ -24,7 +24,7 @@ async def test_the_answer_has_the_shape_of_the_spec() -> None:
     }
 
 
-async def test_nothing_to_stop_is_a_success() -> None:
+async def test_a_stop_of_no_instances_succeeds() -> None:
     async with site_of() as site:
         answer = await site.post(STOP)
 
@@ -38,7 +38,7 @@ async def test_stop_all_ignores_its_body() -> None:
     assert answer["status"] == "success"
 
 
-async def test_a_stuck_instance_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stuck_instance_is_reported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "STOP_ALL_ESCALATION", StopEscalation(0.01, 0.02, 0.03))
     launcher = FakeLauncher()
     async with site_of(world_of(launcher)) as site:
@@ -64,7 +64,7 @@ async def test_a_longer_grace_is_shortened(monkeypatch: pytest.MonkeyPatch) -> N
     assert answer["status"] == "success"
 
 
-async def test_the_answer_goes_out_although_nothing_is_known(
+async def test_stop_all_responds_at_its_limit_while_instances_are_still_stopping(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(routes, "STOP_ALL_PATIENCE", 0.01)

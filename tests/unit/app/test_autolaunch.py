@@ -34,7 +34,7 @@ async def test_a_reload_starts_the_entries_that_autolaunch_has_not_started_yet(
         assert here.specs().keys() == {0, 2}
 
 
-async def test_a_file_that_is_not_legible_does_not_end_the_autolaunch(tmp_path: Path) -> None:
+async def test_an_unreadable_file_does_not_end_the_autolaunch(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0), entry(1), global_settings={"startup_delay": 0.2})
         launching = asyncio.create_task(here.autolaunch())
@@ -99,9 +99,7 @@ async def test_a_reload_replaces_the_awaited_entries(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\xff"])
-async def test_a_file_that_cannot_be_read_is_waited_for_as_a_whole(
-    tmp_path: Path, text: str
-) -> None:
+async def test_a_file_that_cannot_be_read_is_reported_as_missing(tmp_path: Path, text: str) -> None:
     async with scene(tmp_path) as here:
         here.file.write_text(text, "latin-1")
         await here.autolaunch()
@@ -109,7 +107,7 @@ async def test_a_file_that_cannot_be_read_is_waited_for_as_a_whole(
     assert here.shortfall.waiting_for == [f"{here.file}: mistaken"]
 
 
-async def test_without_a_file_nothing_is_waited_for(tmp_path: Path) -> None:
+async def test_without_a_file_no_entry_is_missing(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.file.unlink(missing_ok=True)
         await here.autolaunch()
@@ -117,7 +115,7 @@ async def test_without_a_file_nothing_is_waited_for(tmp_path: Path) -> None:
     assert (here.shortfall.waiting_for, here.troubles[-1]) == ([], None)
 
 
-async def test_an_instance_that_an_interrupted_reload_stopped_is_started_as_the_file_says(
+async def test_an_instance_stopped_by_an_interrupted_reload_is_started_as_in_the_file(
     tmp_path: Path,
 ) -> None:
     """With autolaunch off, so that nothing else of the file is expected."""
@@ -138,7 +136,7 @@ async def test_an_instance_that_an_interrupted_reload_stopped_is_started_as_the_
 
 
 @pytest.mark.parametrize("ref", ["1", "later"])
-async def test_an_entry_that_autolaunch_has_not_come_to_can_be_stopped(
+async def test_an_entry_that_autolaunch_has_not_reached_can_be_stopped(
     tmp_path: Path, ref: str
 ) -> None:
     async with scene(tmp_path) as here:

@@ -52,7 +52,7 @@ def is_closed(environments: Environments) -> bool:
     return CLOSED in "; ".join(environments.find("comm").problems)
 
 
-async def test_an_environment_stays_closed_when_the_caller_of_its_link_goes(
+async def test_an_environment_stays_closed_when_the_caller_of_its_link_disconnects(
     environments: Environments, environment_service: EnvironmentService, links: threading.Semaphore
 ) -> None:
     caller = asyncio.create_task(environment_service.link("comm"))
@@ -65,7 +65,7 @@ async def test_an_environment_stays_closed_when_the_caller_of_its_link_goes(
     await until(lambda: not is_closed(environments))
 
 
-async def test_an_environment_is_closed_for_the_second_of_two_links_too(
+async def test_an_environment_is_closed_during_the_second_of_two_links(
     environments: Environments, environment_service: EnvironmentService, links: threading.Semaphore
 ) -> None:
     callers = [asyncio.create_task(environment_service.link("comm")) for _ in range(2)]
@@ -80,7 +80,7 @@ async def test_an_environment_is_closed_for_the_second_of_two_links_too(
     assert not is_closed(environments)
 
 
-async def test_a_link_that_does_not_end_holds_up_no_other_for_ever(
+async def test_a_hanging_link_does_not_block_other_links(
     environments: Environments,
     environment_service: EnvironmentService,
     links: threading.Semaphore,

@@ -55,9 +55,7 @@ IMPOSSIBLE: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
-def test_a_record_that_can_be_no_instance_costs_itself_alone(
-    file: StateFile, change: Change
-) -> None:
+def test_an_invalid_record_is_dropped_alone(file: StateFile, change: Change) -> None:
     read = read_state(changed(file, change), LIFE)
 
     assert [each.spec for each in read.instances if each.spec.name == "other"] == [OTHER]
@@ -131,7 +129,7 @@ WRONG: dict[str, tuple[Change, str, Callable[[InstanceRecord], object], object]]
 
 
 @pytest.mark.parametrize(("change", "place", "value", "instead"), WRONG.values(), ids=WRONG)
-def test_a_field_that_cannot_be_is_its_default_and_is_named(
+def test_an_invalid_field_is_replaced_by_its_default_and_reported(
     file: StateFile,
     change: Change,
     place: str,
@@ -162,7 +160,9 @@ LOST: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", LOST.values(), ids=LOST)
-def test_a_process_that_cannot_be_is_uncertain(file: StateFile, change: Change) -> None:
+def test_an_impossible_process_makes_its_instance_uncertain(
+    file: StateFile, change: Change
+) -> None:
     read = read_state(changed(file, change), LIFE)
 
     (lost,) = [each for each in read.instances if each.spec.id == 0]
@@ -173,7 +173,7 @@ def test_a_process_that_cannot_be_is_uncertain(file: StateFile, change: Change) 
 
 @pytest.mark.parametrize("name", ["applied", "instances"])
 @pytest.mark.parametrize("value", [None, 7, {}], ids=str)
-def test_a_list_that_is_missing_costs_itself_alone(
+def test_a_missing_or_invalid_list_is_reported_and_read_as_empty(
     file: StateFile, name: str, value: object
 ) -> None:
     written = members()
@@ -189,7 +189,7 @@ def test_a_list_that_is_missing_costs_itself_alone(
     assert name in read.losses[0]
 
 
-def test_a_file_that_does_not_tell_its_life_is_broken(file: StateFile) -> None:
+def test_a_file_without_a_boot_identity_is_broken(file: StateFile) -> None:
     written = members()
     del written["boot_id"]
     file.write(json.dumps(written).encode())

@@ -9,7 +9,7 @@ from comfysup.app import daemon as module
 from comfysup.app.daemon import Daemon
 
 
-async def test_the_fifos_are_held_when_no_launch_makes_another_one(
+async def test_fifos_are_handed_over_once_no_launch_is_in_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[str] = []

@@ -83,14 +83,14 @@ async def test_a_kernel_kill_for_memory_is_host_out_of_memory(tmp_path: Path) ->
     assert (end.reason, end.signal, end.exit_code) == ("host_out_of_memory", "SIGKILL", None)
 
 
-async def test_a_kill_that_comfysup_sent_is_not_put_down_to_the_kernel(tmp_path: Path) -> None:
+async def test_a_kill_by_comfysup_is_not_attributed_to_the_kernel(tmp_path: Path) -> None:
     killed = Ended(tmp_path, KILLED)
     killed.process.signal_group(signal.SIGKILL)
 
     assert (await killed.exit()).reason == "signal"
 
 
-async def test_an_exit_holds_all_that_is_known_of_it_but_the_prompts(tmp_path: Path) -> None:
+async def test_an_exit_record_contains_everything_but_the_prompts(tmp_path: Path) -> None:
     before = time.time()
     end = await Ended(tmp_path, ExitStatus(code=2), ["loading", REFUSED]).exit()
 
@@ -134,7 +134,7 @@ async def test_a_signal_without_a_name_is_reported_by_number(tmp_path: Path) -> 
     assert (await Ended(tmp_path, ExitStatus(signal=40)).exit()).signal == "signal 40"
 
 
-async def test_a_reboot_is_an_expected_exit_whatever_was_read(tmp_path: Path) -> None:
+async def test_a_reboot_is_an_expected_exit_regardless_of_the_log(tmp_path: Path) -> None:
     rebooting = Ended(tmp_path, ExitStatus(code=0), None)
     rebooting.reboot.path.touch()
     end = await rebooting.exit()

@@ -28,13 +28,13 @@ def kept(tmp_path: Path) -> Path:
     return tmp_path / "settings.json"
 
 
-def test_the_last_good_settings_come_back_as_they_were(kept: Path) -> None:
+def test_the_last_valid_settings_are_restored_unchanged(kept: Path) -> None:
     assert last_good(kept, LIFE) == read(**GUARDED)
     assert kept.stat().st_mode & 0o777 == 0o600
     assert "hunter2" not in kept.read_text()
 
 
-def test_those_of_another_version_too(kept: Path) -> None:
+def test_settings_of_another_version_are_restored(kept: Path) -> None:
     members = json.loads(kept.read_text())
     members["settings"].update(novelty=1)
     del members["settings"]["log_keep"], members["settings"]["policy"]["stop_grace"]
@@ -43,18 +43,18 @@ def test_those_of_another_version_too(kept: Path) -> None:
     assert last_good(kept, LIFE) == read(**GUARDED)
 
 
-def test_those_of_another_life_of_the_container_do_not_count(kept: Path) -> None:
+def test_settings_of_another_boot_are_ignored(kept: Path) -> None:
     assert last_good(kept, BootIdentity("boot", 18)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 9, b"[]", b"{}", b"[" * 100_000])
-def test_garbage_is_no_settings(kept: Path, content: bytes) -> None:
+def test_an_invalid_file_of_settings_is_ignored(kept: Path, content: bytes) -> None:
     kept.write_bytes(content)
 
     assert last_good(kept, LIFE) is None
 
 
-def test_in_a_directory_that_is_open_to_others_there_are_none(kept: Path) -> None:
+def test_settings_in_a_directory_writable_by_others_are_ignored(kept: Path) -> None:
     kept.parent.chmod(0o777)
 
     assert last_good(kept, LIFE) is None

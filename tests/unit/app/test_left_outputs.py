@@ -57,7 +57,7 @@ def output(run: RunDirectory, generation: int = 3) -> int:
         return os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
 
 
-async def test_the_output_of_a_process_that_ended_in_its_launch_is_in_the_log(
+async def test_the_output_of_a_process_that_ended_during_its_launch_is_logged(
     launcher: InstanceLauncher, run: RunDirectory, log: Path
 ) -> None:
     """The descriptors that were handed over are closed once all searches have begun."""
@@ -72,7 +72,7 @@ async def test_the_output_of_a_process_that_ended_in_its_launch_is_in_the_log(
     assert run.fifos() == []
 
 
-async def test_the_log_says_that_a_process_may_have_written_something_in_its_launch(
+async def test_the_log_notes_that_output_of_a_launch_may_be_missing(
     launcher: InstanceLauncher, run: RunDirectory, log: Path
 ) -> None:
     os.close(output(run))
@@ -82,7 +82,7 @@ async def test_the_log_says_that_a_process_may_have_written_something_in_its_lau
     assert run.fifos() == []
 
 
-async def test_a_launch_that_had_not_come_to_a_process_leaves_no_word(
+async def test_a_launch_that_made_no_process_leaves_no_note(
     launcher: InstanceLauncher, log: Path
 ) -> None:
     assert await launcher.find(SPEC, 3) is None
@@ -90,7 +90,7 @@ async def test_a_launch_that_had_not_come_to_a_process_leaves_no_word(
 
 
 @pytest.mark.parametrize("held", [True, False])
-async def test_the_rest_of_abandoned_outputs_is_in_the_log(
+async def test_the_rest_of_abandoned_outputs_is_logged(
     launcher: InstanceLauncher,
     run: RunDirectory,
     log: Path,

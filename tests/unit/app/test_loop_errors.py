@@ -43,7 +43,9 @@ async def test_a_shortage_of_descriptors_is_logged_once_and_reported_until_it_is
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
-async def test_every_other_error_is_asyncios(number: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_other_errors_are_passed_to_the_default_handler(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
     def report(_file: Path, _sentence: str | None) -> None:
         raise AssertionError
 

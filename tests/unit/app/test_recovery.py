@@ -105,7 +105,7 @@ def broken(tmp_path: Path) -> StateFile:
 OPTIONS = ("--listen", "0.0.0.0", "--port", "3007")  # noqa: S104 - what an instance is given
 
 
-async def test_live_instances_are_recovered_when_the_file_is_broken(
+async def test_running_instances_are_recovered_when_the_file_is_broken(
     launch: Launch, word: str, broken: StateFile
 ) -> None:
     process = launch("7:12", *OPTIONS, "--lowvram", "a b")
@@ -140,7 +140,7 @@ async def test_a_process_with_a_malformed_marker_is_left_running(
     assert alive(process.pid)
 
 
-async def test_a_process_that_is_not_comfyui_is_reported_and_left_alone(
+async def test_a_process_that_is_not_comfyui_is_reported_and_left_running(
     launch: Launch, word: str, broken: StateFile, tmp_path: Path
 ) -> None:
     process = launch("7:1", *OPTIONS, cwd=tmp_path)
@@ -151,7 +151,7 @@ async def test_a_process_that_is_not_comfyui_is_reported_and_left_alone(
 
 
 @pytest.mark.parametrize("hides", ["environ", "cmdline"])
-async def test_a_process_that_does_not_answer_is_passed_over(
+async def test_an_unreadable_process_is_skipped(
     launch: Launch,
     word: str,
     broken: StateFile,
@@ -179,7 +179,7 @@ async def test_a_process_that_does_not_answer_is_passed_over(
     assert alive(stuck.pid)
 
 
-async def test_a_sound_file_is_believed(tmp_path: Path, word: str) -> None:
+async def test_a_valid_file_is_used(tmp_path: Path, word: str) -> None:
     recovered = await recovered_from(StateFile(tmp_path / "state.json"), word)
 
     assert recovered.state == State()
@@ -224,7 +224,7 @@ async def test_an_instance_missing_from_an_outdated_file_is_recognised(
     assert record.life.restarts == (3 if known else 0)
 
 
-async def test_another_command_than_the_known_one_is_believed(
+async def test_the_command_of_a_running_process_overrides_the_recorded_one(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
     launch("7:12", *OPTIONS, "--lowvram")
@@ -250,7 +250,7 @@ async def test_only_strays_are_swept(launch: Launch, word: str, tmp_path: Path) 
     assert [alive(each.pid) for each in (own, old, unknown, foreign)] == [True, False, True, True]
 
 
-async def test_nothing_is_a_stray_where_the_file_is_broken(
+async def test_no_process_is_a_stray_if_the_file_is_broken(
     launch: Launch, word: str, broken: StateFile
 ) -> None:
     launch("7:12", *OPTIONS)
@@ -277,7 +277,7 @@ def naming(
     return replace(record, process=ProcessRecord(process.pid, started))
 
 
-async def test_a_stranger_with_a_matching_start_time_is_not_adopted(
+async def test_a_foreign_process_with_a_matching_start_time_is_not_adopted(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
     """Somebody has edited the file."""
@@ -293,7 +293,7 @@ async def test_a_stranger_with_a_matching_start_time_is_not_adopted(
     assert file.aside.exists()
 
 
-async def test_beside_a_stranger_the_own_process_is_recognised(
+async def test_the_own_process_is_recognised_although_the_record_names_a_foreign_one(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
     stranger, own = launch("7:12", *OPTIONS, identity=word[::-1]), launch("7:12", *OPTIONS)
@@ -306,7 +306,7 @@ async def test_beside_a_stranger_the_own_process_is_recognised(
     assert (record.process.pid, record.spec.name) == (own.pid, "mine")
 
 
-async def test_the_process_of_another_instance_is_a_stranger(
+async def test_the_process_of_another_instance_is_not_adopted(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
     other = launch("8:12", *OPTIONS)
@@ -335,7 +335,7 @@ async def test_a_marker_corrects_a_wrong_start_time_or_generation(
     assert alive(process.pid)
 
 
-async def test_a_process_without_variables_is_known_by_its_output(
+async def test_a_process_without_readable_variables_is_recognised_by_its_output(
     word: str, tmp_path: Path
 ) -> None:
     """`setproctitle` overwrites them."""
@@ -358,7 +358,9 @@ async def test_a_process_without_variables_is_known_by_its_output(
     assert recovered.trouble is None
 
 
-async def test_one_that_has_ended_is_believed(launch: Launch, word: str, tmp_path: Path) -> None:
+async def test_the_record_of_an_ended_process_is_kept(
+    launch: Launch, word: str, tmp_path: Path
+) -> None:
     """A zombie has no variables; how it ended is still to be asked for."""
     process = launch("7:12", *OPTIONS)
     await until(lambda: seen(word))

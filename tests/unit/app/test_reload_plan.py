@@ -157,7 +157,7 @@ def test_an_instance_that_a_caller_changed_is_left_alone_when_its_entry_is_remov
     assert plan.applied == {}
 
 
-def test_an_entry_gone_from_the_file_and_the_table_is_forgotten() -> None:
+def test_an_entry_absent_from_file_and_table_is_forgotten() -> None:
     plan = plan_of(file_of(), None, before=MAIN)
 
     assert plan.steps == {}
@@ -180,13 +180,13 @@ def test_an_instance_whose_entry_may_be_an_invalid_one_is_left_alone(mistaken: i
     ]
 
 
-def test_a_mistake_in_another_entry_keeps_nothing() -> None:
+def test_an_invalid_entry_does_not_protect_other_instances() -> None:
     plan = plan_of(file_of(mistaken=frozenset({7})), RUNS, before=MAIN)
 
     assert plan.steps == {0: (PlanStep.STOP, MAIN)}
 
 
-def test_an_entry_without_mistakes_that_is_disabled_is_stopped_whatever_else_is_wrong() -> None:
+def test_a_valid_disabled_entry_is_stopped_regardless_of_other_errors() -> None:
     file = file_of(disabled=(MAIN,), mistaken=frozenset({None, 7}))
 
     plan = plan_of(file, RUNS, before=MAIN)
@@ -194,7 +194,7 @@ def test_an_entry_without_mistakes_that_is_disabled_is_stopped_whatever_else_is_
     assert plan.steps == {0: (PlanStep.STOP, MAIN)}
 
 
-def test_a_good_entry_is_followed_whatever_else_is_wrong() -> None:
+def test_a_valid_entry_is_applied_regardless_of_other_errors() -> None:
     plan = plan_of(file_of(OTHER_PORT, mistaken=frozenset({None})), RUNS, before=MAIN)
 
     assert plan.steps == {0: (PlanStep.RESTART, OTHER_PORT)}

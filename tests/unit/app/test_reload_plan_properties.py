@@ -65,7 +65,7 @@ def test_the_same_file_twice_changes_nothing(
 
 
 @given(table=TABLES, applied=BY_ID, file=FILES)
-def test_nothing_is_stopped_or_restarted_that_no_good_entry_and_no_earlier_file_names(
+def test_only_instances_named_by_a_valid_entry_or_an_earlier_file_are_stopped_or_restarted(
     table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
 ) -> None:
     plan = make_plan(table, applied, file)
@@ -77,7 +77,7 @@ def test_nothing_is_stopped_or_restarted_that_no_good_entry_and_no_earlier_file_
 
 
 @given(table=TABLES, applied=BY_ID, file=FILES)
-def test_a_mistaken_entry_changes_nothing_about_its_instance(
+def test_an_invalid_entry_leaves_its_instance_unchanged(
     table: dict[int, Seen], applied: dict[int, InstanceSpec], file: InstancesFile
 ) -> None:
     plan = make_plan(table, applied, file)

@@ -92,7 +92,7 @@ async def test_two_instances_swap_their_names_without_a_restart(tmp_path: Path) 
         assert here.specs() == {0: ("b", 3001), 1: ("a", 3002)}
 
 
-async def test_three_instances_pass_names_and_ports_on(tmp_path: Path) -> None:
+async def test_names_and_ports_move_between_three_instances(tmp_path: Path) -> None:
     """One leaves, one is restarted and one is new: each takes what another had."""
     async with scene(tmp_path) as here:
         await here.reload(entry(0, name="a", port=3001), entry(1, name="b", port=3002))
@@ -103,7 +103,7 @@ async def test_three_instances_pass_names_and_ports_on(tmp_path: Path) -> None:
         assert here.specs() == {1: ("a", 3001), 2: ("b", 3002)}
 
 
-async def test_a_name_of_an_instance_that_a_caller_started_is_not_taken_away(
+async def test_the_name_of_an_instance_started_by_a_caller_is_kept(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path) as here:
@@ -194,7 +194,7 @@ async def test_a_policy_changes_while_the_process_runs(tmp_path: Path) -> None:
         assert here.instance(0).life.generation == 1
 
 
-async def test_a_restart_counts_the_generations_on(tmp_path: Path) -> None:
+async def test_a_restart_increments_the_generation(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0))
         await here.reload(entry(0, port=3009))
@@ -220,7 +220,7 @@ async def test_an_instance_that_cannot_be_stopped_is_reported_and_keeps_its_spec
 # ---- more than one at once
 
 
-async def test_reloads_take_turns(tmp_path: Path) -> None:
+async def test_concurrent_reloads_run_one_after_another(tmp_path: Path) -> None:
     launcher = SlowLauncher()
     async with scene(tmp_path, launcher) as here:
         here.write(entry(0))

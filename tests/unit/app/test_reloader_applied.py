@@ -48,7 +48,7 @@ async def test_a_start_with_the_settings_of_the_file_applies_its_entry(tmp_path:
         assert here.kept[-1].keys() == {0, 1}
 
 
-async def test_a_start_counts_before_a_reload_that_is_asked_for_after_it(
+async def test_a_start_is_applied_before_a_later_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also a start that comes while the file is read for an earlier one."""
@@ -73,7 +73,7 @@ async def test_a_start_counts_before_a_reload_that_is_asked_for_after_it(
         assert ids(await reload) == {"left_alone": [0, 1]}
 
 
-async def test_a_start_with_other_settings_takes_nothing_on(tmp_path: Path) -> None:
+async def test_a_start_with_other_settings_applies_no_entry(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write(entry(0, port=4000))
         await here.start(spec_of(0))
@@ -82,7 +82,7 @@ async def test_a_start_with_other_settings_takes_nothing_on(tmp_path: Path) -> N
         assert await here.reload(entry(0, port=4000)) == {"started": [0]}
 
 
-async def test_an_entry_that_was_written_after_the_start_is_new(tmp_path: Path) -> None:
+async def test_an_entry_written_after_the_start_is_new(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         here.write()
         await here.start(spec_of(0))
@@ -105,7 +105,7 @@ async def test_the_next_reload_applies_the_settings_that_a_start_left_out(tmp_pa
         ]
 
 
-async def test_a_start_of_a_changed_entry_takes_the_change_on(tmp_path: Path) -> None:
+async def test_a_start_with_the_settings_of_a_changed_entry_applies_it(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0))
         await here.fleet.stop(here.instance(0), escalation=QUICK)
@@ -116,7 +116,7 @@ async def test_a_start_of_a_changed_entry_takes_the_change_on(tmp_path: Path) ->
         assert ids(await here.reloader.reload()) == {"left_alone": [0]}
 
 
-async def test_an_entry_is_taken_on_before_there_is_a_process_of_it(tmp_path: Path) -> None:
+async def test_an_entry_counts_as_applied_before_its_process_exists(tmp_path: Path) -> None:
     """What a daemon writes down that dies during a reload."""
     launcher = SlowLauncher()
     async with scene(tmp_path, launcher) as here:
@@ -130,7 +130,7 @@ async def test_an_entry_is_taken_on_before_there_is_a_process_of_it(tmp_path: Pa
         assert here.reloader.applied == {each.spec.id: each.spec for each in here.fleet}
 
 
-async def test_an_entry_that_is_refused_is_not_taken_on(tmp_path: Path) -> None:
+async def test_a_refused_entry_is_not_applied(tmp_path: Path) -> None:
     launcher = FakeLauncher()
     launcher.strangers[3001] = "nginx (pid 12)"
     async with scene(tmp_path, launcher) as here:

@@ -11,7 +11,7 @@ from comfysup.supervision.records import InstanceRecord
 from tests.unit.app.scene import QUICK, entry, ids, scene
 
 
-async def test_a_stop_of_all_in_the_middle_of_a_reload_holds(
+async def test_a_stop_of_all_during_a_reload_keeps_the_instances_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scene(tmp_path) as here:
@@ -36,7 +36,7 @@ async def test_a_stop_of_all_in_the_middle_of_a_reload_holds(
         }
 
 
-async def test_a_reload_that_a_death_interrupts_is_written_down_as_one_that_starts_again(
+async def test_an_instance_stopped_by_a_reload_is_recorded_as_returning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scene(tmp_path) as here:
@@ -58,7 +58,7 @@ async def test_a_reload_that_a_death_interrupts_is_written_down_as_one_that_star
         assert not any(each.record.returning for each in here.fleet)
 
 
-async def test_a_stop_in_the_middle_of_a_reload_outlives_a_death_too(
+async def test_an_instance_stopped_by_a_caller_during_a_reload_is_not_recorded_as_returning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with scene(tmp_path) as here:

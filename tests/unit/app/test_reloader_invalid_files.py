@@ -8,9 +8,7 @@ from tests.unit.app.scene import entry, ids, scene
 
 
 @pytest.mark.parametrize("content", ["", '{"instances": [', "[]", '{"instances": 4}', "\0", None])
-async def test_a_file_that_is_not_legible_changes_nothing(
-    tmp_path: Path, content: str | None
-) -> None:
+async def test_an_unreadable_file_changes_nothing(tmp_path: Path, content: str | None) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0))
         if content is None:
@@ -28,7 +26,7 @@ async def test_a_file_that_is_not_legible_changes_nothing(
         assert await here.reload() == {"stopped": [0]}
 
 
-async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         outcome = await here.reloader.reload()
 
@@ -37,7 +35,7 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ]
 
 
-async def test_a_mistake_costs_its_own_entry_and_stops_no_instance(tmp_path: Path) -> None:
+async def test_an_invalid_entry_is_skipped_and_stops_no_instance(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0), entry(1), entry(2))
 
@@ -56,7 +54,7 @@ async def test_a_mistake_costs_its_own_entry_and_stops_no_instance(tmp_path: Pat
         )
 
 
-async def test_an_entry_that_does_not_tell_its_id_might_be_anybody(tmp_path: Path) -> None:
+async def test_an_entry_without_a_unique_id_protects_every_instance(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         await here.reload(entry(0), entry(1), entry(2))
 

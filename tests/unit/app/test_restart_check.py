@@ -20,11 +20,11 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_where_all_is_well_nothing_is_found(environ: dict[str, str]) -> None:
+def test_a_valid_configuration_has_no_problems(environ: dict[str, str]) -> None:
     assert findings(environ) == []
 
 
-def test_everything_that_is_wrong_is_found_at_once(environ: dict[str, str], tmp_path: Path) -> None:
+def test_all_problems_are_reported_together(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "instances.json").write_text("{")
     (tmp_path / "run").write_text("")
     environ.update(COMFYSUP_TOKEN_FILE="/none", COMFYSUP_LOG_KEEP="x")
@@ -59,7 +59,7 @@ async def test_the_findings_of_the_child_are_returned(
     assert await RestartCheck().run(os.environ) == expected
 
 
-async def test_an_interpreter_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_interpreter_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("comfysup.app.restart_check.command", lambda: ["/none/python"])
 
     found = await RestartCheck().run(os.environ)
@@ -67,7 +67,7 @@ async def test_an_interpreter_that_is_gone_is_named(monkeypatch: pytest.MonkeyPa
     assert found == ["cannot run /none/python: No such file or directory"]
 
 
-async def test_a_check_without_a_thread_is_a_reason_against_the_restart(
+async def test_a_check_that_cannot_start_a_thread_refuses_the_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -80,7 +80,7 @@ async def test_a_check_without_a_thread_is_a_reason_against_the_restart(
     assert reason.startswith("cannot start a thread: the limit of processes")
 
 
-async def test_a_child_that_does_not_end_is_killed_in_time(
+async def test_a_hanging_check_is_killed_at_its_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("comfysup.app.restart_check.command", lambda: ["sleep", "3600"])

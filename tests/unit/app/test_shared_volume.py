@@ -22,7 +22,7 @@ async def executor() -> AsyncIterator[Executor]:
     one.shutdown()
 
 
-async def test_a_directory_that_answers_too_late_is_reported_with_a_remedy(
+async def test_a_slow_directory_is_reported_with_a_remedy(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()

@@ -52,7 +52,7 @@ async def test_a_kept_instance_is_read_by_the_next_daemon(file: StateFile) -> No
     assert (SPEC, RECORD.life) == (record.spec, record.life)
 
 
-async def test_the_last_word_about_an_instance_counts(file: StateFile) -> None:
+async def test_the_latest_record_of_an_instance_is_read(file: StateFile) -> None:
     keeping = store(file)
     keeping.keep(instance())
     keeping.keep(instance(replace(RECORD, life=replace(RECORD.life, generation=5))))
@@ -60,7 +60,7 @@ async def test_the_last_word_about_an_instance_counts(file: StateFile) -> None:
     assert [5] == [each.life.generation for each in read_state(file, LIFE).instances]
 
 
-async def test_a_daemon_that_dies_while_it_takes_over_has_lost_none(file: StateFile) -> None:
+async def test_a_daemon_that_dies_during_adoption_loses_no_record(file: StateFile) -> None:
     """The first that it has taken over is written down together with those that it has not."""
     others = [replace(RECORD, spec=replace(SPEC, id=number)) for number in (4, 5)]
     keeping = StateStore(file, LIFE, dict, [RECORD, *others])
@@ -119,7 +119,7 @@ async def test_a_failed_write_is_retried_without_a_change(
     assert len(read_state(file, LIFE).instances) == 1
 
 
-async def test_nothing_is_tried_again_once_it_is_closed(
+async def test_a_closed_store_does_not_retry_a_write(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.app.state_store.AGAIN", 0.01)
@@ -139,14 +139,12 @@ async def test_nothing_is_tried_again_once_it_is_closed(
     assert file.read() is None
 
 
-def test_no_file_is_nothing(file: StateFile) -> None:
+def test_a_missing_state_file_is_an_empty_state(file: StateFile) -> None:
     assert State() == read_state(file, LIFE)
 
 
 @pytest.mark.parametrize("other", [BootIdentity("boot2", 17), BootIdentity("boot", 18)])
-async def test_state_of_another_life_of_the_container_is_ignored(
-    file: StateFile, other: BootIdentity
-) -> None:
+async def test_state_of_another_boot_is_ignored(file: StateFile, other: BootIdentity) -> None:
     store(file).keep(instance())
 
     assert State() == read_state(file, other)
@@ -193,7 +191,7 @@ async def three(file: StateFile) -> dict[str, Any]:
     return state
 
 
-async def test_one_record_that_is_none_costs_no_other(file: StateFile) -> None:
+async def test_an_invalid_record_does_not_affect_the_others(file: StateFile) -> None:
     state = await three(file)
     del state["instances"][1]["spec"]["environment"]
     file.write(json.dumps(state).encode())
@@ -205,7 +203,7 @@ async def test_one_record_that_is_none_costs_no_other(file: StateFile) -> None:
     assert not read.uncertain
 
 
-async def test_a_state_that_this_version_does_not_know_costs_the_state_alone(
+async def test_an_unknown_state_drops_only_the_state(
     file: StateFile,
 ) -> None:
     state = await three(file)
@@ -221,9 +219,7 @@ async def test_a_state_that_this_version_does_not_know_costs_the_state_alone(
 
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 22, 1 << 70])
-async def test_a_pid_that_no_process_can_have_costs_the_process_alone(
-    file: StateFile, pid: int
-) -> None:
+async def test_an_impossible_pid_drops_only_the_process(file: StateFile, pid: int) -> None:
     """To the kernel 0 and less mean a group, or everybody."""
     state = await three(file)
     state["instances"][1]["process"] = {"pid": pid, "start_time": 5}
@@ -237,7 +233,7 @@ async def test_a_pid_that_no_process_can_have_costs_the_process_alone(
     assert read.instances[1].process is None
 
 
-async def test_a_damaged_line_costs_one_instance(file: StateFile) -> None:
+async def test_a_damaged_line_drops_one_instance(file: StateFile) -> None:
     await three(file)
     lines = file.path.read_bytes().split(b"\n")
     lines[2] = lines[2][:40] + b"\0\0" + lines[2][42:]
@@ -249,7 +245,7 @@ async def test_a_damaged_line_costs_one_instance(file: StateFile) -> None:
     assert len(read.losses) == 1
 
 
-async def test_every_truncation_is_seen(file: StateFile) -> None:
+async def test_every_truncation_is_detected(file: StateFile) -> None:
     """What is whole is read, and the rest is said to be lost."""
     await three(file)
     whole = file.path.read_bytes().rstrip()
@@ -279,7 +275,7 @@ async def test_the_identity_is_read_back(file: StateFile) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary())
-def test_no_garbage_raises_anything_else(file: StateFile, content: bytes) -> None:
+def test_random_content_raises_only_the_documented_error(file: StateFile, content: bytes) -> None:
     file.write(content)
 
     with pytest.raises(StateError):
@@ -298,7 +294,7 @@ async def test_a_fleet_restores_the_stored_state(file: StateFile) -> None:
     await fleet.release()
 
 
-def test_an_entry_that_stays_as_it_is_is_put_into_words_once(
+def test_an_unchanged_entry_is_serialized_once(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = {number: replace(SPEC, id=number) for number in range(10)}

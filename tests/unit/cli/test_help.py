@@ -32,7 +32,7 @@ def test_the_list_of_commands_cuts_no_sentence(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["start", "stop", "multi"])
-def test_the_commands_of_the_scripts_say_which_words_they_take(name: str) -> None:
+def test_the_commands_of_the_scripts_list_their_arguments(name: str) -> None:
     module = import_module(f"comfysup.cli.scripts.{name}")
     context = click.Context(getattr(module, name), info_name=name, terminal_width=80)
 

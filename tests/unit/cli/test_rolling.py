@@ -21,7 +21,7 @@ class Table:
         }
 
 
-def test_an_instance_that_was_stopped_meanwhile_is_skipped() -> None:
+def test_an_instance_stopped_during_a_rolling_restart_is_skipped() -> None:
     table = Table(0, 1, 2)
     done = []
     for [ref] in one_by_one(cast("Client", table), ["0", "n1", "2", "3"]):

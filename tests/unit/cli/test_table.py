@@ -23,7 +23,7 @@ def table(columns: int, *rows: Row) -> list[str]:
     return [click.unstyle(line) for line in lines_of(rows, LAYOUT, columns)]
 
 
-def test_a_column_that_leaves_the_row_stands_below_it() -> None:
+def test_a_column_that_does_not_fit_is_printed_below_the_row() -> None:
     assert table(22, row("main")) == ["NAME  PORT", "main  3001", "    environment comm"]
 
 
@@ -38,7 +38,7 @@ def test_a_line_below_continues_behind_its_label() -> None:
 
 
 @given(name=TEXTS, environment=TEXTS, said=TEXTS, columns=st.integers(30, 200))
-def test_nothing_is_wider_than_the_terminal_and_nothing_is_lost(
+def test_no_line_exceeds_the_terminal_and_no_text_is_lost(
     name: str, environment: str, said: str, columns: int
 ) -> None:
     lines = table(columns, row(name, Line("reason", said, {}), environment=environment))
@@ -63,6 +63,6 @@ def test_a_text_is_broken_between_words_if_possible(text: str, lines: list[str])
     assert wrapped(text, 4) == lines
 
 
-def test_times_and_sizes_read_at_one_look() -> None:
+def test_durations_and_sizes_have_at_most_two_units() -> None:
     assert [duration(each) for each in (7, 125, 7_500, 90_000)] == ["7s", "2m 5s", "2h 5m", "1d 1h"]
     assert [size(each << 20) for each in (0, 812, 3_200)] == ["0 MiB", "812 MiB", "3.1 GiB"]

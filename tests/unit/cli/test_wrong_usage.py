@@ -69,7 +69,7 @@ def test_a_common_prefix_is_nearer_than_a_similar_spelling() -> None:
     ]
 
 
-def test_the_commands_load_where_types_of_click_take_no_parameter() -> None:
+def test_the_commands_load_with_non_generic_types_of_click() -> None:
     """As with 8.2 and 8.3, which pyproject.toml allows."""
     older = "import click; click.ParamType.__class_getitem__ = None; import comfysup.cli.times"
 

@@ -14,14 +14,14 @@ LISTING = """\
 """
 
 
-def test_the_full_library_of_this_machine_is_taken_before_the_minimal_one() -> None:
+def test_the_full_library_precedes_the_minimal_one() -> None:
     minimal = "\n".join(line for line in LISTING.splitlines() if "libtcmalloc.so" not in line)
 
     assert tcmalloc_in(LISTING, "x86_64") == "/lib/x86_64-linux-gnu/libtcmalloc.so.4"
     assert tcmalloc_in(minimal, "x86_64") == "/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4"
 
 
-def test_a_library_of_another_machine_is_none() -> None:
+def test_a_library_of_another_architecture_is_ignored() -> None:
     assert tcmalloc_in(LISTING, "aarch64") is None
     assert tcmalloc_in("", "x86_64") is None
 
@@ -43,7 +43,7 @@ def test_a_preload_is_added_to_existing_ones_unless_they_include_an_allocator(
     assert expected == preloaded(existing, library)
 
 
-def test_the_real_ldconfig_is_understood_or_missing() -> None:
+def test_the_output_of_the_installed_ldconfig_is_parsed() -> None:
     found = find_tcmalloc()
 
     assert found is None or "/libtcmalloc" in found

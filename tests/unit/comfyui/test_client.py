@@ -50,7 +50,7 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
     await good.close()
 
 
-async def test_a_websocket_is_not_looked_for_elsewhere(
+async def test_a_redirect_of_the_websocket_is_not_followed(
     session: aiohttp.ClientSession, elsewhere: Elsewhere
 ) -> None:
     told: list[int | None] = []
@@ -78,7 +78,7 @@ QUESTIONS: dict[str, Callable[[ComfyClient], object]] = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-async def test_a_redirect_is_no_answer_to_any_question(
+async def test_a_redirect_is_an_error_for_every_request(
     session: aiohttp.ClientSession, elsewhere: Elsewhere, question: str
 ) -> None:
     with pytest.raises(ComfyError, match="redirect") as caught:
@@ -105,7 +105,7 @@ async def test_an_error_raised_by_the_consumer_of_changes_propagates_unchanged(
     assert caught.value is error
 
 
-async def test_a_connection_that_breaks_while_changes_are_heard_is_an_error_of_the_client(
+async def test_a_websocket_that_breaks_raises_the_error_of_the_client(
     session: aiohttp.ClientSession, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> None:
@@ -127,7 +127,9 @@ async def test_a_request_to_a_closed_port_raises_not_connected(
         await ComfyClient(session, f"http://127.0.0.1:{server.port}").queue({})
 
 
-async def test_a_broken_answer_is_no_lack_of_a_connection(session: aiohttp.ClientSession) -> None:
+async def test_an_invalid_response_is_not_a_connection_error(
+    session: aiohttp.ClientSession,
+) -> None:
     """Whatever it says of connections."""
     server = await FixedServer(b"Connect: ConnectionError\r\n\r\n").listen()
 

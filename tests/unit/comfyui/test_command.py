@@ -34,7 +34,7 @@ def build(
     return build_command(environment, spec, around, session=SESSION, gpu=gpu)
 
 
-def test_the_command_has_absolute_paths_and_every_word_apart(environment: Environment) -> None:
+def test_the_command_has_absolute_paths_and_separate_arguments(environment: Environment) -> None:
     path = environment.path
     command = build(environment)
 
@@ -54,7 +54,7 @@ def test_the_command_has_absolute_paths_and_every_word_apart(environment: Enviro
     assert command.directories == (path / "user",)
 
 
-def test_extra_arguments_come_last_as_they_are(environment: Environment) -> None:
+def test_extra_arguments_come_last_and_unchanged(environment: Environment) -> None:
     hostile = ("--lowvram", "a b", "$(id)", "; rm -rf /", "", "x\ny", "'")
     spec = replace(SPEC, extra_args=hostile)
     command = build(environment, spec)
@@ -72,7 +72,9 @@ def test_two_instances_of_one_environment_share_neither_temp_nor_database(
     assert shared == []
 
 
-def test_beside_another_daemon_both_are_named_by_their_owner(environment: Environment) -> None:
+def test_with_another_daemon_temp_directory_and_database_contain_the_owner(
+    environment: Environment,
+) -> None:
     around = InheritedEnv({"PATH": "/bin"}, owner="host-8001")
     argv = build(environment, inherited_env=around).argv
 
@@ -80,7 +82,7 @@ def test_beside_another_daemon_both_are_named_by_their_owner(environment: Enviro
     assert f"sqlite:///{environment.path}/user/comfyui_instance_3-host-8001.db" in argv
 
 
-def test_the_own_temp_directory_lies_outside_the_one_that_a_comfyui_by_hand_deletes(
+def test_the_own_temp_directory_is_outside_the_default_one(
     environment: Environment,
 ) -> None:
     assert not any(word.startswith(f"{environment.path}/temp/") for word in build(environment).argv)
@@ -95,7 +97,7 @@ def test_the_own_temp_directory_lies_outside_the_one_that_a_comfyui_by_hand_dele
         ("--te", "/t"),
     ],
 )
-def test_a_temp_directory_of_the_users_is_not_passed_twice(
+def test_a_temp_directory_in_extra_args_is_not_passed_twice(
     environment: Environment, given: tuple[str, ...]
 ) -> None:
     argv = build(environment, replace(SPEC, extra_args=given)).argv
@@ -104,7 +106,7 @@ def test_a_temp_directory_of_the_users_is_not_passed_twice(
     assert argv[-len(given) :] == given
 
 
-def test_a_database_of_the_users_is_not_passed_twice(environment: Environment) -> None:
+def test_a_database_in_extra_args_is_not_passed_twice(environment: Environment) -> None:
     spec = replace(SPEC, extra_args=("--database-url=sqlite:///:memory:",))
     command = build(environment, spec)
 
@@ -112,13 +114,13 @@ def test_a_database_of_the_users_is_not_passed_twice(environment: Environment) -
     assert command.directories == ()
 
 
-def test_a_flag_is_passed_only_to_a_comfyui_that_knows_it(environment: Environment) -> None:
+def test_a_flag_is_passed_only_to_a_comfyui_that_supports_it(environment: Environment) -> None:
     old = replace(environment, flags=frozenset({"--listen", "--port"}))
 
     assert build(old).argv[2:] == ("--listen", LISTEN, "--port", "3004")
 
 
-def test_the_own_places_follow_a_base_or_user_directory_of_the_users(
+def test_the_own_paths_follow_a_base_or_user_directory_in_extra_args(
     environment: Environment,
 ) -> None:
     base = build(environment, replace(SPEC, extra_args=("--base-directory", "/data")))
@@ -131,7 +133,7 @@ def test_the_own_places_follow_a_base_or_user_directory_of_the_users(
     assert user.directories == ()
 
 
-def test_no_database_is_named_where_its_path_cannot_be_written_as_a_url(
+def test_no_database_is_passed_if_its_path_cannot_be_written_as_a_url(
     environment: Environment,
 ) -> None:
     odd = replace(environment, path=Path("/work%20space/ComfyUI-comm"))
@@ -168,7 +170,7 @@ def test_the_daemons_own_variables_stay_its_own(environment: Environment) -> Non
     }
 
 
-def test_a_python_path_of_the_spec_comes_after_the_own_directory(environment: Environment) -> None:
+def test_the_own_directory_precedes_the_pythonpath_of_the_spec(environment: Environment) -> None:
     spec = replace(SPEC, env=(("PYTHONPATH", "/a:/b"),))
 
     assert build(environment, spec).env["PYTHONPATH"] == f"{LINE_BUFFERED}:/a:/b"

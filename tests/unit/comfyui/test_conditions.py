@@ -118,7 +118,7 @@ def test_control_characters_are_removed() -> None:
     assert found.message.isprintable()
 
 
-def test_a_start_up_script_and_an_import_of_one_node_have_each_its_own_error() -> None:
+def test_a_startup_script_and_an_import_of_one_node_have_separate_errors() -> None:
     log = f"""\
 Failed to execute startup-script: {NODES}/x/prestartup_script.py / boom
    0.0 seconds (PRESTARTUP FAILED): {NODES}/x
@@ -154,7 +154,7 @@ def test_hundreds_of_failures_are_counted_and_not_all_named() -> None:
     assert found[-1].message == "7 more custom nodes could not be imported"
 
 
-def test_a_custom_node_that_is_imported_well_has_its_start_up_script_failed_all_the_same() -> None:
+def test_a_failed_startup_script_of_an_imported_custom_node_is_reported() -> None:
     log = f"""\
 Failed to execute startup-script: {NODES}/x/prestartup_script.py / division by zero
 
@@ -169,7 +169,7 @@ Import times for custom nodes:
     ]
 
 
-def test_a_second_load_in_which_a_start_up_script_does_well_ends_its_failure() -> None:
+def test_a_startup_script_that_succeeds_in_a_second_load_ends_its_failure() -> None:
     log = f"""\
 Failed to execute startup-script: {NODES}/x/prestartup_script.py / division by zero
 Prestartup times for custom nodes:

@@ -84,7 +84,9 @@ from tests.unit.comfyui.diagnosing import of
         ),
     ],
 )
-def test_the_end_of_a_log_tells_why_it_ended(log: str, reason: str, message: str) -> None:
+def test_the_end_of_a_log_determines_the_reason_of_the_exit(
+    log: str, reason: str, message: str
+) -> None:
     found = of(log)
 
     assert (reason, message) == (found.reason, found.message)
@@ -116,7 +118,7 @@ def test_the_fault_handler_identifies_a_crash_with_an_unknown_signal() -> None:
     assert of(words.FAULT_HANDLER, None).reason == "segmentation_fault"
 
 
-def test_a_kill_that_the_cgroup_counted_is_the_memory_of_the_host() -> None:
+def test_a_kill_counted_by_the_cgroup_is_host_out_of_memory() -> None:
     killed = of(words.RUNNING, signal="SIGKILL", oom_killed=True)
     wrapped = of(words.RUNNING, 137, oom_killed=True)
 
@@ -128,21 +130,21 @@ def test_a_kill_that_the_cgroup_counted_is_the_memory_of_the_host() -> None:
 @pytest.mark.parametrize(
     "signal", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGBUS", "SIGILL", "SIGFPE"]
 )
-def test_another_signal_is_named_whatever_the_log_says(signal: str) -> None:
+def test_an_exit_by_another_signal_is_reported_regardless_of_the_log(signal: str) -> None:
     found = of(words.RUNNING + words.CUDA_OOM, signal=signal)
 
     assert found.reason == "signal"
     assert found.message == f"terminated by {signal}"
 
 
-def test_a_sigint_while_loading_is_a_signal_and_no_error() -> None:
+def test_a_sigint_while_loading_is_reported_as_a_signal() -> None:
     assert of(words.EARLY_SIGINT, signal="SIGINT").reason == "signal"
 
 
 # What was survived is not the reason.
 
 
-def test_a_custom_node_that_cannot_be_imported_did_not_end_it() -> None:
+def test_a_failed_import_of_a_custom_node_is_not_the_reason() -> None:
     log = words.START + words.SURVIVED_MISSING_MODULE
 
     assert of(log + words.PORT_IN_USE).reason == "port_in_use"
@@ -150,14 +152,14 @@ def test_a_custom_node_that_cannot_be_imported_did_not_end_it() -> None:
     assert of(log, None).reason == "exit"
 
 
-def test_a_prompt_that_ran_out_of_memory_did_not_end_it() -> None:
+def test_an_earlier_out_of_memory_of_a_prompt_is_not_the_reason() -> None:
     found = of(words.RUNNING + words.SURVIVED_OOM)
 
     assert found.reason == "exit"
     assert found.message == "exited unexpectedly with code 1"
 
 
-def test_running_out_of_memory_at_the_very_end_did() -> None:
+def test_out_of_memory_at_the_end_of_the_log_is_the_reason() -> None:
     cut = words.SURVIVED_OOM[: words.SURVIVED_OOM.index("Prompt executed")]
 
     assert of(words.RUNNING + cut, signal="SIGABRT").reason == "cuda_out_of_memory"
@@ -188,14 +190,14 @@ def test_errors_in_destructors_after_the_final_traceback_do_not_hide_it() -> Non
     assert of(words.PORT_IN_USE + noise).reason == "port_in_use"
 
 
-def test_code_shown_in_a_traceback_is_no_message() -> None:
+def test_code_in_a_traceback_is_not_parsed_as_a_message() -> None:
     """`raise AssertionError("Torch not compiled …")` stands there also when another ended it."""
     log = words.TORCH_WITHOUT_CUDA.splitlines()[:-1]
 
     assert of("\n".join([*log, "ValueError: something else"])).reason == "exit"
 
 
-def test_an_exit_with_0_was_meant_whatever_the_log_says() -> None:
+def test_an_exit_with_0_is_clean_regardless_of_the_log() -> None:
     found = of(words.RUNNING + words.CUDA_OOM, 0)
 
     assert (found.reason, found.message) == ("exit", "exited unexpectedly with code 0")
@@ -213,7 +215,7 @@ def test_the_displayed_tail_omits_the_usage_of_argparse() -> None:
     ]
 
 
-def test_an_unknown_ending_is_not_guessed() -> None:
+def test_an_unknown_ending_has_no_guessed_reason() -> None:
     found = of("", None)
 
     assert (found.reason, found.message) == ("exit", "exited; exit status unavailable")
@@ -236,7 +238,7 @@ def test_without_a_traceback_the_last_line_is_reported() -> None:
         "  9%|#   | 1/20 [00:01<00:20]\r",
     ],
 )
-def test_stamps_colours_and_progress_bars_before_a_line_change_nothing(prefix: str) -> None:
+def test_timestamps_colours_and_progress_bars_before_a_line_are_ignored(prefix: str) -> None:
     lines = words.MEMORY_ERROR.splitlines()
     marked = "\n".join(f"{prefix}{line}" for line in lines)
 
@@ -257,7 +259,7 @@ def test_stamps_colours_and_progress_bars_before_a_line_change_nothing(prefix: s
         "main.py: error: unrecognized arguments: {0} {x}",
     ],
 )
-def test_no_log_is_an_error(log: str) -> None:
+def test_no_text_of_a_log_raises(log: str) -> None:
     found = of(log)
 
     assert found.message
@@ -272,7 +274,7 @@ def test_no_log_is_an_error(log: str) -> None:
         "[2024-11-06 23:40:38.499] [INFO] DefaultCPUAllocator: .......... bind on address (",
     ],
 )
-def test_a_diagnosis_of_200_long_lines_is_no_long_work(line: str) -> None:
+def test_a_diagnosis_of_200_long_lines_is_fast(line: str) -> None:
     """A pattern that tries all ways through a line would need hours for these."""
     lines = [line * 100] * 200
     started = time.process_time()

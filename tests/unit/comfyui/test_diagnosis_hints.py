@@ -7,7 +7,7 @@ from tests.unit.comfyui.diagnosing import of
 # What else is told.
 
 
-def test_a_missing_module_names_the_custom_node_that_asked_for_it() -> None:
+def test_the_hint_for_a_missing_module_names_the_importing_custom_node() -> None:
     log = words.SURVIVED_MISSING_MODULE.split("\n\nCannot", maxsplit=1)[0]
     found = of(log)
 
@@ -15,7 +15,7 @@ def test_a_missing_module_names_the_custom_node_that_asked_for_it() -> None:
     assert found.hint == "install it into the environment's venv, or remove that node"
 
 
-def test_the_requirements_of_a_custom_node_are_named_where_it_has_some() -> None:
+def test_the_hint_names_the_requirements_file_of_a_custom_node() -> None:
     log = words.SURVIVED_MISSING_MODULE.split("\n\nCannot", maxsplit=1)[0]
     has = Circumstances(requirements=frozenset({"broken_node.py"}))
 
@@ -32,7 +32,7 @@ def test_an_argument_that_resembles_no_known_one_is_answered_without_a_suggestio
     assert of(log, 2).hint == "correct extra_args"
 
 
-def test_of_several_arguments_the_suggestion_says_which_it_is_for() -> None:
+def test_a_suggestion_names_the_argument_that_it_replaces() -> None:
     log = "main.py: error: unrecognized arguments: --nothing --hihgvram\n"
 
     assert of(log, 2).hint == "correct extra_args: did you mean --highvram instead of --hihgvram?"
@@ -47,7 +47,7 @@ def test_only_causes_that_a_retry_cannot_change_are_permanent() -> None:
 # Hints know how the process was started.
 
 
-def test_cpu_is_not_advised_to_a_process_that_has_it() -> None:
+def test_the_cpu_flag_is_not_suggested_if_it_is_set() -> None:
     with_cpu = Circumstances(arguments=("--cpu",))
 
     assert "--cpu" in of(words.NO_DRIVER).hint
@@ -55,7 +55,7 @@ def test_cpu_is_not_advised_to_a_process_that_has_it() -> None:
     assert "--cpu" not in of(words.TORCH_WITHOUT_CUDA, circumstances=with_cpu).hint
 
 
-def test_lowvram_is_not_advised_to_a_process_that_has_it() -> None:
+def test_the_lowvram_flag_is_not_suggested_if_it_is_set() -> None:
     low = Circumstances(arguments=("--lowvram",))
 
     assert of(words.CUDA_OOM, circumstances=low).hint.startswith("use --novram instead")
@@ -67,7 +67,7 @@ def test_the_hint_for_a_process_without_a_gpu_names_its_visible_devices() -> Non
     assert "CUDA_VISIBLE_DEVICES='7'" in of(words.NO_GPUS, circumstances=seventh).hint
 
 
-def test_a_driver_that_is_too_old_is_no_matter_of_which_gpus_may_be_used() -> None:
+def test_the_hint_for_an_old_driver_does_not_mention_visible_gpus() -> None:
     seventh = Circumstances(variables={"CUDA_VISIBLE_DEVICES": "7"}, arguments=("--cpu",))
     hint = of(words.OLD_DRIVER, circumstances=seventh).hint
 
@@ -85,7 +85,7 @@ def test_a_full_disk_without_a_path_names_the_caches_that_lie_elsewhere() -> Non
     assert "/data/x" in of(path).message
 
 
-def test_a_module_is_missing_where_the_venv_was_made_for_another_python() -> None:
+def test_the_hint_for_a_missing_module_mentions_a_venv_of_another_python() -> None:
     other = Circumstances(python="3.12", libraries=("3.11",))
     same = Circumstances(python="3.11", libraries=("3.11",))
     found = of(words.MISSING_MODULE, circumstances=other)

@@ -45,7 +45,7 @@ def test_custom_nodes_are_those_that_comfyui_would_load(workspace: Path) -> None
     assert found.custom_nodes == ("a_pack", "ComfyUI-Manager", "one.py")
 
 
-def test_the_version_before_comfyui_version_py_is_that_of_pyproject(workspace: Path) -> None:
+def test_the_version_without_comfyui_version_py_comes_from_pyproject(workspace: Path) -> None:
     path = workspace / "ComfyUI-comm"
     (path / "comfyui_version.py").unlink()
     (path / "pyproject.toml").write_text('[project]\nname = "ComfyUI"\nversion = "0.3.4"\n')
@@ -53,7 +53,7 @@ def test_the_version_before_comfyui_version_py_is_that_of_pyproject(workspace: P
     assert Environments(workspace).survey("comm").comfyui_version == "0.3.4"
 
 
-def test_torch_of_the_system_counts_where_the_venv_sees_the_systems_packages(
+def test_torch_of_the_system_counts_if_the_venv_includes_system_packages(
     workspace: Path, tmp_path: Path
 ) -> None:
     """The scripts before this program made their venvs so."""
@@ -81,7 +81,7 @@ def test_flags_are_parsed_again_only_when_the_file_changed(workspace: Path) -> N
     assert environments.survey("comm").flags - first == {"--brand-new"}
 
 
-def test_an_environment_that_is_not_there_is_refused_naming_path_and_neighbours(
+def test_a_missing_environment_is_refused_with_its_path_and_the_existing_ones(
     workspace: Path,
 ) -> None:
     with pytest.raises(RefusedError) as refused:
@@ -99,7 +99,7 @@ def test_an_environment_that_is_not_there_is_refused_naming_path_and_neighbours(
     ["", ".", "..", "../x", "a/b", "a;b", "$(id)", "a\nb", "comm\n", "comm\0", "-x", "ä"]
     + [n * "x" for n in (65, 10_000)],
 )
-def test_a_name_that_could_leave_the_workspace_never_touches_a_path(
+def test_a_name_that_leaves_the_workspace_is_refused_without_file_access(
     workspace: Path, name: str
 ) -> None:
     with pytest.raises(RefusedError, match="is not a valid environment name") as refused:
@@ -109,7 +109,7 @@ def test_a_name_that_could_leave_the_workspace_never_touches_a_path(
     assert len(str(refused.value)) < 200
 
 
-def test_a_comfyui_without_a_name_is_pointed_out(tmp_path: Path) -> None:
+def test_a_comfyui_directory_without_a_name_is_reported(tmp_path: Path) -> None:
     (tmp_path / "ComfyUI").mkdir()
     (tmp_path / "ComfyUI" / "main.py").touch()
 
@@ -134,11 +134,11 @@ def test_all_are_listed_by_name_usable_or_not(workspace: Path) -> None:
     assert "cannot be used as the name" in found[3].problems[0]
 
 
-def test_a_workspace_that_is_not_there_has_no_environments(tmp_path: Path) -> None:
+def test_a_missing_workspace_has_no_environments(tmp_path: Path) -> None:
     assert Environments(tmp_path / "gone").names() == []
 
 
-def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:
+def test_a_link_to_a_directory_is_an_environment(workspace: Path) -> None:
     (workspace / "ComfyUI-also").symlink_to("ComfyUI-comm")
 
     assert Environments(workspace).survey("also").usable
@@ -149,7 +149,7 @@ def test_a_link_to_a_directory_is_an_environment_too(workspace: Path) -> None:
     ["comfy/cli_args.py", "comfyui_version.py", "pyproject.toml", "venv/pyvenv.cfg", "main.py"],
 )
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
-def test_anything_may_stand_in_the_place_of_a_file(workspace: Path, file: str, kind: str) -> None:
+def test_any_file_type_in_place_of_a_file_is_handled(workspace: Path, file: str, kind: str) -> None:
     """A FIFO once held up the whole daemon: nobody was to open its other end."""
     path = workspace / "ComfyUI-comm" / file
     path.unlink(missing_ok=True)

@@ -75,14 +75,14 @@ def test_each_defect_of_an_environment_is_a_problem_that_names_the_path(
     assert expected in found.problems[0]
 
 
-def test_every_problem_is_named_at_once(workspace: Path) -> None:
+def test_all_problems_are_reported_together(workspace: Path) -> None:
     remove_main(workspace / "ComfyUI-comm")
     remove_python(workspace / "ComfyUI-comm")
 
     assert len(Environments(workspace).survey("comm").problems) == 2
 
 
-def test_all_else_that_is_missing_is_a_note(workspace: Path) -> None:
+def test_a_missing_optional_file_is_a_note(workspace: Path) -> None:
     path = workspace / "ComfyUI-comm"
     (path / "models").unlink()
     (path / "custom_nodes").rmdir()
@@ -103,7 +103,7 @@ def test_all_else_that_is_missing_is_a_note(workspace: Path) -> None:
     assert found.flags == frozenset()
 
 
-def test_models_of_its_own_and_a_link_to_nothing_are_notes(workspace: Path) -> None:
+def test_unshared_models_and_a_dangling_link_are_notes(workspace: Path) -> None:
     models = workspace / "ComfyUI-comm" / "models"
     models.unlink()
     models.symlink_to("/gone")
@@ -129,7 +129,7 @@ def test_a_cli_args_that_cannot_be_parsed_is_a_note(workspace: Path) -> None:
         assert found.notes[0].startswith(f"cannot parse {cli_args}: ")
 
 
-def test_a_link_to_nowhere_is_an_unusable_environment(workspace: Path) -> None:
+def test_a_dangling_link_is_an_unusable_environment(workspace: Path) -> None:
     (workspace / "ComfyUI-moved").symlink_to("/gone/ComfyUI")
     found = survey_all(workspace)[1]
     with pytest.raises(RefusedError) as refused:
@@ -181,7 +181,7 @@ def test_a_venv_that_was_made_for_another_python_is_a_problem(workspace: Path) -
 
 
 @pytest.mark.parametrize("name", [".venv", "env"])
-def test_a_virtual_environment_of_another_name_is_pointed_out(workspace: Path, name: str) -> None:
+def test_a_virtual_environment_with_another_name_is_reported(workspace: Path, name: str) -> None:
     comm = workspace / "ComfyUI-comm"
     (comm / "venv").rename(comm / name)
 
@@ -190,7 +190,7 @@ def test_a_virtual_environment_of_another_name_is_pointed_out(workspace: Path, n
     assert problem.endswith(f"; there is {comm / name}: `ln -s {name} {comm}/venv`")
 
 
-def test_conda_tells_its_python(workspace: Path) -> None:
+def test_the_python_version_of_a_conda_environment_is_read(workspace: Path) -> None:
     venv = workspace / "ComfyUI-comm" / "venv"
     (venv / "pyvenv.cfg").unlink(missing_ok=True)
     (venv / "conda-meta").mkdir()

@@ -33,7 +33,7 @@ def venv(environment: Path, *, runs: str, holds: str) -> None:
     )
 
 
-def test_a_venv_tells_which_python_it_runs_and_which_it_was_made_for(workspace: Path) -> None:
+def test_a_venv_has_a_running_and_an_intended_python(workspace: Path) -> None:
     environment = workspace / "ComfyUI-comm"
     venv(environment, runs="3.12", holds="3.11")
     (environment / "venv" / "pyvenv.cfg").write_text("version = 3.11.7\n")
@@ -42,7 +42,7 @@ def test_a_venv_tells_which_python_it_runs_and_which_it_was_made_for(workspace: 
     assert package_versions(environment) == ("3.11",)
 
 
-def test_an_interpreter_without_a_version_in_its_name_is_that_of_pyvenv_cfg(
+def test_the_version_of_an_unversioned_interpreter_comes_from_pyvenv_cfg(
     workspace: Path,
 ) -> None:
     environment = workspace / "ComfyUI-comm"
@@ -67,12 +67,12 @@ def test_only_custom_nodes_named_in_the_last_lines_are_examined(workspace: Path)
     assert "--listen" in found.flags
 
 
-def test_an_environment_that_is_gone_is_refused(tmp_path: Path) -> None:
+def test_a_removed_environment_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
         circumstances_of(Environments(tmp_path), "comm", KNOWN, [])
 
 
-def test_the_requirements_of_a_custom_node_that_failed_are_named_where_it_has_some(
+def test_the_requirements_file_of_a_failed_custom_node_is_found(
     workspace: Path,
 ) -> None:
     node = workspace / "ComfyUI-comm" / "custom_nodes" / "x"

@@ -29,7 +29,7 @@ def test_the_flags_of_every_add_argument_are_found_without_importing_the_file() 
     assert expected == parse_options(CLI_ARGS).known
 
 
-def test_a_file_that_is_no_python_is_an_error_of_the_parser() -> None:
+def test_a_file_that_is_not_python_raises_the_error_of_the_parser() -> None:
     with pytest.raises(SyntaxError):
         parse_options("def (:")
 
@@ -49,13 +49,13 @@ def test_a_file_that_is_no_python_is_an_error_of_the_parser() -> None:
         ("", None),
     ],
 )
-def test_an_argument_means_the_flag_that_argparse_takes_it_for(
+def test_an_abbreviated_argument_is_resolved_as_by_argparse(
     argument: str, expected: str | None
 ) -> None:
     assert expected == meant_by(argument, KNOWN)
 
 
-def test_the_last_value_of_a_flag_counts_however_it_is_written() -> None:
+def test_the_last_value_of_a_flag_counts_in_every_notation() -> None:
     arguments = ("--temp-directory", "/a", "--lowvram", "--temp-d=/b")
 
     assert value_of("--temp-directory", arguments, KNOWN) == "/b"

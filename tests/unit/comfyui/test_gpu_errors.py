@@ -10,7 +10,7 @@ ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be 
 @pytest.mark.parametrize(
     "error", [ASSERT, "HIP error: an illegal memory access was encountered", "cuda error: unknown"]
 )
-def test_the_last_prompts_failed_by_it(error: str) -> None:
+def test_a_gpu_error_in_the_last_prompts_is_a_condition(error: str) -> None:
     condition = lasting_gpu_error(["", error, error, error])
 
     assert condition is not None
@@ -29,5 +29,5 @@ def test_the_last_prompts_failed_by_it(error: str) -> None:
         ["CUDA out of memory. Tried to allocate 2.00 GiB"] * 3,
     ],
 )
-def test_too_few_others_or_want_of_memory_are_nothing(failures: list[str]) -> None:
+def test_few_failures_other_errors_and_out_of_memory_are_no_condition(failures: list[str]) -> None:
     assert lasting_gpu_error(failures) is None

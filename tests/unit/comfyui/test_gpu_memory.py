@@ -28,7 +28,7 @@ def test_a_gpu_is_named_as_the_driver_counts(visible: tuple[int, ...], index: in
     assert read_devices(stats, visible) == (GpuUsage(index, 7_000_000_000),)
 
 
-def test_every_gpu_that_it_sees_counts() -> None:
+def test_every_visible_gpu_is_counted() -> None:
     stats = {"devices": [CARD, {**CARD, "index": 1, "torch_vram_total": 5}]}
 
     assert read_devices(stats, (4, 2)) == (GpuUsage(4, 7_000_000_000), GpuUsage(2, 5))
@@ -50,7 +50,7 @@ def test_a_device_that_is_not_a_gpu_has_no_memory(stats: object) -> None:
     assert read_devices(stats, ()) == ()
 
 
-async def test_it_is_asked_for_system_stats() -> None:
+async def test_the_memory_is_read_from_system_stats() -> None:
     server = FixedServer(answer(json.dumps({"devices": [CARD]}).encode()))
     await server.listen()
     async with new_session() as session:
@@ -61,7 +61,7 @@ async def test_it_is_asked_for_system_stats() -> None:
     assert "/system_stats" in server.headers[0]
 
 
-async def test_nothing_is_known_of_one_that_does_not_answer() -> None:
+async def test_the_memory_of_an_unresponsive_instance_is_unknown() -> None:
     server = FixedServer(b"")
     await server.listen()
     async with new_session() as session:
@@ -71,7 +71,7 @@ async def test_nothing_is_known_of_one_that_does_not_answer() -> None:
     await server.close()
 
 
-async def test_an_answer_that_comes_in_pieces_is_read_to_its_end() -> None:
+async def test_a_response_in_several_pieces_is_read_completely() -> None:
     async def in_pieces(_path: str, writer: asyncio.StreamWriter) -> None:
         whole = answer(json.dumps({"devices": [CARD]}).encode())
         for piece in (whole[:-50], whole[-50:]):

@@ -97,7 +97,7 @@ def test_switches_numbers_and_choices_are_free(arguments: tuple[str, ...]) -> No
         (("--lowvrm=/x",), "did you mean '--lowvram'?"),
     ],
 )
-def test_whatever_may_name_a_file_needs_proof(arguments: tuple[str, ...], named: str) -> None:
+def test_an_option_that_may_name_a_file_is_guarded(arguments: tuple[str, ...], named: str) -> None:
     reason = guarded(arguments, NEWEST)
 
     assert reason is not None
@@ -112,7 +112,7 @@ def test_with_unreadable_options_known_harmless_arguments_stay_allowed(
 
 
 @pytest.mark.parametrize("arguments", [("--temp-directory", "x"), ("--anything=x",), ("x",)])
-def test_where_the_options_cannot_be_read_every_other_value_needs_proof(
+def test_with_unreadable_options_every_other_value_is_guarded(
     arguments: tuple[str, ...],
 ) -> None:
     assert guarded(arguments, UNREADABLE) is not None

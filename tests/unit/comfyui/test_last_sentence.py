@@ -12,7 +12,7 @@ def of(log: str, exit_code: int | None = 1, signal: str | None = None) -> Exit:
     )
 
 
-def test_an_error_that_is_clear_by_its_frame_alone_says_nothing_elsewhere() -> None:
+def test_an_error_identified_by_its_frame_is_not_recognised_elsewhere() -> None:
     """The same words, raised elsewhere, tell of another fault."""
     frame = '  File "/workspace/ComfyUI-comm/{}", line 4, in {}\n'
     log = (
@@ -30,7 +30,7 @@ def test_an_error_that_is_clear_by_its_frame_alone_says_nothing_elsewhere() -> N
     assert "client" not in of(log.format(paths.replace("extra", "other"), lost)).message
 
 
-def test_an_error_of_the_gpu_that_a_node_prints_does_not_explain_an_abort_after_it() -> None:
+def test_a_gpu_error_printed_by_a_node_does_not_explain_a_later_abort() -> None:
     found = of("CUDA error: out of memory\nfree(): invalid pointer\n", signal="SIGABRT")
 
     assert found.reason == "native_crash"
@@ -55,7 +55,7 @@ def test_an_abort_without_a_message_is_not_explained_by_earlier_output() -> None
         "[ComfyUI-Manager] All startup tasks have been completed.",
     ],
 )
-def test_the_words_of_a_shell_and_of_a_thread_are_not_the_last_ones(line: str) -> None:
+def test_output_of_a_shell_or_another_thread_is_not_the_last_message(line: str) -> None:
     found = of(f"last words\n{line}\n", signal="SIGABRT")
 
     assert found.message.endswith(": last words")
@@ -80,14 +80,14 @@ def test_an_exception_with_an_empty_first_line_is_reported_with_the_original_err
         "(pid=812) terminate called after throwing an instance of 'std::bad_alloc'",
     ],
 )
-def test_the_lines_of_a_worker_of_ray_are_not_the_last_words(line: str) -> None:
+def test_lines_of_a_ray_worker_are_not_the_last_message(line: str) -> None:
     assert of(f"last words\n{line}\n").message == (
         "exited unexpectedly with code 1; last output: last words"
     )
     assert of(f"last words\n{line}\n", signal="SIGABRT").message.endswith(": last words")
 
 
-def test_a_line_in_brackets_is_not_that_of_another_process() -> None:
+def test_a_line_that_begins_in_brackets_is_not_that_of_another_process() -> None:
     assert of("(pid 812) last words\n").message.endswith(": (pid 812) last words")
 
 
@@ -177,11 +177,11 @@ def test_the_directory_of_a_source_file_is_omitted_from_the_message() -> None:
         "block: [0,0,0] of thread: [1,0,0] is done",
     ],
 )
-def test_only_an_assert_of_a_kernel_is_one_of_the_gpu(line: str) -> None:
+def test_only_a_device_side_assert_is_a_gpu_error(line: str) -> None:
     assert of(f"{line}\n", signal="SIGABRT").reason == "native_crash"
 
 
-def test_a_file_that_is_not_there_is_a_certificate_only_where_the_server_begins() -> None:
+def test_a_missing_file_is_a_certificate_only_at_the_start_of_the_server() -> None:
     log = (
         "Traceback (most recent call last):\n"
         '  File "/workspace/ComfyUI-comm/main.py", line 149, in <module>\n'

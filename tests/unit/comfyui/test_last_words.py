@@ -39,7 +39,7 @@ def said(found: Exit) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_the_sentence_that_ended_a_process_is_found(case: dict[str, Any]) -> None:
+def test_the_message_of_the_final_error_is_found(case: dict[str, Any]) -> None:
     found = of(case["before_ready"] + case["after_ready"], case["exit_code"], case["signal"])
 
     assert case["reason"] is None or found.reason in case["reason"], found
@@ -50,7 +50,7 @@ def test_the_sentence_that_ended_a_process_is_found(case: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("report", REPORTED, ids=lambda report: report.name)
-def test_the_end_of_a_reported_log_is_understood(report: Report) -> None:
+def test_each_reported_log_is_diagnosed(report: Report) -> None:
     if isinstance(report.ended, str):
         found = of(report.log, signal=report.ended)
     else:

@@ -32,7 +32,7 @@ def run(
 
 
 @pytest.mark.parametrize("environment", [{}, {"PYTHONUNBUFFERED": "1"}])
-def test_a_printed_line_is_there_though_the_process_ends_without_a_flush(
+def test_a_printed_line_survives_an_exit_without_a_flush(
     environment: dict[str, str],
 ) -> None:
     ended = run(f"{COMFYUI}print('out'); print('err', file=sys.stderr); os._exit(3)", environment)
@@ -58,7 +58,7 @@ def test_another_python_path_stays(tmp_path: Path) -> None:
     assert run(script, path=str(tmp_path)).stdout == f"mine {tmp_path}\n"
 
 
-def test_the_sitecustomize_that_was_there_is_imported_all_the_same(tmp_path: Path) -> None:
+def test_the_existing_sitecustomize_is_imported(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.hello = __file__")
     script = "import sys, sitecustomize; print(sys.hello, sitecustomize.__file__)"
     theirs = tmp_path / "sitecustomize.py"

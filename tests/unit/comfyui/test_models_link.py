@@ -27,7 +27,7 @@ from tests.unit.comfyui.layouts import (
 
 
 @pytest.mark.parametrize("layout", WHOLE, ids=lambda each: each.__name__)
-def test_models_becomes_the_link_and_nothing_is_lost(place: Place, layout: Layout) -> None:
+def test_models_becomes_a_link_and_no_file_is_lost(place: Place, layout: Layout) -> None:
     report = check(place, layout)
 
     assert report.linked, report.left
@@ -68,7 +68,7 @@ def test_linking_completes_once_the_conflicts_are_removed(place: Place) -> None:
     assert place.link().linked
 
 
-def test_a_twin_is_put_aside_and_named(place: Place) -> None:
+def test_a_duplicate_file_is_set_aside_and_reported(place: Place) -> None:
     report = check(place, twins)
 
     aside = place.environment / "models.duplicates" / "vae"
@@ -77,7 +77,7 @@ def test_a_twin_is_put_aside_and_named(place: Place) -> None:
 
 
 @pytest.mark.parametrize("layout", [a_real_directory, files_in_both, links_inside, nested])
-def test_another_file_system_is_copied_to(place: Place, layout: Layout) -> None:
+def test_models_are_copied_to_another_file_system(place: Place, layout: Layout) -> None:
     place.shared = place.elsewhere / "shared-models"
     assert place.elsewhere.stat().st_dev != place.root.stat().st_dev
 
@@ -104,7 +104,7 @@ def test_a_file_created_during_linking_is_left(
     assert Path(left.path).read_text() == "late"
 
 
-def test_links_within_the_models_lead_within_the_shared_ones(place: Place) -> None:
+def test_links_inside_the_models_point_inside_the_shared_ones(place: Place) -> None:
     """As those of a Hugging Face cache: they must not lead through the environment."""
     place.write("ComfyUI-comm/models/LLM/blobs/sha")
     snapshots = place.models / "LLM" / "snapshots" / "one"

@@ -23,7 +23,7 @@ def failing(number: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EIO])
-def test_a_read_only_or_full_tree_leaves_all_as_it_was(
+def test_a_read_only_or_full_file_system_leaves_all_files_unchanged(
     place: Place, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     monkeypatch.setattr(moving, "_rename", failing(number))
@@ -34,7 +34,7 @@ def test_a_read_only_or_full_tree_leaves_all_as_it_was(
     assert not report.linked
 
 
-def test_a_full_disk_elsewhere_is_seen_before_copying(
+def test_insufficient_space_is_detected_before_copying(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.shared = place.elsewhere / "shared-models"
@@ -46,9 +46,7 @@ def test_a_full_disk_elsewhere_is_seen_before_copying(
     assert "not enough disk space" in {each.reason for each in report.left}
 
 
-def test_a_copy_that_is_not_the_same_is_thrown_away(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_that_differs_is_discarded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.shared = place.elsewhere / "shared-models"
     copy2 = shutil.copy2
 
@@ -65,7 +63,7 @@ def test_a_copy_that_is_not_the_same_is_thrown_away(
     assert not list(place.shared.rglob(".*"))
 
 
-def test_a_copy_that_a_death_cut_off_is_removed_by_the_next_link(place: Place) -> None:
+def test_an_interrupted_copy_is_removed_by_the_next_link(place: Place) -> None:
     place.shared = place.elsewhere / "shared-models"
     a_real_directory(place)
     dying = multiprocessing.get_context("fork").Process(target=link_and_die, args=(place,))
@@ -92,7 +90,7 @@ def link_and_die(place: Place) -> None:
     place.link()
 
 
-def test_a_copy_that_another_process_still_writes_stays(place: Place) -> None:
+def test_a_copy_still_written_by_another_process_is_kept(place: Place) -> None:
     place.shared = place.elsewhere / "shared-models"
     a_real_directory(place)
     place.shared.mkdir()
@@ -108,7 +106,7 @@ def test_a_copy_that_another_process_still_writes_stays(place: Place) -> None:
     assert foreign.exists()
 
 
-def test_without_hard_links_nothing_is_overwritten_either(
+def test_without_hard_links_no_file_is_overwritten(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Path, "hardlink_to", failing(errno.EPERM))

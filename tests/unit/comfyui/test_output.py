@@ -15,7 +15,7 @@ from comfysup.comfyui.output import executions_in, unfinished_in
         (["got prompt", "invalid prompt: {}"], 0),
     ],
 )
-def test_the_output_tells_how_many_prompts_are_unfinished(
+def test_the_number_of_unfinished_prompts_is_counted_in_the_output(
     lines: list[str], unfinished: int
 ) -> None:
     assert unfinished_in(lines) == unfinished
@@ -32,5 +32,5 @@ def test_the_output_tells_how_many_prompts_are_unfinished(
         ("got prompt", 0),
     ],
 )
-def test_the_end_of_a_prompt_is_known_by_its_line(line: str, count: int) -> None:
+def test_the_end_of_a_prompt_is_recognised_by_its_line(line: str, count: int) -> None:
     assert executions_in([line, "more"]) == count

@@ -33,7 +33,7 @@ from tests.unit.comfyui.servers import (
 # Alive.
 
 
-async def test_an_instance_that_answers_is_answered(
+async def test_a_responding_instance_is_healthy(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     server = await serve(ComfyServer())
@@ -42,13 +42,13 @@ async def test_an_instance_that_answers_is_answered(
     assert server.headers[0].startswith("GET /prompt HTTP/1.1")
 
 
-async def test_a_closed_port_is_refused_at_once(session: aiohttp.ClientSession) -> None:
+async def test_a_closed_port_is_reported_as_refused(session: aiohttp.ClientSession) -> None:
     async with bounded():
         assert Finding.REFUSED is await probe(session, closed_port()).ask(NEVER)
 
 
 @pytest.mark.parametrize("server_type", [SilentServer, SlowServer, TricklingServer])
-async def test_no_answer_in_time_is_silence(
+async def test_no_response_in_time_is_silence(
     session: aiohttp.ClientSession, serve: Serve, server_type: type[ComfyServer]
 ) -> None:
     server = await serve(server_type())
@@ -57,7 +57,7 @@ async def test_no_answer_in_time_is_silence(
 
 
 @pytest.mark.parametrize("reply", NOT_COMFYUI)
-async def test_an_answer_that_is_none_of_comfyuis_is_silence(
+async def test_a_response_of_another_program_is_silence(
     session: aiohttp.ClientSession, serve: Serve, reply: str
 ) -> None:
     server = await serve(NOT_COMFYUI[reply]())
@@ -78,7 +78,7 @@ async def test_a_listener_that_accepts_no_connections_is_silent(
     assert findings == [Finding.SILENT] * 4
 
 
-async def test_an_answer_without_end_is_read_only_so_far(
+async def test_an_endless_response_is_read_up_to_the_limit(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     server = await serve(EndlessServer())
@@ -89,7 +89,7 @@ async def test_an_answer_without_end_is_read_only_so_far(
     assert server.sent < MAX_FACTS_BYTES + (16 << 20)
 
 
-async def test_silence_of_a_process_that_works_is_busy(
+async def test_silence_of_a_process_that_uses_cpu_is_busy(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     silent = await serve(SilentServer())
@@ -100,7 +100,7 @@ async def test_silence_of_a_process_that_works_is_busy(
     assert Finding.REFUSED is await probe(session, closed_port(), busy=True).ask(LONG)
 
 
-async def test_whether_it_works_is_asked_only_where_no_answer_comes(
+async def test_cpu_use_is_checked_only_without_a_response(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     """And at the first silence also before its end, so that "since the last call" has a meaning."""
@@ -123,7 +123,7 @@ async def test_whether_it_works_is_asked_only_where_no_answer_comes(
     assert calls == 3
 
 
-async def test_each_probe_is_a_connection_of_its_own(
+async def test_each_probe_opens_a_new_connection(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     """One left over from an earlier generation would be answered by nobody."""
@@ -180,7 +180,7 @@ async def test_a_cancelled_probe_leaves_nothing_open(
     assert not session.connector._acquired
 
 
-async def test_no_proxy_is_asked(
+async def test_proxies_of_the_environment_are_ignored(
     session: aiohttp.ClientSession, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
@@ -189,7 +189,7 @@ async def test_no_proxy_is_asked(
     assert Finding.ANSWERED is await probe(session, server.port).ask(LONG)
 
 
-async def test_a_cookie_is_not_kept(session: aiohttp.ClientSession, serve: Serve) -> None:
+async def test_a_cookie_is_not_stored(session: aiohttp.ClientSession, serve: Serve) -> None:
     server = await serve(FixedServer(answer(b"{}", extra="Set-Cookie: id=1; Path=/\r\n")))
     asked = probe(session, server.port)
     await asked.ask(LONG)
@@ -210,7 +210,7 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
     return files
 
 
-async def test_an_instance_that_speaks_tls_is_asked_so_whatever_its_certificate(
+async def test_an_instance_with_tls_is_probed_without_verification(
     session: aiohttp.ClientSession, serve: Serve, certificate: tuple[str, str]
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -26,7 +26,7 @@ from tests.unit.comfyui.servers import (
 # Ready.
 
 
-async def test_ready_is_an_answer_as_comfyui_from_our_process(
+async def test_an_instance_is_ready_when_its_own_process_answers_as_comfyui(
     session: aiohttp.ClientSession,
     serve: Serve,
 ) -> None:
@@ -38,7 +38,7 @@ async def test_ready_is_an_answer_as_comfyui_from_our_process(
     assert server.headers[0].startswith("GET /system_stats HTTP/1.1")
 
 
-async def test_a_port_that_opens_late_is_seen_at_the_next_look(
+async def test_a_port_that_opens_late_is_detected_by_the_next_probe(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     port = closed_port()
@@ -53,7 +53,7 @@ async def test_a_port_that_opens_late_is_seen_at_the_next_look(
     assert module.LOOK_PERIOD <= 0.05  # so that it is seen within 100 ms
 
 
-async def test_a_stranger_that_answers_as_comfyui_is_not_our_instance(
+async def test_another_program_that_answers_as_comfyui_is_not_ready(
     session: aiohttp.ClientSession,
     serve: Serve,
 ) -> None:
@@ -74,7 +74,7 @@ async def test_a_stranger_that_answers_as_comfyui_is_not_our_instance(
     await stop(waiting)
 
 
-async def test_our_instance_is_ready_once_the_stranger_has_left(
+async def test_the_instance_is_ready_once_the_other_program_has_left_the_port(
     session: aiohttp.ClientSession,
     serve: Serve,
 ) -> None:
@@ -113,7 +113,7 @@ async def test_an_undeterminable_owner_of_a_port_is_checked_again(
 
 
 @pytest.mark.parametrize("reply", NOT_COMFYUI)
-async def test_a_process_of_ours_that_answers_something_else_is_not_ready(
+async def test_an_own_process_that_does_not_answer_as_comfyui_is_not_ready(
     session: aiohttp.ClientSession, serve: Serve, reply: str
 ) -> None:
     server = await serve(NOT_COMFYUI[reply]())
@@ -125,7 +125,7 @@ async def test_a_process_of_ours_that_answers_something_else_is_not_ready(
     await stop(waiting)
 
 
-async def test_a_slow_first_answer_is_waited_for(
+async def test_a_slow_first_response_is_awaited(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     server = await serve(SlowServer())
@@ -137,7 +137,7 @@ async def test_a_slow_first_answer_is_waited_for(
     assert server.asked == 1
 
 
-async def test_a_first_answer_that_never_comes_is_asked_for_again(
+async def test_a_missing_first_response_is_requested_again(
     session: aiohttp.ClientSession, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "READY_PATIENCE", SHORT)
@@ -150,7 +150,7 @@ async def test_a_first_answer_that_never_comes_is_asked_for_again(
     await stop(waiting)
 
 
-async def test_a_look_at_the_owner_that_fails_is_no_answer(
+async def test_a_failed_check_of_the_port_owner_is_no_response(
     session: aiohttp.ClientSession,
     serve: Serve,
 ) -> None:

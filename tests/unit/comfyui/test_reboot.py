@@ -35,7 +35,7 @@ def test_a_reboot_request_of_the_manager_is_consumed_once(
     assert not request_.path.exists()
 
 
-def test_nothing_written_is_no_request(request_: RebootRequest) -> None:
+def test_a_missing_marker_is_no_request(request_: RebootRequest) -> None:
     assert not request_.take()
 
 
@@ -49,7 +49,7 @@ def test_a_request_of_an_earlier_generation_is_forgotten_before_the_start(
     assert not request_.take()
 
 
-def test_a_run_directory_that_is_gone_is_no_request(tmp_path: Path) -> None:
+def test_a_missing_run_directory_is_no_request(tmp_path: Path) -> None:
     gone = RebootRequest(tmp_path / "gone" / "0")
     gone.clear()
 

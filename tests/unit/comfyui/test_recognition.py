@@ -42,7 +42,7 @@ def test_a_command_of_build_command_is_recognised(
     assert Recognised("comm", port, spec.extra_args, gpu) == seen(environment, spec, gpu)
 
 
-def test_an_old_environment_that_knows_few_options_is_recognised_too(workspace: Path) -> None:
+def test_a_command_for_an_old_environment_is_recognised(workspace: Path) -> None:
     (workspace / "ComfyUI-comm" / "comfy" / "cli_args.py").write_text("")
     old = Environments(workspace).find("comm")
     spec = replace(SPEC, extra_args=("--lowvram",))
@@ -50,7 +50,7 @@ def test_an_old_environment_that_knows_few_options_is_recognised_too(workspace: 
     assert Recognised("comm", 3004, ("--lowvram",), None) == seen(old, spec, None)
 
 
-def test_a_gpu_that_the_daemon_itself_was_given_is_not_the_specs(environment: Environment) -> None:
+def test_a_gpu_inherited_from_the_daemon_is_not_part_of_the_spec(environment: Environment) -> None:
     around = InheritedEnv({"CUDA_VISIBLE_DEVICES": "1"})
     command = build_command(environment, SPEC, around, session=Path("/s"), gpu=None)
     found = recognise(command.argv, command.cwd, command.env)

@@ -30,21 +30,21 @@ def ready() -> Worker:
     return Worker.of_ready(ALL)
 
 
-def test_prompts_that_wait_behind_none_for_seconds_tell_of_a_dead_worker() -> None:
+def test_prompts_that_wait_behind_no_running_one_indicate_a_dead_worker() -> None:
     waits = replace(STILL, waiting=1, threads=LEFT)
 
     assert not stands(ready(), waits, IDLE - 7.5).has_died()
     assert stands(ready(), waits, IDLE).has_died()
 
 
-def test_a_prompt_without_progress_tells_of_a_dead_worker_much_later() -> None:
+def test_a_prompt_without_progress_indicates_a_dead_worker_later() -> None:
     runs = replace(STILL, running="a", threads=LEFT)
 
     assert not stands(ready(), runs, STALLED - 10).has_died()
     assert stands(ready(), runs, STALLED).has_died()
 
 
-def test_a_worker_whose_thread_lives_is_not_dead_however_long_nothing_happens() -> None:
+def test_a_worker_with_a_running_thread_is_never_dead() -> None:
     """A node that waits for the network; a custom node that pauses the queue."""
     assert not stands(ready(), replace(STILL, running="a"), 100 * STALLED).has_died()
     assert not stands(ready(), replace(STILL, waiting=3), 100 * STALLED).has_died()
@@ -57,7 +57,7 @@ def test_another_thread_that_ended_before_the_worker_took_a_prompt_proves_nothin
     assert not stands(worker, replace(STILL, running="a", threads=LEFT), 100 * STALLED).has_died()
 
 
-def test_a_worker_that_died_of_the_prompt_that_it_took_is_missing() -> None:
+def test_a_worker_that_died_of_its_first_prompt_is_detected() -> None:
     """At the sign before it lived, at the next one it is gone already."""
     worker = ready().after(STILL).after(Sign(1.0, "a", 0, LEFT, progress=True))
 
@@ -98,7 +98,7 @@ def test_an_empty_queue_does_not_mean_a_dead_worker() -> None:
     assert not stands(ready(), replace(STILL, threads=LEFT), 100 * STALLED).has_died()
 
 
-def test_of_a_process_that_was_taken_over_much_longer_standstill_tells() -> None:
+def test_an_adopted_process_has_a_longer_standstill_limit() -> None:
     waits, runs = replace(STILL, waiting=1), replace(STILL, running="a")
 
     assert not stands(Worker(), waits, IDLE_UNPROVEN - 10).has_died()
@@ -107,7 +107,7 @@ def test_of_a_process_that_was_taken_over_much_longer_standstill_tells() -> None
     assert stands(Worker(), runs, STALLED_UNPROVEN).has_died()
 
 
-def test_one_that_was_taken_over_is_known_once_it_takes_another_prompt() -> None:
+def test_the_worker_of_an_adopted_process_is_identified_by_its_next_prompt() -> None:
     ran = replace(STILL, running="a")
     worker = Worker.of_adopted(ALL, "a").after(ran)
     assert worker.candidates is None
@@ -118,13 +118,13 @@ def test_one_that_was_taken_over_is_known_once_it_takes_another_prompt() -> None
     assert stands(worker, replace(STILL, running="b", threads=LEFT), STALLED).has_died()
 
 
-def test_one_that_takes_a_prompt_is_known_from_then_on() -> None:
+def test_a_worker_is_identified_by_the_prompt_that_it_takes() -> None:
     worker = Worker().after(STILL).after(replace(STILL, running="a", threads=LEFT))
 
     assert stands(worker, replace(STILL, running="a", threads=LEFT), STALLED).has_died()
 
 
-def test_a_log_that_tells_of_its_end_is_believed_soon() -> None:
+def test_a_logged_end_of_the_worker_shortens_the_limit() -> None:
     runs = replace(STILL, running="a", threads=LEFT)
     told = tells_of_its_end(["got prompt", "Exception in thread Thread-8 (prompt_worker):", "…"])
 

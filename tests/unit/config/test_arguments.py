@@ -14,7 +14,7 @@ from tests.unit.config.fields import read, told
     "word",
     ["--port", "--port=3", "--por", "--po=1", "--listen", "--listen=::", "--lis", "--li", "--p"],
 )
-def test_port_and_listen_are_refused_however_they_are_written(word: str) -> None:
+def test_port_and_listen_are_refused_in_every_notation(word: str) -> None:
     option = "--port" if word.startswith("--p") else "--listen"
     text = f"cannot pass '{word}': comfysup sets {option} itself"
 
@@ -28,7 +28,7 @@ def test_an_argument_that_resembles_port_or_listen_is_passed(word: str) -> None:
     assert read(extra_args=[word]).extra_args == (word,)
 
 
-def test_an_argument_without_meaning_to_a_shell_stays_as_it_is() -> None:
+def test_an_argument_without_shell_syntax_is_unchanged() -> None:
     words = ["a b", ";", "$(id)", "`id`", "|", "two\nlines", "", "ü", '"', "'"]
 
     assert read(extra_args=words).extra_args == tuple(words)
@@ -36,12 +36,12 @@ def test_an_argument_without_meaning_to_a_shell_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
-def test_an_argument_that_no_program_can_be_given_is_refused(word: str) -> None:
+def test_an_argument_that_exec_cannot_pass_is_refused(word: str) -> None:
     text = "must not contain NUL or an unpaired surrogate"
 
     assert told({"id": 0, "extra_args": [word]}) == [("extra_args.0", text)]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
-def test_words_that_were_quoted_for_a_shell_come_out_as_they_were(words: list[str]) -> None:
+def test_quoted_arguments_are_split_as_by_a_shell(words: list[str]) -> None:
     assert arguments.split(shlex.join(words)) == words

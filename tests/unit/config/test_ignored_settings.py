@@ -16,11 +16,11 @@ from tests.unit.config.settings import mistakes, read
         ("COMFYSUP_API_PORT", "COMFYSUP_PORT"),
     ],
 )
-def test_a_variable_that_looks_misspelt_is_named(name: str, meant: str) -> None:
+def test_a_misspelt_variable_causes_a_warning(name: str, meant: str) -> None:
     assert read(**{name: "1"}).warnings == (f"unknown variable {name}: did you mean {meant}?",)
 
 
-def test_a_variable_that_is_near_to_none_is_named_too() -> None:
+def test_an_unknown_variable_causes_a_warning() -> None:
     assert read(COMFYSUP_XYZ="1").warnings == (
         "unknown variable COMFYSUP_XYZ: no setting has that name",
     )
@@ -48,7 +48,7 @@ SERVICE = {
 """What Kubernetes sets in every container beside a Service called comfysup."""
 
 
-def test_the_variables_of_a_service_of_this_name_are_ignored_with_a_warning() -> None:
+def test_kubernetes_service_variables_are_ignored_with_a_warning() -> None:
     settings = read(**SERVICE)
 
     assert settings.port == 8001
@@ -57,14 +57,14 @@ def test_the_variables_of_a_service_of_this_name_are_ignored_with_a_warning() ->
 
 
 @pytest.mark.parametrize("name", ["COMFYSUP_HOST", "COMFYSUP_LOG_KEEP", "COMFYSUP_STOP_GRACE"])
-def test_so_is_any_other_setting_that_is_an_address(name: str) -> None:
+def test_any_setting_that_is_a_service_address_is_ignored(name: str) -> None:
     settings = read(**{name: "udp://10.0.0.7:1"})
 
     assert replace(settings, warnings=()) == read()
     assert name in settings.warnings[0]
 
 
-def test_an_access_control_is_never_ignored() -> None:
+def test_an_invalid_access_control_is_never_ignored() -> None:
     assert read(COMFYSUP_TOKEN="a://b").token == Token.of("a://b")
     assert mistakes(COMFYSUP_ALLOWED_HOSTS="http://a.example")
 

@@ -60,14 +60,14 @@ def test_the_instances_of_the_spec_are_read() -> None:
     )
 
 
-def test_an_id_is_enough() -> None:
+def test_an_id_is_the_only_required_field() -> None:
     assert read(id=4).to_spec(Defaults()) == InstanceSpec(
         id=4, name="instance_4", environment="comm", port=3005
     )
 
 
 @pytest.mark.parametrize("field", sorted(set(InstanceFields.model_fields) - {"id"}))
-def test_null_says_the_same_as_leaving_out(field: str) -> None:
+def test_null_equals_a_missing_field(field: str) -> None:
     assert read(**{field: None}) == read()
 
 
@@ -178,7 +178,7 @@ def test_a_name_may_be_in_any_script(name: str) -> None:
 
 
 @given(st.text(max_size=70))
-def test_a_name_that_is_accepted_is_one_part_of_an_address_and_no_id(name: str) -> None:
+def test_an_accepted_name_is_one_path_segment_and_no_id(name: str) -> None:
     try:
         accepted = read(name=name).name
     except ValidationError:
@@ -224,7 +224,7 @@ def test_a_number_as_text_is_accepted_over_http_and_not_in_a_file(
     assert [where for where, _ in told({"id": 0, field: text}, strict=True)] == [field]
 
 
-def test_a_number_that_python_refuses_to_print_is_reported() -> None:
+def test_a_number_too_long_for_python_to_print_is_reported() -> None:
     text = "must be a whole number from 0 to 999999, is a huge number"
 
     assert told({"id": 10**5000}) == [("id", text)]
@@ -270,7 +270,7 @@ def test_a_variable_has_a_name_and_a_text(env: dict[str, object], where: str, te
 
 
 @pytest.mark.parametrize("env", [{"KEY": "hunter2"}, {"KEY": "hunter2\0"}, "hunter2"])
-def test_a_secret_in_env_is_in_no_repr_and_no_error(env: object) -> None:
+def test_no_repr_and_no_error_contains_a_value_of_env(env: object) -> None:
     try:
         fields = read(env=env)
         seen = f"{fields!r} {fields} {fields.to_spec(Defaults())!r}"
@@ -331,7 +331,7 @@ def test_an_unknown_field_is_named_with_the_nearest_known_one(key: str, warning:
     assert read(**{key: 1}) == read()
 
 
-def test_the_json_schema_can_be_made() -> None:
+def test_the_json_schema_is_generated() -> None:
     schema = json.loads(json.dumps(InstanceFields.model_json_schema()))
 
     assert schema["required"] == ["id"]

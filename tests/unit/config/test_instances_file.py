@@ -29,14 +29,14 @@ SPEC_EXAMPLE = """\
 """
 
 
-def test_the_example_of_the_spec_is_read_as_it_stands() -> None:
+def test_the_documented_example_is_read_without_errors() -> None:
     file = read(SPEC_EXAMPLE)
 
     assert told(file) == []
     assert file.specs == (InstanceSpec(id=0, name="main", environment="comm", port=3001),)
 
 
-def test_comments_trailing_commas_and_a_bom_are_fine(tmp_path: Path) -> None:
+def test_comments_trailing_commas_and_a_bom_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     path.write_bytes(
         b'\xef\xbb\xbf/* a "comment" ] */ {"instances": [ // {\r\n'
@@ -49,7 +49,7 @@ def test_comments_trailing_commas_and_a_bom_are_fine(tmp_path: Path) -> None:
     assert file.specs[0].description == "// none, /* none */"
 
 
-def test_a_file_that_does_not_exist_has_no_instances_and_no_mistake(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_instances_and_no_errors(tmp_path: Path) -> None:
     file = read_instances_file(tmp_path / "none", Settings())
 
     assert file == InstancesFile(Settings().defaults, legible=False)
@@ -84,7 +84,7 @@ def test_a_disabled_instance_is_found_and_not_started() -> None:
     assert file.find("7") is file.find("x") is file.find("9" * 5000) is None
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_seen_whole(tmp_path: Path) -> None:
+def test_a_file_replaced_during_the_read_is_read_completely(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     texts = [json.dumps({"instances": [{"id": i} for i in range(count)]}) for count in (1, 50)]
     for turn in range(200):
@@ -115,7 +115,7 @@ def test_the_work_of_reading_grows_with_the_instances_and_no_faster() -> None:
 
 
 @given(st.text(st.sampled_from('{}[]",:/* \n\\ab01-.eE')) | st.text())
-def test_no_text_breaks_the_reading(text: str) -> None:
+def test_random_text_raises_no_exception(text: str) -> None:
     assert read(f'{{"instances": [{text}]}}') is not None
 
 
@@ -138,7 +138,7 @@ def test_no_text_breaks_the_reading(text: str) -> None:
         ([{"id": 2, "environment": "../x"}, {"id": 3, "gpuu": 1}, 4], {2, 3, None}),
     ],
 )
-def test_mistaken_entries_are_known_by_their_ids_where_they_tell_them(
+def test_invalid_entries_are_identified_by_id_if_possible(
     instances: list[object], mistaken: set[int | None]
 ) -> None:
     file = parse_instances(json.dumps({"instances": instances}), Settings())
@@ -147,7 +147,7 @@ def test_mistaken_entries_are_known_by_their_ids_where_they_tell_them(
     assert file.legible
 
 
-def test_a_mistake_for_all_makes_every_entry_mistaken_that_depends_on_it() -> None:
+def test_an_invalid_default_invalidates_the_entries_that_use_it() -> None:
     text = '{"environment": "../x", "instances": [{"id": 0}, {"id": 1, "environment": "comm"}]}'
 
     file = parse_instances(text, Settings())
@@ -159,7 +159,7 @@ def test_a_mistake_for_all_makes_every_entry_mistaken_that_depends_on_it() -> No
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "4", "{}", '{"instances": {}}', '{"instances": 1}']
 )
-def test_without_a_list_of_instances_a_file_is_not_legible(text: str) -> None:
+def test_a_file_without_a_list_of_instances_is_unusable(text: str) -> None:
     file = parse_instances(text, Settings())
 
     assert not file.legible

@@ -95,7 +95,7 @@ def test_an_error_outside_the_instances_is_reported(text: str, expected: str) ->
         ('{"a":' * 10_000, "line 1, column 166: nested deeper than 32 levels"),
     ],
 )
-def test_invalid_json_is_one_mistake_with_line_and_column(text: str, expected: str) -> None:
+def test_invalid_json_is_one_error_with_line_and_column(text: str, expected: str) -> None:
     file = read(text)
 
     assert told(file) == [expected]
@@ -134,14 +134,14 @@ def test_a_repeated_id_is_reported_once() -> None:
     ]
 
 
-def test_a_bad_environment_starts_nothing_in_another_one() -> None:
+def test_an_invalid_environment_is_not_replaced_by_another_one() -> None:
     file = read('{"environment": "../x", "instances": [{"id": 0}, {"id": 1, "environment": "y"}]}')
 
     assert [mistake.place for mistake in file.mistakes] == ["environment"]
     assert ids(file) == [1]
 
 
-def test_bad_default_arguments_start_nothing_without_them() -> None:
+def test_invalid_default_arguments_prevent_the_start() -> None:
     file = read(
         '{"instances": [{"id": 0}], "global_settings": {"default_extra_args": "--listen x"}}'
     )
@@ -150,7 +150,7 @@ def test_bad_default_arguments_start_nothing_without_them() -> None:
     assert ids(file) == []
 
 
-def test_a_bad_global_setting_leaves_the_good_ones_and_the_instances() -> None:
+def test_an_invalid_global_setting_affects_no_other_setting() -> None:
     file = read(
         '{"instances": [{"id": 0}],'
         ' "global_settings": {"stop_grace": 0, "max_failures": 2, "startup_delay": 3}}'
@@ -171,14 +171,14 @@ def test_gpu_and_a_default_cuda_device_exclude_each_other() -> None:
     assert ids(file) == [1]
 
 
-def test_two_variants_share_a_port_while_one_is_disabled() -> None:
+def test_a_disabled_instance_may_have_the_port_of_another() -> None:
     file = instances('{"id": 0, "port": 3001, "enabled": false}', '{"id": 1, "port": 3001}')
 
     assert told(file) == []
     assert ids(file) == [1]
 
 
-def test_a_secret_is_in_no_mistake() -> None:
+def test_no_error_contains_a_value_of_env() -> None:
     file = instances(
         '{"id": 0, "env": {"A": ["hunter2"], "B": "hunter2\\u0000", "A": "hunter2"}, "x": "hunter2"}'
     )

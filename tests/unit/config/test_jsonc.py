@@ -9,7 +9,7 @@ from comfysup.config.jsonc import JsonSyntaxError, parse
 
 
 @given(st.text(st.sampled_from('{}[]",:/* \n\\ab01-.eE')) | st.text())
-def test_no_text_breaks_the_parser(text: str) -> None:
+def test_random_text_raises_only_the_documented_error(text: str) -> None:
     try:
         offset = parse(text).values[()]
     except JsonSyntaxError as error:
@@ -25,7 +25,7 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         max_leaves=20,
     )
 )
-def test_plain_json_is_read_as_the_standard_library_reads_it(value: object) -> None:
+def test_plain_json_is_parsed_as_by_the_standard_library(value: object) -> None:
     try:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError:

@@ -135,7 +135,7 @@ def test_a_time_may_have_a_unit(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["true", "1", "YES", "on"])
-def test_a_flag_has_the_usual_words(text: str) -> None:
+def test_a_flag_accepts_the_usual_values(text: str) -> None:
     assert not read(DISABLE_AUTOLAUNCH=text).autolaunch
 
 

@@ -9,7 +9,7 @@ from comfysup.config.variables import SettingsError, Token
 from tests.unit.config.settings import TOKEN, mistakes, read
 
 
-def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
+def test_a_token_is_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("hunter2\n")
 
@@ -47,20 +47,20 @@ def test_a_token_file_that_is_a_pipe_without_data_is_an_error_at_once(tmp_path: 
     assert found == Token.of("hunter2")
 
 
-def test_a_token_is_set_in_one_way(tmp_path: Path) -> None:
+def test_a_token_and_a_token_file_exclude_each_other(tmp_path: Path) -> None:
     both = "COMFYSUP_TOKEN and COMFYSUP_TOKEN_FILE are both set: remove one"
 
     assert mistakes(COMFYSUP_TOKEN="a", COMFYSUP_TOKEN_FILE=str(tmp_path)) == [both]
 
 
-def test_the_two_tokens_differ() -> None:
+def test_equal_tokens_are_refused() -> None:
     same = "COMFYSUP_READ_TOKEN must differ from COMFYSUP_TOKEN, is the same"
 
     assert mistakes(COMFYSUP_TOKEN="a", COMFYSUP_READ_TOKEN="a") == [same]
 
 
 @pytest.mark.parametrize("token", ["hunter2", "hunter2 with spaces", "hunter2\x07"])
-def test_a_token_is_nowhere_to_be_seen(token: str) -> None:
+def test_no_output_contains_a_token(token: str) -> None:
     try:
         settings = read(COMFYSUP_TOKEN=token, COMFYSUP_READ_TOKEN="other")
         seen = f"{settings!r} {settings.shown()}"
@@ -71,12 +71,12 @@ def test_a_token_is_nowhere_to_be_seen(token: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "comfyui.example"])  # noqa: S104
-def test_without_a_token_an_address_that_others_reach_is_unprotected(host: str) -> None:
+def test_a_public_address_without_a_token_is_unprotected(host: str) -> None:
     assert read(COMFYSUP_HOST=host).unprotected
     assert not read(COMFYSUP_HOST=host, COMFYSUP_TOKEN="t").unprotected
     assert not read(COMFYSUP_HOST=host, COMFYSUP_READ_TOKEN="t").unprotected
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"])
-def test_this_machine_alone_needs_no_token(host: str) -> None:
+def test_a_loopback_address_needs_no_token(host: str) -> None:
     assert not read(COMFYSUP_HOST=host).unprotected

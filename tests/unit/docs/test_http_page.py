@@ -110,7 +110,7 @@ def test_every_route_is_in_the_table_with_its_access() -> None:
     assert {path_of(route): route.access.name.lower() for route in ROUTES} == written
 
 
-def test_every_view_has_a_place() -> None:
+def test_every_view_is_on_the_page() -> None:
     assert SHOWN == set(TITLES)
 
 

@@ -107,7 +107,7 @@ def children(pid: int) -> list[int]:
         return [int(word) for word in file.read().split()]
 
 
-async def test_a_signal_that_no_descriptor_is_left_for_is_sent_later(
+async def test_a_signal_without_a_free_descriptor_is_sent_later(
     foreign: list[Foreign], reaper: Reaper
 ) -> None:
     one = start(foreign)
@@ -122,7 +122,7 @@ async def test_a_signal_that_no_descriptor_is_left_for_is_sent_later(
     assert not alive(one.pid)
 
 
-async def test_its_group_is_signalled_and_its_end_seen(
+async def test_the_group_of_an_adopted_process_is_signalled_and_its_end_detected(
     foreign: list[Foreign], reaper: Reaper
 ) -> None:
     one = start(foreign)
@@ -163,7 +163,7 @@ async def test_a_zombie_has_ended(foreign: list[Foreign], reaper: Reaper) -> Non
     await swept(process)
 
 
-async def test_an_adopted_process_that_is_gone_has_ended_and_its_descendants_are_swept(
+async def test_a_missing_adopted_process_has_ended_and_its_descendants_are_swept(
     foreign: list[Foreign], reaper: Reaper
 ) -> None:
     one = start(foreign, "sleep 60 & (setsid sleep 61 &) ; sleep 0.1")

@@ -30,7 +30,7 @@ def test_launches_fit_as_long_as_they_leave_the_reserve() -> None:
 
 
 @pytest.mark.parametrize("left", range(3))
-def test_without_any_descriptor_nothing_fits(left: int) -> None:
+def test_without_free_descriptors_no_spawn_is_possible(left: int) -> None:
     with free(left - 1):
         assert shortage(1)
 

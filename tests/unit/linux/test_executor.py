@@ -45,7 +45,7 @@ async def test_the_future_has_the_result_or_the_exception_of_the_work(executor: 
         await executor.submit(lambda: 1 // 0)
 
 
-async def test_a_resource_that_hangs_leaves_the_others_alone(
+async def test_a_hanging_resource_does_not_affect_others(
     executor: Executor, mount: threading.Event
 ) -> None:
     hanging = hang(executor, mount, 20)
@@ -54,7 +54,7 @@ async def test_a_resource_that_hangs_leaves_the_others_alone(
     assert not any(each.done() for each in hanging)
 
 
-async def test_a_share_that_is_used_up_fails_a_further_call_at_once(
+async def test_an_exhausted_share_fails_further_calls_immediately(
     executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = hang(executor, mount, 2)
@@ -72,7 +72,7 @@ async def test_a_share_that_is_used_up_fails_a_further_call_at_once(
     assert list(executor.unanswered()) == []
 
 
-async def test_a_call_waits_for_its_share_while_that_answers(
+async def test_a_call_waits_for_a_thread_of_its_share(
     executor: Executor, mount: threading.Event
 ) -> None:
     hanging = hang(executor, mount, 5)
@@ -115,7 +115,7 @@ async def test_calls_without_a_waiter_run_when_the_resource_answers_again(
     assert list(executor.unanswered()) == []
 
 
-async def test_no_more_threads_than_the_bound_hang(
+async def test_the_number_of_hanging_threads_is_bounded(
     mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "MOST", 3)
@@ -183,7 +183,7 @@ def test_nothing_uses_the_threads_of_the_loop_itself() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
-async def test_whatever_is_raised_ends_neither_the_thread_nor_the_loop(
+async def test_no_exception_ends_the_thread_or_the_loop(
     error: type[BaseException],
 ) -> None:
     executor = Executor("test", share=1)
@@ -199,7 +199,7 @@ async def test_whatever_is_raised_ends_neither_the_thread_nor_the_loop(
     executor.shutdown()
 
 
-async def test_without_memory_an_answer_is_late_and_not_lost(
+async def test_a_result_is_delayed_but_not_lost_without_memory(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -217,7 +217,7 @@ async def test_without_memory_an_answer_is_late_and_not_lost(
     assert await executor.submit(lambda: 42) == 42
 
 
-async def test_no_more_calls_than_the_bound_wait(
+async def test_the_number_of_waiting_calls_is_bounded(
     executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "MOST_WAITING", 3)
@@ -230,7 +230,7 @@ async def test_no_more_calls_than_the_bound_wait(
     assert await asyncio.gather(*hanging) == [True] * 5
 
 
-async def test_a_call_waits_for_no_thread_that_there_cannot_be(
+async def test_a_call_fails_if_no_thread_can_be_started(
     executor: Executor, mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(_target: object, _name: str) -> None:
@@ -243,7 +243,7 @@ async def test_a_call_waits_for_no_thread_that_there_cannot_be(
         await executor.submit(lambda: 42, ALIVE)
 
 
-async def test_a_computation_waits_for_others_however_long_they_take(
+async def test_a_computation_waits_for_others_without_a_limit(
     mount: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "STALLED_AFTER", -1.0)

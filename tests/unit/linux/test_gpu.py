@@ -48,7 +48,7 @@ class FakeNvml:
         return SimpleNamespace(gpu=37, memory=1)
 
 
-def test_the_gpus_are_shown_as_the_driver_knows_them() -> None:
+def test_the_gpus_are_listed_as_reported_by_the_driver() -> None:
     nvml = FakeNvml(4 * GIB, 0)
 
     assert Nvml(lambda: nvml).look() == (
@@ -77,7 +77,7 @@ def test_without_a_driver_no_gpu_is_listed_and_this_is_logged_once(load: Any) ->
     assert [each["event"] for each in said] == ["gpu.none_seen"]
 
 
-def test_a_driver_that_falls_over_is_asked_again() -> None:
+def test_a_failed_driver_is_queried_again() -> None:
     fake = FakeNvml(0)
     nvml = Nvml(lambda: fake)
     assert len(nvml.look()) == 1
@@ -88,7 +88,7 @@ def test_a_driver_that_falls_over_is_asked_again() -> None:
     assert len(nvml.look()) == 1
 
 
-def test_a_driver_that_cannot_be_opened_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_cannot_be_loaded_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hiccup must not turn the GPUs off until the daemon is started anew."""
     monkeypatch.setattr(module, "RETRY_AFTER", 0.0)
     fake = FakeNvml(0)
@@ -102,7 +102,7 @@ def test_a_driver_that_cannot_be_opened_is_tried_again(monkeypatch: pytest.Monke
     assert len(nvml.look()) == 1
 
 
-async def test_a_driver_that_hangs_holds_up_auto_alone_and_for_a_bound(
+async def test_a_hanging_driver_delays_only_auto_and_for_a_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.05)
@@ -152,7 +152,7 @@ async def test_instances_that_start_together_are_spread() -> None:
     assert sorted(map(str, chosen)) == ["0", "0", "1", "1", "2", "2"]
 
 
-async def test_one_that_has_gone_makes_room() -> None:
+async def test_a_released_instance_frees_its_gpu() -> None:
     at = desk(lambda: gpus(24, 24))
     await at.assign(0, "auto", again=False)
     await at.assign(1, "auto", again=False)
@@ -183,7 +183,7 @@ class Returning:
         return gpus(self.free.pop(0) if len(self.free) > 1 else self.free[0])
 
 
-async def test_memory_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_being_released_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_PERIOD", 0.001)
     driver = Returning(2, 9, 17, 22, 22)
     at = desk(driver)
@@ -194,7 +194,9 @@ async def test_memory_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPa
     assert driver.free == [22]
 
 
-async def test_memory_that_others_keep_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_used_by_other_programs_is_not_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "LOOK_PERIOD", 0.001)
     driver = Returning(2)
     at = desk(driver)
@@ -235,7 +237,7 @@ async def test_auto_chooses_among_the_visible_devices_of_the_daemon() -> None:
     assert desk.refusal("0") is not None
 
 
-async def test_a_gpu_by_uuid_counts_as_the_one_that_it_is() -> None:
+async def test_a_gpu_given_by_uuid_counts_as_in_use() -> None:
     cards = (Gpu(0, "x", 24 * GIB, 0, uuid="GPU-a"), Gpu(1, "x", 24 * GIB, 0, uuid="GPU-b"))
     desk = GpuAllocator(lambda: cards, asyncio.to_thread)
     await asyncio.to_thread(desk.look)

@@ -17,19 +17,19 @@ CARDS = (Card(0, "GPU-aaaa-1"), Card(1, "GPU-bbbb-2"))
 
 
 @pytest.mark.parametrize("wish", ["0", "1", "0,1", "GPU-aaaa-1", "GPU-bb", "MIG-whatever"])
-def test_a_gpu_that_the_driver_knows_is_taken(wish: str) -> None:
+def test_a_gpu_known_to_the_driver_is_accepted(wish: str) -> None:
     assert unknown_gpu(wish, CARDS) is None
 
 
 @pytest.mark.parametrize(("wish", "named"), [("2", "2"), ("0,7", "7"), ("GPU-cccc", "GPU-cccc")])
-def test_a_gpu_that_the_driver_does_not_know_is_named(wish: str, named: str) -> None:
+def test_a_gpu_unknown_to_the_driver_is_refused(wish: str, named: str) -> None:
     assert unknown_gpu(wish, CARDS) == (
         f"there is no GPU {named}; the driver knows: 0 (GPU-aaaa-1), 1 (GPU-bbbb-2)"
     )
 
 
 @pytest.mark.parametrize("wish", ["0", "7", "GPU-cccc"])
-def test_without_a_driver_any_gpu_is_taken(wish: str) -> None:
+def test_without_a_driver_any_gpu_is_accepted(wish: str) -> None:
     assert unknown_gpu(wish, ()) is None
 
 
@@ -65,7 +65,7 @@ def test_a_gpu_that_is_not_visible_to_the_daemon_is_refused(
     assert refusal is None or "CUDA_VISIBLE_DEVICES=" in refusal
 
 
-def test_numbers_are_compared_also_without_a_driver() -> None:
+def test_numbers_are_compared_without_a_driver() -> None:
     inherited = Inherited({"HIP_VISIBLE_DEVICES": "2,3"})
 
     assert inherited.refusal("3", ()) is None

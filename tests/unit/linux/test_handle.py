@@ -69,7 +69,7 @@ async def test_a_process_that_cannot_be_identified_is_not_signalled(
         one.send(signal.SIGKILL)
 
 
-async def test_a_child_is_signalled_without_a_descriptor_to_look_with(
+async def test_a_child_is_signalled_without_free_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with child("sleep", "60") as pid:
@@ -129,7 +129,7 @@ async def test_peeking_leaves_the_child_to_be_reaped() -> None:
     one.close()
 
 
-async def test_a_process_that_lives_has_no_status() -> None:
+async def test_a_running_process_has_no_exit_status() -> None:
     with child("sleep", "60") as pid:
         one = open_process(pid)
 
@@ -155,7 +155,7 @@ async def test_opening_an_unused_pid_fails() -> None:
 
 
 @pytest.mark.parametrize("reaped", [False, True], ids=["zombie", "reaped"])
-async def test_signals_to_the_dead_do_nothing(*, reaped: bool) -> None:
+async def test_signals_to_an_ended_process_do_nothing(*, reaped: bool) -> None:
     pid = shell("exit 0")
     one = open_process(pid)
     wait_ended(pid)
@@ -172,7 +172,7 @@ async def test_signals_to_the_dead_do_nothing(*, reaped: bool) -> None:
     one.close()
 
 
-async def test_a_group_is_signalled_also_when_its_leader_is_dead() -> None:
+async def test_a_group_is_signalled_after_the_death_of_its_leader() -> None:
     # The shell ends at once and leaves a child in the group that it led.
     with subprocess.Popen(
         ["sh", "-c", "sleep 60 & echo $!"], stdout=subprocess.PIPE, process_group=0, text=True
@@ -245,7 +245,7 @@ async def test_a_process_of_another_parent_has_its_exit_status_if_the_kernel_rep
     stranger.close()
 
 
-async def test_several_wait_for_one_end_and_one_of_them_may_leave() -> None:
+async def test_a_cancelled_wait_for_an_end_does_not_affect_other_waits() -> None:
     with child("sleep", "60") as pid:
         one = open_process(pid)
         leaving, staying, last = (asyncio.create_task(one.ended()) for _ in range(3))

@@ -33,7 +33,7 @@ def test_invalid_content_is_ignored(tmp_path: Path, content: bytes) -> None:
     assert Heartbeat(path).read(now=10.0) is None
 
 
-def test_a_time_to_come_is_that_of_another_boot(tmp_path: Path) -> None:
+def test_a_heartbeat_in_the_future_is_ignored(tmp_path: Path) -> None:
     noting = Heartbeat(tmp_path / "heartbeat")
     noting.beat(11.0)
     noting.close()
@@ -41,7 +41,7 @@ def test_a_time_to_come_is_that_of_another_boot(tmp_path: Path) -> None:
     assert Heartbeat(tmp_path / "heartbeat").read(now=10.0) is None
 
 
-def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
+def test_an_unwritable_heartbeat_is_unknown(tmp_path: Path) -> None:
     nowhere = Heartbeat(tmp_path / "nowhere" / "heartbeat")
     nowhere.beat(1.0)
     nowhere.close()

@@ -54,7 +54,7 @@ def test_a_kill_since_the_launch_explains_the_end(
     assert kills.claim(launched)
 
 
-def test_one_kill_explains_one_end(tmp_path: Path) -> None:
+def test_one_counted_kill_explains_one_exit(tmp_path: Path) -> None:
     group = Group(tmp_path, "memory.events", V2, "0::/\n")
     kills = group.kills()
     first = second = kills.count()
@@ -75,14 +75,14 @@ def test_a_kill_before_the_launch_explains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "oom_kill_disable 0\nunder_oom 0\n", "oom_kill x\n"])
-def test_where_nothing_is_counted_nothing_is_claimed(tmp_path: Path, text: str) -> None:
+def test_without_a_counter_no_kill_is_claimed(tmp_path: Path, text: str) -> None:
     group = Group(tmp_path, "memory/memory.oom_control", text, HYBRID)
 
     assert group.kills().count() == 0
     assert not group.kills().claim(0)
 
 
-def test_without_cgroups_nothing_is_known(tmp_path: Path) -> None:
+def test_without_cgroups_no_kill_is_counted(tmp_path: Path) -> None:
     assert not OomKills(tmp_path / "none", tmp_path / "none").claim(0)
 
 

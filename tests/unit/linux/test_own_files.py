@@ -176,7 +176,7 @@ def test_a_hard_link_in_a_private_directory_is_accepted(tmp_path: Path, victim: 
     os.close(descriptor)
 
 
-def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path: Path) -> None:
+def test_a_directory_link_of_the_same_user_is_followed(tmp_path: Path) -> None:
     (tmp_path / "volume").mkdir()
     (tmp_path / "logs").symlink_to("volume")
 
@@ -188,7 +188,7 @@ def test_a_directory_that_is_a_link_of_ours_is_followed(tmp_path: Path) -> None:
 
 
 @as_root
-def test_a_directory_that_is_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_directory_link_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "logs").symlink_to("etc")
     os.chown(tmp_path / "logs", STRANGER, STRANGER, follow_symlinks=False)
@@ -215,7 +215,7 @@ def test_a_directory_of_another_user_is_logged_once(logs: Path) -> None:
 
 
 @as_root
-def test_where_a_mount_gives_every_file_one_owner_that_owner_is_us(
+def test_the_single_owner_of_a_mount_counts_as_the_own_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As SMB, 9p and squashed NFS do: a file that is made there tells."""
@@ -231,7 +231,7 @@ def test_where_a_mount_gives_every_file_one_owner_that_owner_is_us(
     assert (reported, path.read_bytes()) == ([], b"before\na line\n")
 
 
-def test_looking_for_the_owner_of_new_files_leaves_none(tmp_path: Path) -> None:
+def test_the_check_of_the_owner_of_new_files_leaves_no_file(tmp_path: Path) -> None:
     os.close(create_own(tmp_path / "made" / "file", os.O_WRONLY, 0o600))
     with pytest.raises(OSError, match="not a regular file"):
         open_own(tmp_path / "made", os.O_RDONLY)

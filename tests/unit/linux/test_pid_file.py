@@ -5,13 +5,13 @@ import pytest
 from comfysup.linux.rundir.pid_file import PidFile
 
 
-def test_it_names_the_process_on_one_line(tmp_path: Path) -> None:
+def test_a_pid_file_contains_the_pid_on_one_line(tmp_path: Path) -> None:
     PidFile(tmp_path / "made" / "for it", 3, 4242).write()
 
     assert (tmp_path / "made" / "for it" / "comfyui_instance_3.pid").read_text() == "4242\n"
 
 
-def test_it_is_gone_with_its_process(tmp_path: Path) -> None:
+def test_a_pid_file_is_removed_with_its_process(tmp_path: Path) -> None:
     file = PidFile(tmp_path, 3, 4242)
     file.write()
 
@@ -27,7 +27,7 @@ def test_removing_a_missing_pid_file_does_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_later_process_keeps_its_own(tmp_path: Path) -> None:
+def test_the_pid_file_of_a_later_process_is_kept(tmp_path: Path) -> None:
     old, new = PidFile(tmp_path, 3, 1), PidFile(tmp_path, 3, 2)
     old.write()
     new.write()

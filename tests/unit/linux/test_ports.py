@@ -62,12 +62,12 @@ def unused_port() -> int:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", EVERYWHERE, "::1", "::"])
-def test_a_listener_of_the_process_itself_is_its_own_on_any_address(address: str) -> None:
+def test_a_listener_of_the_process_is_its_own_on_any_address(address: str) -> None:
     with process(LISTEN, address) as (pid, port):
         assert owns_port(pid, port)
 
 
-def test_a_listener_of_a_child_counts_also_in_another_session() -> None:
+def test_a_listener_of_a_child_in_another_session_is_its_own() -> None:
     with process(NEST, LISTEN, "127.0.0.1") as (pid, port):
         assert owns_port(pid, port)
 
@@ -77,7 +77,7 @@ def test_a_listener_of_a_grandchild_counts() -> None:
         assert owns_port(pid, port)
 
 
-def test_a_listener_of_a_relative_that_is_no_descendant_is_a_strangers() -> None:
+def test_a_listener_of_a_relative_that_is_no_descendant_is_foreign() -> None:
     with process(LISTEN, "127.0.0.1") as (one, first), process(LISTEN, "127.0.0.1") as (two, last):
         assert not owns_port(one, last)
         assert not owns_port(two, first)
@@ -93,14 +93,14 @@ def test_only_a_listener_owns_a_port_and_only_its_own() -> None:
     assert not owns_port(os.getpid(), port)
 
 
-def test_a_process_that_is_gone_owns_nothing() -> None:
+def test_a_missing_process_owns_no_port() -> None:
     with subprocess.Popen(["true"]) as child:
         pass
     with listening() as port:
         assert not owns_port(child.pid, port)
 
 
-def test_a_zombie_owns_nothing_and_is_no_error() -> None:
+def test_a_zombie_owns_no_port_and_raises_nothing() -> None:
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with listening() as port:
@@ -120,7 +120,7 @@ def test_the_kernel_lists_listeners_before_connections() -> None:
     assert states == sorted(states, reverse=True)
 
 
-def test_a_look_is_no_more_work_beside_hundreds_of_processes() -> None:
+def test_the_cost_of_a_check_does_not_depend_on_other_processes() -> None:
     crowd: list[subprocess.Popen[bytes]] = []
     with process(LISTEN, "127.0.0.1") as (pid, port):
 
@@ -175,7 +175,7 @@ def test_a_listener_without_a_visible_pid_is_described(
     assert found.describe() == "a process that cannot be seen from here"
 
 
-def test_a_listener_that_ends_meanwhile_is_named_by_its_pid(
+def test_a_listener_that_ends_during_the_check_is_reported_by_pid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with subprocess.Popen(["true"]) as child:
@@ -206,7 +206,7 @@ def test_a_port_is_taken_by_a_listener_on_any_ipv4_address(address: str, *, reus
         assert not port_is_free(port)
 
 
-def test_a_listener_for_ipv6_alone_is_not_in_the_way_of_comfyui() -> None:
+def test_a_listener_on_ipv6_only_does_not_block_the_port() -> None:
     with socket.socket(socket.AF_INET6) as listener:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(("::", 0))
@@ -233,7 +233,7 @@ def test_connections_that_linger_after_a_restart_do_not_take_the_port() -> None:
     assert port_is_free(port)
 
 
-def test_another_error_than_a_taken_port_is_not_hidden() -> None:
+def test_an_error_other_than_a_port_in_use_is_raised() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.open("/dev/null", os.O_RDONLY)
     os.close(lowest_free)
@@ -257,7 +257,7 @@ def test_a_connection_from_the_port_is_named_with_its_process() -> None:
     assert found.startswith(f"a connection to 127.0.0.1 port {port} of pid {os.getpid()} ")
 
 
-def test_a_connection_that_has_ended_is_named_as_such() -> None:
+def test_an_ended_connection_is_reported_as_ended() -> None:
     with listening() as port:
         connection = socket.create_connection(("127.0.0.1", port))
         own = connection.getsockname()[1]
@@ -267,7 +267,7 @@ def test_a_connection_that_has_ended_is_named_as_such() -> None:
     assert "connection" in found
 
 
-def test_a_socket_that_is_only_bound_is_no_stranger() -> None:
+def test_a_bound_socket_without_a_listener_is_not_reported() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
@@ -276,6 +276,6 @@ def test_a_socket_that_is_only_bound_is_no_stranger() -> None:
         assert holder_of(port).startswith("a socket that is bound and does not listen")
 
 
-def test_a_listener_goes_before_its_connections() -> None:
+def test_a_listener_is_reported_before_its_connections() -> None:
     with listening() as port, socket.create_connection(("127.0.0.1", port)):
         assert holder_of(port).startswith(f"pid {os.getpid()} ")

@@ -9,7 +9,7 @@ from comfysup.linux.process import proc
 from tests.unit.linux.children import child, end, shell, spawn, wait_ended
 
 
-def test_a_stat_tells_the_kin_of_a_process() -> None:
+def test_a_stat_contains_the_parent_group_and_session() -> None:
     stat = proc.read_stat(os.getpid())
 
     assert stat is not None
@@ -74,7 +74,7 @@ def test_a_marker_with_odd_bytes_is_read_with_replacements() -> None:
         assert proc.read_marker(pid) == "a�"
 
 
-def test_a_process_bears_its_marker_also_in_the_middle_of_execve(tmp_path: Path) -> None:
+def test_the_marker_of_a_process_is_readable_during_execve(tmp_path: Path) -> None:
     """It has no variables then: asked once, one in ten looks at this one finds none."""
     script = tmp_path / "again"
     script.write_text('exec sh "$0"\n')
@@ -141,7 +141,7 @@ def test_all_processes_are_listed() -> None:
         assert {1, os.getpid(), pid} <= set(proc.all_pids())
 
 
-def test_the_output_of_a_process_is_found_without_its_name_and_no_other_disk_is_asked(
+def test_the_output_of_a_process_is_found_without_its_path_or_access_to_other_disks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fifo, file = tmp_path / "0.1", tmp_path / "file"

@@ -81,7 +81,7 @@ async def test_a_process_leads_a_session_and_a_group_and_bears_the_marker(spawn:
     await swept(process)
 
 
-async def test_it_gets_no_input_and_no_other_descriptor(spawn: Spawn, output: Path) -> None:
+async def test_a_process_inherits_only_its_outputs(spawn: Spawn, output: Path) -> None:
     read, write = os.pipe()
     os.set_inheritable(read, True)  # noqa: FBT003 - it has no name
     try:
@@ -100,7 +100,7 @@ async def test_it_gets_no_input_and_no_other_descriptor(spawn: Spawn, output: Pa
     await swept(process)
 
 
-async def test_it_gets_the_directory_and_the_variables_and_nothing_else(
+async def test_a_process_has_exactly_the_given_directory_and_variables(
     spawn: Spawn, output: Path, tmp_path: Path
 ) -> None:
     process = spawn("sh", "-c", "pwd; exec env", GREETING="hé llo")
@@ -115,7 +115,7 @@ async def test_it_gets_the_directory_and_the_variables_and_nothing_else(
     await swept(process)
 
 
-async def test_it_ignores_and_blocks_no_signal(spawn: Spawn, output: Path) -> None:
+async def test_a_process_ignores_and_blocks_no_signal(spawn: Spawn, output: Path) -> None:
     """Python itself ignores SIGPIPE and SIGXFSZ."""
     process = spawn("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
     await ended(process)
@@ -173,9 +173,7 @@ setsid -f sh -c 'trap "" INT TERM HUP; echo $$; sleep 60 & wait; sleep 60'
 
 
 @pytest.mark.parametrize("leader", ["wait; sleep 60", "exit 0"], ids=["living", "dead"])
-async def test_nothing_that_descends_from_it_outlives_the_sweep(
-    spawn: Spawn, output: Path, leader: str
-) -> None:
+async def test_no_descendant_outlives_the_sweep(spawn: Spawn, output: Path, leader: str) -> None:
     process = spawn("sh", "-c", LEFT + leader)
     left = await said(output, 4)
 
@@ -185,7 +183,7 @@ async def test_nothing_that_descends_from_it_outlives_the_sweep(
     await until(lambda: not set(left) & set(children_of(os.getpid())))  # nor are there zombies
 
 
-async def test_others_of_this_process_outlive_it(spawn: Spawn) -> None:
+async def test_other_children_outlive_a_sweep(spawn: Spawn) -> None:
     one, other = spawn("sleep", "60"), spawn("sleep", "60")
 
     await swept(one)
@@ -194,7 +192,7 @@ async def test_others_of_this_process_outlive_it(spawn: Spawn) -> None:
     await swept(other)
 
 
-async def test_a_descendant_without_any_sign_is_found_by_its_parent(
+async def test_a_descendant_without_a_marker_is_found_by_its_parent(
     spawn: Spawn, output: Path
 ) -> None:
     script = "env -i setsid sleep 60 > /dev/null 2>&1 & echo $!; wait"
@@ -267,7 +265,7 @@ signal.raise_signal(signal.SIGINT)
 """
 
 
-def test_a_process_started_deaf_accepts_signals_again() -> None:
+def test_a_process_started_with_ignored_signals_accepts_signals() -> None:
     """As a background job of a shell it ignores SIGINT, and a parent may have blocked others."""
     started = subprocess.run(
         ["sh", "-c", 'trap "" INT QUIT HUP USR1; exec "$0" -c "$1"', sys.executable, RESTORED],

@@ -46,7 +46,7 @@ async def no_zombies(*but: int) -> None:
     await until(lambda: not zombies())
 
 
-async def test_orphans_come_here_and_are_reaped(reaper: Reaper) -> None:
+async def test_orphans_are_reparented_and_reaped(reaper: Reaper) -> None:
     with subprocess.Popen(
         ["sh", "-c", "sleep 60 & echo $!"], stdout=subprocess.PIPE, text=True
     ) as made:
@@ -59,7 +59,7 @@ async def test_orphans_come_here_and_are_reaped(reaper: Reaper) -> None:
     await until(lambda: read_stat(orphan) is None)
 
 
-async def test_a_leader_keeps_its_status_until_it_is_let_go(reaper: Reaper) -> None:
+async def test_a_leader_keeps_its_exit_status_until_it_is_removed(reaper: Reaper) -> None:
     leader, other = shell("exit 5"), shell("exit 6")
     reaper.add_leader(leader)
     wait_ended(leader)
@@ -103,7 +103,7 @@ async def test_living_children_are_left_alone(reaper: Reaper) -> None:
     end(living)
 
 
-async def test_no_living_child_is_passed_over_while_others_are_reaped(reaper: Reaper) -> None:
+async def test_no_running_child_is_missed_while_others_are_reaped(reaper: Reaper) -> None:
     """The kernel lists children piece by piece, and finds its place again by counting."""
     asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)  # nobody reaps by himself
     for _ in range(5):
@@ -130,7 +130,7 @@ def looks_without(pid: int, over: threading.Event) -> int:
     return missed
 
 
-async def test_no_handler_of_signals_is_left_when_it_is_closed() -> None:
+async def test_a_closed_reaper_leaves_no_signal_handler() -> None:
     reaper = Reaper()
     reaper.start()
 

@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a" / "run"
 
 
-def test_it_is_made_for_its_owner_alone(path: Path) -> None:
+def test_a_run_directory_is_private_to_its_owner(path: Path) -> None:
     run = RunDirectory.take(path)
 
     assert path.stat().st_mode & 0o777 == 0o700
@@ -74,7 +74,7 @@ def test_a_child_process_does_not_keep_the_lock_of_its_daemon(path: Path) -> Non
         child.kill()
 
 
-def test_its_word_lasts_from_one_daemon_to_the_next(path: Path) -> None:
+def test_the_identity_persists_across_daemons(path: Path) -> None:
     run = RunDirectory.take(path)
     word = run.identity()
     run.release()
@@ -85,7 +85,7 @@ def test_its_word_lasts_from_one_daemon_to_the_next(path: Path) -> None:
     again.release()
 
 
-def test_two_run_directories_have_different_words(tmp_path: Path) -> None:
+def test_two_run_directories_have_different_identities(tmp_path: Path) -> None:
     one, other = RunDirectory.take(tmp_path / "1"), RunDirectory.take(tmp_path / "2")
 
     assert one.identity() != other.identity()
@@ -121,7 +121,7 @@ def test_a_link_is_refused(path: Path, tmp_path: Path) -> None:
         RunDirectory.take(path)
 
 
-def test_a_file_in_its_place_is_refused(path: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
 
@@ -204,7 +204,7 @@ def test_a_lock_that_is_a_directory_is_refused_with_its_name(path: Path) -> None
         (0o2775, os.geteuid(), "{path}/comfysup-{uid}"),
     ],
 )
-def test_in_a_shared_directory_it_is_a_part_of_our_own(
+def test_a_shared_directory_has_a_subdirectory_for_the_user(
     tmp_path: Path, mode: int, uid: int, expected: str
 ) -> None:
     """An emptyDir of Kubernetes is open to all users of the Pod."""

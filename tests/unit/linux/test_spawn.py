@@ -153,7 +153,7 @@ async def test_an_attempt_cancelled_after_the_spawn_returns_the_process(
     assert making.undone == []
 
 
-async def test_an_attempt_that_is_not_answered_in_time_says_by_what(
+async def test_an_unanswered_attempt_names_the_unresponsive_resource(
     executor: Executor, making: Making
 ) -> None:
     with pytest.raises(UnresponsiveError, match="the disk has not answered"):
@@ -193,7 +193,7 @@ async def test_an_attempt_cancelled_during_the_fork_returns_the_process(
     assert undone == []
 
 
-async def test_an_attempt_cancelled_twice_ends_its_process(
+async def test_a_spawn_cancelled_twice_ends_its_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second call must not leave a process to nobody."""

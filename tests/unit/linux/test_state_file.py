@@ -28,13 +28,13 @@ def test_nothing_is_read_where_nothing_was_written(file: StateFile) -> None:
     assert file.read() is None
 
 
-def test_only_its_owner_can_read_it(file: StateFile) -> None:
+def test_a_state_file_is_readable_only_by_its_owner(file: StateFile) -> None:
     file.write(b"{}")
 
     assert file.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_replaced_and_never_written_into(file: StateFile) -> None:
+def test_a_state_file_is_replaced_and_never_modified(file: StateFile) -> None:
     """A kill in the middle of a write leaves the content before it."""
     file.write(b"old")
     held = file.path.open("rb")
@@ -44,7 +44,7 @@ def test_it_is_replaced_and_never_written_into(file: StateFile) -> None:
     held.close()
 
 
-def test_a_file_system_that_cannot_exchange_files_does_as_well(
+def test_a_file_system_without_renameat2_exchange_is_supported(
     file: StateFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.linux.rundir.state_file.RENAME_EXCHANGE", 1 << 30)  # EINVAL

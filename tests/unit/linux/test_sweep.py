@@ -86,7 +86,7 @@ def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_inconclusiv
 
 
 @pytest.mark.parametrize("kind", ["own session", "hidden"])
-async def test_a_stranger_whose_memory_is_locked_holds_up_no_sweep(
+async def test_a_foreign_process_with_locked_memory_blocks_no_sweep(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a descendant's own memory, where its output tells what the descendant is."""
@@ -153,7 +153,7 @@ def test_a_known_descendant_is_ended_even_without_signs() -> None:
         assert alive(another)
 
 
-def test_others_are_left_alone() -> None:
+def test_processes_of_another_generation_are_not_swept() -> None:
     with child("sleep", "60", COMFYSUP_MARKER=f"{MARKER}2") as pid:
         finish(Sweep(ProcessTree(NO_LEADER, MARKER), all_pids))
 
@@ -173,7 +173,7 @@ def test_a_process_gone_before_its_examination_makes_the_look_inconclusive() -> 
     assert len(looks) == 3 + sweeping.QUIET_LOOKS
 
 
-def test_others_that_begin_and_end_all_the_time_do_not_keep_it_for_ever() -> None:
+def test_other_processes_that_start_and_end_do_not_prolong_a_sweep_forever() -> None:
     looks: list[int] = []
 
     def candidates() -> list[int]:
@@ -203,7 +203,7 @@ def test_a_machine_too_busy_to_look_does_not_end_a_sweep(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs a process of another user")
-def test_a_process_that_may_not_be_signalled_is_named_with_its_user() -> None:
+def test_a_process_that_may_not_be_signalled_is_reported_with_its_user() -> None:
     with child("sleep", "60") as pid:
         stat = read_stat(pid)
         assert stat is not None
@@ -221,7 +221,7 @@ def test_a_process_that_may_not_be_signalled_is_named_with_its_user() -> None:
         end_orphan(pid)
 
 
-async def test_without_another_thread_sweeps_take_turns_in_the_one_that_is_there(
+async def test_sweeps_share_the_only_thread_if_no_other_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Never in the loop, which a file of /proc would block."""

@@ -98,7 +98,7 @@ def bearers() -> Iterator[Bearers]:
 
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_a_process_that_forks_and_exits_for_ever_is_ended(
+def test_a_process_that_forks_and_exits_endlessly_is_ended(
     comet: list[str], bearers: Bearers, number: int
 ) -> None:
     env = {**os.environ, "COMFYSUP_MARKER": MARKER}
@@ -113,7 +113,7 @@ def test_a_process_that_forks_and_exits_for_ever_is_ended(
         assert not bearers()
 
 
-async def test_it_is_ended_among_the_orphans_of_this_process(
+async def test_an_endlessly_forking_orphan_of_this_process_is_ended(
     comet: list[str], bearers: Bearers, reaper: Reaper
 ) -> None:
     env = {**os.environ, "COMFYSUP_MARKER": MARKER}

@@ -28,7 +28,7 @@ async def test_a_thread_that_has_ended_is_missing() -> None:
     await until(lambda: before.ids - now().ids == {thread.native_id})
 
 
-async def test_a_thread_that_uses_cpu_works() -> None:
+async def test_a_thread_that_uses_cpu_counts_as_working() -> None:
     before = now()
     until_then = time.monotonic() + 0.1
 
@@ -44,7 +44,7 @@ async def test_a_thread_that_uses_cpu_works() -> None:
     assert worked
 
 
-def test_reading_much_is_work(tmp_path: Path) -> None:
+def test_large_reads_count_as_work(tmp_path: Path) -> None:
     file = tmp_path / "model"
     file.write_bytes(bytes(2 * NOTABLE_BYTES))
     before = now()
@@ -54,5 +54,5 @@ def test_reading_much_is_work(tmp_path: Path) -> None:
     assert now().worked_since(before)
 
 
-def test_a_process_that_is_gone_shows_nothing() -> None:
+def test_a_missing_process_has_no_threads() -> None:
     assert Threads.of(2**22 + 1) is None

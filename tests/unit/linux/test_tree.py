@@ -177,7 +177,7 @@ def test_a_group_whose_number_another_process_has_is_not_claimed() -> None:
         assert not claims(ProcessTree(pid, "nobody's", started=leader.start_time - 1), left)
 
 
-def test_a_tree_is_seen_whatever_its_members_hide() -> None:
+def test_a_process_tree_is_found_although_members_hide_their_markers() -> None:
     script = "env -i setsid sh -c 'sleep 60 > /dev/null 2>&1 & wait' > /dev/null 2>&1 & wait"
     with child("sh", "-c", script) as pid:
         while len(found := descendants_of(pid)) < 2:
@@ -194,12 +194,12 @@ def test_another_generation_is_not_claimed() -> None:
         assert not claims(ProcessTree(2**22 + 1, MARKER), left)
 
 
-def test_a_stranger_is_not_claimed() -> None:
+def test_a_foreign_process_is_not_claimed() -> None:
     with child("sleep", "60") as pid:
         assert not claims(ProcessTree(2**22 + 1, MARKER), pid)
 
 
-def test_a_pid_with_another_start_is_not_there_any_more() -> None:
+def test_a_pid_with_another_start_time_has_ended() -> None:
     with child("sleep", "60") as pid:
         stat = read_stat(pid)
         assert stat is not None

@@ -64,7 +64,7 @@ def over(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def test_a_tree_is_counted_as_one(run: Run) -> None:
+def test_the_usage_of_a_process_tree_is_summed(run: Run) -> None:
     pid = run(PARENT)
     walk = Walk.now()
 
@@ -81,7 +81,7 @@ def test_memory_is_the_resident_size(run: Run) -> None:
     assert 200 << 20 < walk.usage([pid], walk).rss_bytes < 260 << 20
 
 
-def test_cpu_is_that_since_the_walk_before(run: Run) -> None:
+def test_cpu_usage_is_measured_since_the_previous_walk(run: Run) -> None:
     burning, sleeping = run(BURN), run(SLEEP)
     before = Walk.now()
     while (walk := Walk.now()).usage([burning], before).cpu_percent == 0:
@@ -115,7 +115,7 @@ async def test_the_sampler_follows_the_running_instances(
     task.cancel()
 
 
-async def test_usage_is_unknown_once_proc_has_not_answered_for_long(
+async def test_usage_is_unknown_once_proc_has_not_responded_for_its_limit(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.linux.host.usage.PERIOD", 0.01)

@@ -59,7 +59,7 @@ async def dog(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Dog]:
     one.watchdog.close()
 
 
-async def test_a_stall_is_a_trouble_until_it_is_over(dog: Dog) -> None:
+async def test_a_stall_is_reported_until_it_ends(dog: Dog) -> None:
     dog.stalls = [Stall(DEAD, "/mnt has not answered", 5.0)]
     await until(lambda: dog.troubles)
     assert dog.troubles == {Path(DEAD): "/mnt has not answered for 4 s"}

@@ -76,7 +76,7 @@ def last_lines(contents: list[bytes], count: int) -> bytes:
     end=st.sampled_from([b"", b"no end"]),
     count=st.integers(0, 12),
 )
-def test_the_last_lines_are_those_that_tail_gives(
+def test_the_last_lines_equal_those_of_tail(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], end: bytes, count: int
 ) -> None:
     contents = [*contents, end]
@@ -92,7 +92,9 @@ def test_the_last_lines_are_those_that_tail_gives(
 
 
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
-def test_lines_may_lie_on_the_edge_of_a_block(files: LogFiles, make: MakeCursor, size: int) -> None:
+def test_lines_across_block_boundaries_are_found(
+    files: LogFiles, make: MakeCursor, size: int
+) -> None:
     content = b"first\n" + b"x" * size + b"\nlast\n"
     put(files, content)
 
@@ -102,7 +104,7 @@ def test_lines_may_lie_on_the_edge_of_a_block(files: LogFiles, make: MakeCursor,
         assert last_lines([content], count) == rest(cursor)
 
 
-def test_no_more_is_read_than_is_needed(files: LogFiles, make: MakeCursor) -> None:
+def test_only_the_needed_blocks_are_read(files: LogFiles, make: MakeCursor) -> None:
     """A file that nobody could read to its beginning."""
     with files.path.open("wb") as sparse:
         sparse.truncate(1 << 42)
@@ -116,7 +118,7 @@ def test_no_more_is_read_than_is_needed(files: LogFiles, make: MakeCursor) -> No
     assert rest(cursor) == b"one\ntwo\n"
 
 
-def test_a_rotation_while_it_reads_loses_nothing(
+def test_a_rotation_during_a_read_loses_nothing(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
@@ -133,7 +135,7 @@ def test_a_rotation_while_it_reads_loses_nothing(
     assert (read, rest(cursor)) == (b"one\n", b"two\nthree\nfour\n")
 
 
-def test_a_file_that_is_being_read_is_read_to_its_end_though_it_is_removed(
+def test_a_file_removed_during_a_read_is_read_to_its_end(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
@@ -170,7 +172,7 @@ def test_bytes_removed_unread_are_counted(
     ] == pieces
 
 
-def test_bytes_removed_by_a_stranger_are_reported_without_a_number(
+def test_bytes_removed_by_another_program_are_reported_without_a_number(
     files: LogFiles, make: MakeCursor
 ) -> None:
     put(files, b"one\n")
@@ -186,9 +188,7 @@ def test_bytes_removed_by_a_stranger_are_reported_without_a_number(
     assert [Piece(missed=None), Piece(b"two\n")] == pieces
 
 
-def test_a_log_that_does_not_exist_yet_is_read_when_it_does(
-    files: LogFiles, make: MakeCursor
-) -> None:
+def test_a_log_is_read_once_it_exists(files: LogFiles, make: MakeCursor) -> None:
     cursor = make()
     cursor.seek_lines(5)
     nothing = cursor.read()
@@ -198,9 +198,7 @@ def test_a_log_that_does_not_exist_yet_is_read_when_it_does(
     assert (nothing, rest(cursor)) == (END, b"first\n")
 
 
-def test_a_log_that_was_emptied_is_read_from_its_beginning(
-    files: LogFiles, make: MakeCursor
-) -> None:
+def test_a_truncated_log_is_read_from_its_beginning(files: LogFiles, make: MakeCursor) -> None:
     put(files, b"one\ntwo\n")
     cursor = make()
     rest(cursor)
@@ -213,7 +211,7 @@ def test_a_log_that_was_emptied_is_read_from_its_beginning(
 # ---- coming back
 
 
-def test_a_place_is_found_again_wherever_its_file_has_gone(
+def test_a_position_is_found_after_any_number_of_rotations(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\ntwo\n")
@@ -231,7 +229,7 @@ def test_a_place_is_found_again_wherever_its_file_has_gone(
     assert rest(second) == b"two\nthree\n"
 
 
-def test_a_place_that_is_gone_leads_to_the_oldest_byte_and_tells_how_many_are_missing(
+def test_a_removed_position_leads_to_the_oldest_byte_and_the_number_of_missing_ones(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor
 ) -> None:
     put(files, b"one\ntwo\n")
@@ -250,9 +248,7 @@ def test_a_place_that_is_gone_leads_to_the_oldest_byte_and_tells_how_many_are_mi
     assert [Piece(missed=len("two\nthree\n")), Piece(b"four\n")] == [second.read(), second.read()]
 
 
-def test_an_inode_that_is_used_again_is_no_place_to_come_back_to(
-    files: LogFiles, make: MakeCursor
-) -> None:
+def test_a_reused_inode_does_not_match_a_position(files: LogFiles, make: MakeCursor) -> None:
     put(files, b"one\ntwo\n")
     cursor = make()
     cursor.seek_lines(9)
@@ -271,11 +267,11 @@ def test_an_inode_that_is_used_again_is_no_place_to_come_back_to(
 @pytest.mark.parametrize(
     "text", ["", "7", "x-1-00000000", "1-2", "1-2-3", "-1-2-00000000", "1" * 99]
 )
-def test_an_invalid_place_is_none(text: str) -> None:
+def test_an_invalid_position_is_ignored(text: str) -> None:
     assert ResumeToken.parse(text) is None
 
 
-def test_a_closed_cursor_holds_nothing(files: LogFiles) -> None:
+def test_a_closed_cursor_holds_no_descriptor(files: LogFiles) -> None:
     put(files, b"one\n", b"two\n", b"three\n")
     before = open_descriptors()
     cursor = Cursor(files, lambda: None)
@@ -303,7 +299,7 @@ def test_a_closed_cursor_opens_nothing(files: LogFiles) -> None:
     assert (END, before) == (cursor.read(), open_descriptors())
 
 
-def test_bytes_that_come_right_before_a_rotation_are_read(
+def test_bytes_written_right_before_a_rotation_are_read(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the moment when the reader has just found nothing more in the file."""
@@ -331,7 +327,7 @@ def write_each(log: Log, lines: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3, 120])
-def test_a_reader_beside_writes_and_rotations_gets_or_counts_every_byte(
+def test_a_reader_during_writes_and_rotations_reads_or_counts_every_byte(
     tmp_path: Path, keep: int
 ) -> None:
     log = Log(tmp_path / "log", max_bytes=2_000, keep=keep)

@@ -96,7 +96,7 @@ async def test_a_closed_pump_returns_no_mark_and_no_lines(tmp_path: Path) -> Non
     assert await output.lines_with(TEXT, "1-2-3-4-5") == []
 
 
-async def test_a_file_is_named_as_long_as_the_pump_is_busy_with_it(
+async def test_a_file_is_reported_while_the_pump_is_blocked_by_it(
     writer: Writer, pump: LogPump
 ) -> None:
     def mark_and_look() -> Path | None:
@@ -110,7 +110,7 @@ async def test_a_file_is_named_as_long_as_the_pump_is_busy_with_it(
     assert pump.stalled() is None
 
 
-async def test_a_file_is_named_while_its_first_lines_are_read(
+async def test_a_file_is_reported_while_its_first_lines_are_read(
     writer: Writer, pump: LogPump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy_with: list[Path] = []

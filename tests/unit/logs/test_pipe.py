@@ -128,7 +128,7 @@ async def test_a_drain_ends_although_a_process_keeps_writing(
     await pipe.close()
 
 
-async def test_a_writer_outlives_the_reader(make: MakePipe) -> None:
+async def test_a_writer_is_not_ended_by_the_end_of_the_reader(make: MakePipe) -> None:
     """Without a reader of its own it would get SIGPIPE when the daemon dies."""
     pipe = make()
     script = "import os, sys; os.write(1, b'a'); sys.stdin.read(); os.write(1, b'b')"
@@ -186,7 +186,7 @@ async def test_a_closed_pump_leaves_no_descriptor_and_no_thread(tmp_path: Path, 
     assert (descriptors, threads) == (open_descriptors(), threading.active_count())
 
 
-async def test_an_ended_writer_costs_no_turn(
+async def test_an_ended_writer_causes_no_wakeups(
     make: MakePipe, pump: LogPump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A FIFO without writers is readable for ever; the thread must not spin on it."""

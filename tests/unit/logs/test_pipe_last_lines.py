@@ -13,7 +13,7 @@ from comfysup.logs.pump import LogPump
 from tests.unit.logs.piping import HEADING, MakePipe, write
 
 
-async def test_the_last_lines_are_those_that_still_waited_too(make: MakePipe) -> None:
+async def test_the_last_lines_include_bytes_still_in_the_pipe(make: MakePipe) -> None:
     pipe = make()
     await write(pipe, "print('x'); print('y')")
 
@@ -21,7 +21,7 @@ async def test_the_last_lines_are_those_that_still_waited_too(make: MakePipe) ->
     await pipe.close()
 
 
-async def test_last_lines_are_not_waited_for_when_the_disk_stalls(
+async def test_last_lines_are_not_awaited_when_the_disk_stalls(
     make: MakePipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awake = threading.Event()
@@ -36,7 +36,7 @@ async def test_last_lines_are_not_waited_for_when_the_disk_stalls(
     await pipe.close()
 
 
-async def test_last_lines_are_those_of_the_present_process(make: MakePipe) -> None:
+async def test_last_lines_belong_to_the_current_process(make: MakePipe) -> None:
     first = make()
     await write(first, "print('first')")
     await first.close()
@@ -48,7 +48,7 @@ async def test_last_lines_are_those_of_the_present_process(make: MakePipe) -> No
     await second.close()
 
 
-async def test_last_lines_that_the_log_refused_are_known_all_the_same(
+async def test_last_lines_that_the_log_refused_are_known(
     make: MakePipe, file: Path, file_limit: Callable[[int], None]
 ) -> None:
     earlier = make()
@@ -64,9 +64,7 @@ async def test_last_lines_that_the_log_refused_are_known_all_the_same(
     assert lines == ["OSError: [Errno 28] No space left on device"]
 
 
-async def test_a_log_that_cannot_be_opened_has_no_beginning_before_it_can(
-    make: MakePipe, file: Path
-) -> None:
+async def test_a_log_that_cannot_be_opened_has_no_start_offset(make: MakePipe, file: Path) -> None:
     file.mkdir(parents=True)  # noqa: ASYNC240
     pipe = make()
     end = pipe.open_for_instance(HEADING)
@@ -85,7 +83,7 @@ async def test_a_log_that_cannot_be_opened_has_no_beginning_before_it_can(
     await pipe.close()
 
 
-async def test_without_a_known_beginning_only_later_output_counts_as_the_process_s(
+async def test_without_a_start_offset_only_later_output_belongs_to_the_process(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     earlier = make()

@@ -41,9 +41,7 @@ async def test_bytes_that_a_full_disk_refuses_are_dropped_and_reported_later(
     assert content(file) == FIRST + b"first\n" + note + FIRST + b"last\n"
 
 
-async def test_the_next_daemon_reports_a_loss_that_the_last_one_could_not_report(
-    tmp_path: Path, file: Path
-) -> None:
+async def test_the_next_daemon_reports_an_unreported_loss(tmp_path: Path, file: Path) -> None:
     async def write_once(text: str) -> None:
         """Writes it as under a daemon of its own."""
         losses = UnreportedLosses(StateFile(tmp_path / "losses.json"))
@@ -71,7 +69,7 @@ async def test_the_next_daemon_reports_a_loss_that_the_last_one_could_not_report
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\0\0", b"{}", b"[1, null]", b'"a"'])
-def test_damaged_notes_of_losses_are_none(tmp_path: Path, damaged: bytes) -> None:
+def test_damaged_records_of_losses_are_ignored(tmp_path: Path, damaged: bytes) -> None:
     (tmp_path / "losses.json").write_bytes(damaged)
 
     losses = UnreportedLosses(StateFile(tmp_path / "losses.json"))
@@ -81,7 +79,7 @@ def test_damaged_notes_of_losses_are_none(tmp_path: Path, damaged: bytes) -> Non
     assert tmp_path / "log" in UnreportedLosses(StateFile(tmp_path / "losses.json"))
 
 
-async def test_a_note_that_does_not_fit_is_not_begun(
+async def test_a_loss_note_that_does_not_fit_is_not_written_partially(
     make: MakePipe, file: Path, file_limit: Callable[[int], None]
 ) -> None:
     pipe = make()
@@ -115,7 +113,7 @@ async def test_the_written_part_of_a_write_is_not_counted_as_dropped(
     assert (file.stat().st_size, pipe.dropped_bytes) == (100_000, 200_000)  # noqa: ASYNC240
 
 
-async def test_a_defect_costs_the_log_and_not_the_instance(
+async def test_an_internal_error_of_the_pump_affects_the_log_and_not_the_instance(
     make: MakePipe, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_down(*_: object, **_flags: object) -> int:

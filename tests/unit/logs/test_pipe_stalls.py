@@ -38,7 +38,7 @@ async def test_a_log_that_cannot_be_opened_blocks_no_instance(
     assert [each["event"] for each in logged] == ["log.refused"]
 
 
-async def test_a_volume_that_holds_the_pump_in_the_kernel_is_named(
+async def test_a_volume_that_blocks_the_pump_is_reported(
     pump: LogPump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Executing another program would wait for the thread of the pump."""
@@ -55,7 +55,7 @@ async def test_a_volume_that_holds_the_pump_in_the_kernel_is_named(
     assert list(pump.unkillable()) == []
 
 
-async def test_a_disk_that_stalls_holds_up_neither_the_loop_nor_an_end(
+async def test_a_stalled_disk_delays_neither_the_loop_nor_a_close(
     make: MakePipe, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write to a volume that is away for a while does not return; drain and close do."""
@@ -101,7 +101,7 @@ def busy(pipe: LogPipe) -> Iterator[None]:
     os.close(end)
 
 
-async def test_a_log_that_takes_bytes_again_is_well_while_another_is_busy(
+async def test_a_writable_log_recovers_while_another_pipe_is_busy(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.logs.pump.AGAIN", 0.01)
@@ -122,7 +122,7 @@ async def test_a_log_that_takes_bytes_again_is_well_while_another_is_busy(
     await pump.close()
 
 
-async def test_a_pump_that_stalled_at_its_close_ends_when_its_volume_answers(
+async def test_a_pump_stalled_at_its_close_ends_when_its_volume_responds(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("comfysup.logs.pump.CLOSE_PATIENCE", 0.01)

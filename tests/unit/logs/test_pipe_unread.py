@@ -50,7 +50,7 @@ async def test_waiting_bytes_outlive_a_holder_that_ends_while_the_fifo_is_opened
     assert content(file) == FIRST
 
 
-async def test_a_fifo_stays_until_its_waiting_bytes_are_in_the_log(
+async def test_a_fifo_is_kept_until_its_bytes_are_in_the_log(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     """A daemon that dies before leaves the name by which the next one says what is missing."""
@@ -69,7 +69,7 @@ async def test_a_fifo_stays_until_its_waiting_bytes_are_in_the_log(
     assert content(file) == FIRST
 
 
-async def test_the_fifo_of_a_later_process_is_left_alone(
+async def test_the_fifo_of_a_later_process_is_kept(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
     pipe, go_on = make(), threading.Event()
@@ -86,7 +86,9 @@ async def test_the_fifo_of_a_later_process_is_left_alone(
     await later.close()
 
 
-async def test_a_fifo_that_is_held_loses_nothing(make: MakePipe, file: Path, pump: LogPump) -> None:
+async def test_a_fifo_with_a_holder_loses_nothing(
+    make: MakePipe, file: Path, pump: LogPump
+) -> None:
     earlier = make()
     end = earlier.open_for_instance(HEADING)
     os.write(end, b"half a ")

@@ -86,7 +86,7 @@ async def until(pieces: AsyncIterator[str], end: str) -> str:
 # ---- history
 
 
-async def test_history_is_the_last_lines_as_they_were_drawn_last(desk: Desk) -> None:
+async def test_history_contains_the_last_lines_as_displayed(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"first\n\r  0%\r 50%\r100%\n\x1b[31mred\x1b[0m\0\xff\nno end")
 
@@ -94,18 +94,18 @@ async def test_history_is_the_last_lines_as_they_were_drawn_last(desk: Desk) -> 
     await one.close()
 
 
-async def test_a_log_that_is_not_there_has_no_history(desk: Desk) -> None:
+async def test_a_missing_log_has_no_history(desk: Desk) -> None:
     assert await desk.history(9) == ""
 
 
-async def test_a_log_that_cannot_be_read_is_an_error_at_once(desk: Desk) -> None:
+async def test_an_unreadable_log_raises_immediately(desk: Desk) -> None:
     desk.log.parent.symlink_to(desk.log.parent)
 
     with pytest.raises(OSError, match="symbolic links"):
         await desk.history(9)
 
 
-async def test_a_line_of_ten_megabytes_is_given_whole_in_small_pieces(desk: Desk) -> None:
+async def test_a_line_of_ten_megabytes_is_returned_in_small_pieces(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"x" * 10_000_000 + b"\n")
     await one.close()
@@ -135,7 +135,7 @@ async def test_a_follower_receives_output_as_it_arrives(desk: Desk) -> None:
     await one.close()
 
 
-async def test_progress_bars_move_as_they_do_for_tail(desk: Desk) -> None:
+async def test_a_follower_receives_progress_bars_as_tail_prints_them(desk: Desk) -> None:
     one = desk.begin()
     await one.pipe.drain()
     async with desk.reader.follow(desk.log, 0) as pieces:
@@ -198,7 +198,7 @@ async def test_a_stopped_follower_learns_of_missed_bytes_and_receives_the_rest(d
 
 
 @pytest.mark.parametrize("rotation", [Rotation(100_000, keep=2)])
-async def test_a_follower_that_stops_delays_no_other_reader(desk: Desk) -> None:
+async def test_a_follower_that_stops_reading_delays_no_other(desk: Desk) -> None:
     one = desk.begin()
     async with (
         desk.reader.follow(desk.log, 0) as stopped,
@@ -214,7 +214,7 @@ async def test_a_follower_that_stops_delays_no_other_reader(desk: Desk) -> None:
     await one.close()
 
 
-async def test_a_follower_of_a_log_that_is_finished_gets_the_rest_and_ends(desk: Desk) -> None:
+async def test_a_follower_of_a_finished_log_receives_the_rest_and_ends(desk: Desk) -> None:
     generation = desk.begin()
     other = desk.log.with_name("y.log")
     async with (
@@ -239,7 +239,7 @@ async def test_a_follower_of_a_log_that_is_finished_gets_the_rest_and_ends(desk:
     assert text.endswith("the rest\n")
 
 
-async def test_followers_leave_nothing_behind(desk: Desk) -> None:
+async def test_closed_followers_leak_no_descriptor_and_no_thread(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"text\n")
     before, threads = open_descriptors(), threading.active_count()
@@ -253,7 +253,7 @@ async def test_followers_leave_nothing_behind(desk: Desk) -> None:
     await one.close()
 
 
-async def test_a_follower_that_is_cancelled_leaves_nothing_behind(desk: Desk) -> None:
+async def test_a_cancelled_follower_leaks_no_descriptor(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"text\n")
     before = open_descriptors()
@@ -298,7 +298,7 @@ async def until_news(pieces: AsyncIterator[LineBatch], end: str) -> list[LineBat
     return found
 
 
-async def test_news_are_complete_lines_and_the_unfinished_one(desk: Desk) -> None:
+async def test_line_batches_contain_complete_lines_and_the_unfinished_one(desk: Desk) -> None:
     one = desk.begin()
     await one.pipe.drain()
     async with desk.reader.news(desk.log, 0, "") as pieces:
@@ -318,7 +318,7 @@ async def test_news_are_complete_lines_and_the_unfinished_one(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("rotation", [Rotation(2_000, keep=50)])
-async def test_news_can_be_taken_up_at_any_place(desk: Desk) -> None:
+async def test_line_batches_resume_at_any_position(desk: Desk) -> None:
     one = desk.begin()
     for number in range(500):
         await one.write(b"%050d\n" % number)
@@ -334,7 +334,7 @@ async def test_news_can_be_taken_up_at_any_place(desk: Desk) -> None:
     await one.close()
 
 
-async def test_a_place_that_is_none_is_as_good_as_no_place(desk: Desk) -> None:
+async def test_an_invalid_position_equals_no_position(desk: Desk) -> None:
     one = desk.begin()
     await one.write(b"one\ntwo\n")
 
@@ -348,7 +348,7 @@ async def test_a_place_that_is_none_is_as_good_as_no_place(desk: Desk) -> None:
 # ---- a disk that stalls
 
 
-async def test_readers_of_a_volume_that_does_not_answer_leave_nothing_behind(
+async def test_readers_of_an_unresponsive_volume_leak_no_descriptor(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each would otherwise leave a call that waits for the volume."""

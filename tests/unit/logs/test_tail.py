@@ -87,7 +87,7 @@ def test_a_process_that_wrote_nothing_has_no_lines(file: Path, content: bytes) -
     assert read_tail(file, 5, since) == []
 
 
-def test_where_the_log_took_nothing_of_the_process_no_line_is_its_own(file: Path) -> None:
+def test_a_process_without_logged_output_has_no_lines(file: Path) -> None:
     begin(file, HEADING + b"old\n")
 
     assert read_tail(file, 5, None) == []
@@ -102,7 +102,7 @@ def test_refused_bytes_follow_the_written_ones(file: Path) -> None:
     assert read_tail(file, 5, None, b"last\n") == ["last"]
 
 
-def test_a_log_that_was_rotated_meanwhile_is_read_across_its_files(file: Path) -> None:
+def test_a_rotated_log_is_read_across_its_files(file: Path) -> None:
     oldest = file.with_name("instance.log.2")
     since = begin(oldest, b"old\n")
     append(oldest, HEADING + b"one\n")
@@ -114,7 +114,7 @@ def test_a_log_that_was_rotated_meanwhile_is_read_across_its_files(file: Path) -
     assert log_tail.read_head(file, since=since, offsets=LEDGER) == ["one", "two", "three"]
 
 
-def test_a_log_that_was_rotated_at_its_last_line_still_has_it(file: Path) -> None:
+def test_a_log_rotated_after_its_last_line_has_that_line(file: Path) -> None:
     older = file.with_name("instance.log.1")
     since = begin(older)
     append(older, HEADING + b"last words\n")
@@ -123,7 +123,7 @@ def test_a_log_that_was_rotated_at_its_last_line_still_has_it(file: Path) -> Non
     assert read_tail(file, 5, since) == ["last words"]
 
 
-def test_files_that_began_after_the_process_are_its_own_when_its_first_file_is_gone(
+def test_later_files_belong_to_the_process_when_its_first_file_is_gone(
     file: Path,
 ) -> None:
     since = begin(file, b"old\n")
@@ -139,7 +139,7 @@ def test_files_that_began_after_the_process_are_its_own_when_its_first_file_is_g
     assert read_tail(file, 5, since, offsets=offsets) == ["second", "third"]
 
 
-def test_after_a_takeover_only_the_newest_file_is_its_own_when_its_first_is_gone(
+def test_after_an_adoption_only_the_newest_file_belongs_to_the_process(
     file: Path,
 ) -> None:
     since = begin(file, b"old\n")
@@ -167,7 +167,7 @@ def test_the_head_of_a_huge_log_is_bounded(file: Path) -> None:
     assert len(lines) <= HEAD_BYTES
 
 
-def test_a_line_whose_beginning_was_not_read_is_left_out(file: Path) -> None:
+def test_a_line_read_partially_is_omitted(file: Path) -> None:
     since = begin(file)
     append(file, b"x" * TAIL_BYTES + b"\nlast\n")
 
@@ -195,7 +195,7 @@ def test_a_huge_last_line_is_shown_by_its_end(file: Path) -> None:
     assert lines[0].endswith("END")
 
 
-def test_a_log_that_is_not_there_has_no_lines(file: Path) -> None:
+def test_a_missing_log_has_no_lines(file: Path) -> None:
     since = begin(file)
     file.unlink()
 

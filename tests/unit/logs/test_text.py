@@ -42,7 +42,7 @@ def test_bytes_become_harmless_text(data: bytes, text: str) -> None:
 
 
 @given(LOGS, st.lists(st.integers(0, 60), max_size=5))
-def test_where_the_bytes_are_cut_does_not_matter(data: bytes, cuts: list[int]) -> None:
+def test_the_text_does_not_depend_on_the_chunks(data: bytes, cuts: list[int]) -> None:
     ends = [*sorted(cuts), len(data)]
     pieces = [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
@@ -50,7 +50,7 @@ def test_where_the_bytes_are_cut_does_not_matter(data: bytes, cuts: list[int]) -
 
 
 @given(LOGS)
-def test_nothing_that_controls_a_terminal_is_left(data: bytes) -> None:
+def test_control_sequences_are_removed(data: bytes) -> None:
     text = cleaned(data)
 
     assert all(char in "\n\r\t" or char.isprintable() or ord(char) > 0x9F for char in text)
@@ -66,7 +66,7 @@ def test_a_line_end_leaves_nothing_open(data: bytes) -> None:
     assert cleaned(data) == cleaned(head + end) + cleaned(tail)
 
 
-def test_an_escape_that_never_ends_is_not_waited_for() -> None:
+def test_an_unterminated_escape_sequence_is_not_awaited() -> None:
     cleaner = Cleaner()
 
     text = cleaner.feed(b"\x1b]" + b"x" * 2000)
@@ -74,7 +74,7 @@ def test_an_escape_that_never_ends_is_not_waited_for() -> None:
     assert text == "]" + "x" * 2000
 
 
-def test_lines_are_given_when_they_end_as_they_were_drawn_last() -> None:
+def test_complete_lines_are_returned_as_last_displayed() -> None:
     lines = Lines()
 
     found = [lines.feed(text) for text in ("one\nhal", "f\r 0%", "\r50%\rdone", "\n\nx")]
@@ -83,14 +83,14 @@ def test_lines_are_given_when_they_end_as_they_were_drawn_last() -> None:
     assert lines.unfinished == "x"
 
 
-def test_the_text_of_a_line_is_its_last_drawing() -> None:
+def test_carriage_returns_overwrite_the_line() -> None:
     lines = Lines()
     lines.feed("\r 0%\r 50%")
 
     assert lines.unfinished == " 50%"
 
 
-def test_a_line_that_does_not_end_is_given_in_parts() -> None:
+def test_an_unterminated_line_is_returned_in_parts() -> None:
     lines = Lines()
     parts = [lines.feed("x" * 10_000) for _ in range(1_000)]
 

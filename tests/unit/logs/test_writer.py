@@ -76,7 +76,7 @@ def lines(count: int, width: int = 50) -> bytes:
 # ---- rotation
 
 
-def test_a_full_file_is_ended_at_a_line_end_and_another_begun(make: MakeLog) -> None:
+def test_a_full_file_is_rotated_at_a_line_end(make: MakeLog) -> None:
     log = make(max_bytes=1_600)  # from 1,500 on, that is
 
     log.write(lines(70))
@@ -125,7 +125,7 @@ def test_a_line_over_64_kb_is_cut(make: MakeLog) -> None:
     assert [len(content) for content in log.contents()[:2]] == [1_500 + LINE_BYTES] * 2
 
 
-def test_a_line_that_is_not_finished_is_there_at_once_near_the_end_of_a_file_too(
+def test_an_unfinished_line_is_written_immediately_near_the_size_limit(
     make: MakeLog,
 ) -> None:
     log = make(max_bytes=1_600)
@@ -138,7 +138,7 @@ def test_a_line_that_is_not_finished_is_there_at_once_near_the_end_of_a_file_too
     assert [lines(30) + b"\r 10%\r100%\n", b"next\n"] == log.contents()
 
 
-def test_so_many_old_files_are_kept(make: MakeLog) -> None:
+def test_the_given_number_of_old_files_is_kept(make: MakeLog) -> None:
     log = make(max_bytes=160, keep=3)
 
     log.write(lines(20, width=100))
@@ -147,7 +147,7 @@ def test_so_many_old_files_are_kept(make: MakeLog) -> None:
     assert b"".join(log.contents()) == lines(20, width=100)[-600:]
 
 
-def test_none_need_be_kept(make: MakeLog) -> None:
+def test_keeping_no_old_files_is_possible(make: MakeLog) -> None:
     log = make(max_bytes=160, keep=0)
 
     log.write(lines(3, width=100))
@@ -155,7 +155,7 @@ def test_none_need_be_kept(make: MakeLog) -> None:
     assert log.contents() == [lines(3, width=100)[200:]]
 
 
-def test_files_that_are_too_many_since_fewer_are_wanted_go(make: MakeLog) -> None:
+def test_files_beyond_a_lowered_limit_are_removed(make: MakeLog) -> None:
     make(max_bytes=160, keep=9).write(lines(20, width=100))
     fewer = make(max_bytes=160, keep=2)
 
@@ -164,7 +164,7 @@ def test_files_that_are_too_many_since_fewer_are_wanted_go(make: MakeLog) -> Non
     assert fewer.rotated() == [0, 1, 2]
 
 
-def test_a_rotation_that_was_killed_half_way_is_taken_up_at_the_gap(make: MakeLog) -> None:
+def test_an_interrupted_rotation_continues_at_the_gap(make: MakeLog) -> None:
     log = make(max_bytes=160, keep=4)
     log.write(lines(8, width=100))
     before = log.contents()
@@ -177,7 +177,7 @@ def test_a_rotation_that_was_killed_half_way_is_taken_up_at_the_gap(make: MakeLo
     assert [*before[1:4], lines(2, width=100), b""] == log.contents()
 
 
-def test_a_file_that_is_not_there_after_a_kill_is_made(make: MakeLog) -> None:
+def test_a_file_missing_after_a_kill_is_created(make: MakeLog) -> None:
     log = make(max_bytes=160)
     log.write(lines(2, width=100))
     log.writer.close()
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_there_after_a_kill_is_made(make: MakeLog) -> None:
     assert again.contents() == [lines(2, width=100), b"next\n"]
 
 
-def test_where_nothing_can_be_renamed_the_file_grows_on(
+def test_a_file_that_cannot_be_renamed_keeps_growing(
     make: MakeLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -244,7 +244,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-def test_a_full_disk_takes_what_fits_and_the_dropped_bytes_are_counted_once(
+def test_a_full_disk_receives_the_bytes_that_fit_and_the_rest_is_counted_once(
     make: MakeLog, small_disk: Path
 ) -> None:
     log = make(max_bytes=1 << 20, path=small_disk / "log")

@@ -52,14 +52,14 @@ def test_a_terminal_control_character_is_shown_as_an_escape(text: str, shown: st
 
 
 @given(texts)
-def test_nothing_harmful_is_left(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     assert harmful(printable(text)) == []
     assert "\n" not in printable_line(text)
     assert printable(printable(text)) == printable(text)
 
 
 @given(st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner)))
-def test_json_means_the_same_and_is_harmless(value: object) -> None:
+def test_escaped_json_is_equal_and_printable(value: object) -> None:
     written = printable_json(json.dumps(value, ensure_ascii=False, indent=2))
 
     assert json.loads(written) == value
@@ -77,7 +77,7 @@ def test_a_repeated_value_is_cut_to_its_limit(text: str, most: int) -> None:
     assert len(shortened(text, most)) <= most + 1
 
 
-def test_the_log_on_a_terminal_steers_it_not() -> None:
+def test_the_log_on_a_terminal_contains_no_control_sequence() -> None:
     class Terminal(io.StringIO):
         @override
         def isatty(self) -> bool:

@@ -42,7 +42,7 @@ def attention(machine: Machine) -> Attention:
     return Attention(machine.now, machine, machine.gaps.append)
 
 
-async def test_time_that_goes_by_in_short_steps_is_none_lost(
+async def test_time_in_short_steps_is_not_counted_as_a_gap(
     machine: Machine, attention: Attention
 ) -> None:
     for _ in range(100):
@@ -62,7 +62,7 @@ async def test_a_gap_is_reported_at_the_first_reading_after_it(
     assert (attention.lost, machine.gaps) == (60.0, [60.0])
 
 
-async def test_signs_of_life_are_given_until_it_is_closed(
+async def test_heartbeats_are_written_until_the_close(
     machine: Machine, attention: Attention
 ) -> None:
     attention.begin()
@@ -112,7 +112,7 @@ class Frozen(Stage):
         """Nobody comes after."""
 
 
-async def test_an_instance_that_starts_is_not_ended_for_a_gap() -> None:
+async def test_a_gap_does_not_end_a_starting_instance() -> None:
     stage = Frozen(FakeLauncher(), FakeProber(NeverReadyProbe))
     instance = Instance(spec_of(policy=Policy(startup_timeout=100.0)), stage.context)
     stage.instances.append(instance)
@@ -132,7 +132,7 @@ async def test_an_instance_that_starts_is_not_ended_for_a_gap() -> None:
     await asyncio.wait([task])
 
 
-async def test_an_instance_that_is_stopped_gets_its_grace_after_a_gap_too() -> None:
+async def test_a_stopping_instance_keeps_its_grace_period_after_a_gap() -> None:
     stage = Frozen(FakeLauncher(Unkillable), FakeProber())
     instance = Instance(spec_of(), stage.context)
     stage.instances.append(instance)

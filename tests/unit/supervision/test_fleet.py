@@ -56,7 +56,7 @@ async def test_a_start_of_a_running_instance_with_the_same_spec_succeeds_at_once
         assert len(launcher.processes) == 1
 
 
-async def test_a_running_instance_takes_another_name_description_or_policy() -> None:
+async def test_a_running_instance_accepts_another_name_description_or_policy() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -91,7 +91,7 @@ async def test_a_wait_that_times_out_reports_the_phase_and_changes_nothing() -> 
         assert fleet.find("0").life.phase is Phase.STARTING
 
 
-async def test_a_wait_of_no_time_still_starts_it() -> None:
+async def test_a_start_with_a_timeout_of_0_starts_the_instance() -> None:
     stage = Stage()
     async with fleet_on(stage) as fleet:
         result = await fleet.start(MAIN, WaitFor.READY, 0)
@@ -154,7 +154,7 @@ async def test_a_restart_that_cannot_succeed_is_refused_and_the_process_keeps_ru
 # ---- stopping
 
 
-async def test_all_are_stopped_at_once_and_each_answers() -> None:
+async def test_stop_all_stops_concurrently_with_a_result_for_each_instance() -> None:
     launcher = FakeLauncher(StubbornProcess)
     async with fleet_on(Stage(launcher)) as fleet:
         for number in range(8):
@@ -166,7 +166,7 @@ async def test_all_are_stopped_at_once_and_each_answers() -> None:
         assert not any(process.alive for process in launcher.processes)
 
 
-async def test_an_instance_keeps_its_own_grace_where_that_is_shorter_than_that_of_all() -> None:
+async def test_an_instance_keeps_a_grace_period_shorter_than_that_of_stop_all() -> None:
     launcher = FakeLauncher(StubbornProcess)
     async with fleet_on(Stage(launcher)) as fleet:
         await started(fleet, replace(MAIN, policy=Policy(stop_grace=0.001)))
@@ -195,7 +195,7 @@ async def test_a_stop_continues_after_the_timeout_of_its_caller() -> None:
 # ---- forgetting
 
 
-async def test_a_removed_instance_is_ended_and_unknown_and_its_name_and_port_are_free() -> None:
+async def test_a_removal_ends_the_instance_and_frees_its_name_and_port() -> None:
     launcher = FakeLauncher()
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
@@ -228,7 +228,7 @@ async def test_an_instance_that_cannot_be_ended_is_not_removed() -> None:
         assert fleet.find("0") is main
 
 
-async def test_an_instance_that_is_started_during_its_removal_stays() -> None:
+async def test_an_instance_started_during_its_removal_stays_in_the_fleet() -> None:
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         removed, again = await asyncio.gather(fleet.remove(main), start(fleet, MAIN))
@@ -241,7 +241,7 @@ async def test_an_instance_that_is_started_during_its_removal_stays() -> None:
         assert fleet.find("0") is main
 
 
-async def test_an_instance_started_and_stopped_during_its_removal_stays() -> None:
+async def test_an_instance_started_and_stopped_during_its_removal_stays_in_the_fleet() -> None:
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:
@@ -277,7 +277,7 @@ async def test_two_callers_that_remove_an_instance_both_get_done() -> None:
         assert stage.heard().count("removed") == 1
 
 
-async def test_a_stop_at_the_moment_of_a_removal_is_answered_too() -> None:
+async def test_a_stop_concurrent_with_a_removal_is_answered() -> None:
     stage = Stage()
     async with fleet_on(stage) as fleet:
         main = await started(fleet, MAIN)
@@ -289,7 +289,7 @@ async def test_a_stop_at_the_moment_of_a_removal_is_answered_too() -> None:
         assert list(fleet) == []
 
 
-async def test_a_stop_of_an_instance_removed_meanwhile_is_answered() -> None:
+async def test_a_stop_of_an_instance_removed_during_the_call_is_answered() -> None:
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         await fleet.remove(main)
@@ -325,7 +325,7 @@ async def test_a_closed_fleet_starts_and_restarts_nothing_but_still_stops() -> N
         assert (await fleet.stop(main)).outcome is Outcome.DONE
 
 
-async def test_a_fleet_that_is_released_leaves_the_processes_alone() -> None:
+async def test_a_released_fleet_leaves_its_processes_running() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         await started(fleet, MAIN)

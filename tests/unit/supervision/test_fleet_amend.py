@@ -34,7 +34,7 @@ async def test_names_go_round_in_one_step() -> None:
         assert names(fleet) == ["b", "c", "a"]
 
 
-async def test_an_instance_that_is_refused_a_name_keeps_its_own_and_blocks_others_from_it() -> None:
+async def test_an_instance_refused_a_name_keeps_its_own() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A, B, C)
 
@@ -48,7 +48,7 @@ async def test_an_instance_that_is_refused_a_name_keeps_its_own_and_blocks_other
         assert names(fleet) == ["a", "b", "c"]
 
 
-async def test_amending_the_essence_of_a_running_instance_is_refused() -> None:
+async def test_amending_the_command_of_a_running_instance_is_refused() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A)
 
@@ -61,7 +61,7 @@ async def test_amending_the_essence_of_a_running_instance_is_refused() -> None:
         assert fleet.find("0").spec == A
 
 
-async def test_a_stopped_instance_takes_any_spec() -> None:
+async def test_a_stopped_instance_accepts_any_spec() -> None:
     async with fleet_on(Stage()) as fleet:
         await started(fleet, A)
         await fleet.stop(fleet.find("0"))

@@ -77,7 +77,7 @@ async def test_the_port_of_a_running_instance_is_refused() -> None:
         )
 
 
-async def test_of_two_instances_started_on_one_port_at_once_the_first_gets_it() -> None:
+async def test_of_two_instances_started_concurrently_on_one_port_the_first_starts() -> None:
     async with fleet_on(Stage()) as fleet:
         first, second = await asyncio.gather(
             start(fleet, MAIN), start(fleet, replace(OTHER, port=MAIN.port))
@@ -110,7 +110,7 @@ async def test_the_port_of_a_stuck_instance_stays_taken() -> None:
         assert (await start(fleet, replace(OTHER, port=MAIN.port))).code == "port_taken"
 
 
-async def test_a_port_stays_taken_while_a_process_has_it_whatever_its_instance_wants_next() -> None:
+async def test_a_port_is_taken_until_its_process_has_ended() -> None:
     launcher = FakeLauncher(UnkillableProcess)
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)
@@ -126,7 +126,7 @@ async def test_a_port_stays_taken_while_a_process_has_it_whatever_its_instance_w
         assert (await start(fleet, replace(OTHER, port=4000))).code == "port_taken"
 
 
-async def test_the_port_of_a_stopped_instance_is_free_and_it_then_may_not_have_it() -> None:
+async def test_the_port_of_a_stopped_instance_can_be_taken_by_another() -> None:
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         await fleet.stop(main)
@@ -137,7 +137,7 @@ async def test_the_port_of_a_stopped_instance_is_free_and_it_then_may_not_have_i
         )
 
 
-async def test_a_stopping_instance_may_start_on_its_own_port_but_on_no_stranger_s() -> None:
+async def test_a_stopping_instance_may_start_on_its_own_port_but_not_on_a_foreign_one() -> None:
     launcher = FakeLauncher(LitteringProcess)
     launcher.strangers[4000] = "nginx (pid 12)"
     stage = Stage(launcher)
@@ -158,7 +158,7 @@ async def test_a_stopping_instance_may_start_on_its_own_port_but_on_no_stranger_
         assert (await again).outcome is Outcome.DONE
 
 
-async def test_a_process_in_the_making_is_no_stranger_on_its_port() -> None:
+async def test_a_process_being_spawned_owns_its_port() -> None:
     launcher = ReluctantLauncher()
     stage = Stage(launcher)
     async with fleet_on(stage) as fleet:

@@ -40,7 +40,7 @@ async def test_an_unknown_ref_is_refused_with_all_known_ones() -> None:
         assert unknown.value.code == "unknown_instance"
 
 
-async def test_the_table_goes_by_id() -> None:
+async def test_the_table_is_sorted_by_id() -> None:
     async with fleet_on(Stage()) as fleet:
         for number in (2, 0, 1):
             await started(fleet, spec_of(number))
@@ -96,9 +96,7 @@ async def test_of_two_concurrent_specs_for_one_id_the_second_is_a_conflict() -> 
         assert [spec.port for spec, _ in launcher.launches] == [MAIN.port]
 
 
-async def test_a_start_with_another_spec_after_a_stop_in_the_same_breath_takes_the_new_one() -> (
-    None
-):
+async def test_a_start_with_another_spec_right_after_a_stop_uses_the_new_spec() -> None:
     launcher = FakeLauncher()
     async with fleet_on(Stage(launcher)) as fleet:
         main = await started(fleet, MAIN)

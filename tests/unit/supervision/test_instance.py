@@ -31,7 +31,7 @@ from tests.unit.supervision.stage import Stage, alive
 # ---- a life without surprises
 
 
-async def test_it_starts_becomes_ready_and_stops() -> None:
+async def test_an_instance_starts_becomes_ready_and_stops() -> None:
     launcher, prober = FakeLauncher(), FakeProber()
     stage = Stage(launcher, prober)
     async with alive(stage) as instance:
@@ -82,7 +82,7 @@ async def test_a_process_that_ignores_sigint_gets_sigterm() -> None:
         assert launcher.process.signals == [Signals.SIGINT, Signals.SIGTERM]
 
 
-async def test_a_process_that_ignores_sigterm_too_gets_sigkill() -> None:
+async def test_a_process_that_ignores_sigint_and_sigterm_receives_sigkill() -> None:
     launcher = FakeLauncher(StubbornProcess)
     async with alive(Stage(launcher)) as instance:
         await start(instance)
@@ -103,7 +103,7 @@ async def test_a_caller_receives_the_exit_of_a_process_that_exits_while_loading(
         assert reply.exit == instance.life.last_exit
 
 
-async def test_it_comes_back_after_every_crash() -> None:
+async def test_an_instance_is_restarted_after_every_crash() -> None:
     launcher = FakeLauncher()
     stage = Stage(launcher)
     policy = Policy(backoff_initial=0.001, backoff_max=0.001, max_failures=1000)
@@ -132,7 +132,7 @@ async def test_launches_that_fail_are_retried_until_one_succeeds() -> None:
         assert instance.life.failures == 3
 
 
-async def test_a_process_that_stops_answering_is_replaced() -> None:
+async def test_an_unresponsive_process_is_replaced() -> None:
     class SilentOnceProbe(FakeProbe):
         silent = True
 

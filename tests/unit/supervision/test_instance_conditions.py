@@ -47,7 +47,7 @@ async def test_a_process_that_is_not_ready_is_not_examined() -> None:
         assert instance.conditions == ()
 
 
-async def test_conditions_found_later_come_on_top_and_each_only_once() -> None:
+async def test_later_conditions_are_appended_without_duplicates() -> None:
     stage = Stage(FakeLauncher(BrokenProcess))
     async with alive(stage) as instance:
         await start(instance)
@@ -70,7 +70,7 @@ async def test_the_next_process_begins_without_the_conditions_of_the_last() -> N
         assert instance.conditions == ()
 
 
-async def test_a_stopped_instance_has_no_conditions_and_takes_none() -> None:
+async def test_a_stopped_instance_has_and_accepts_no_conditions() -> None:
     stage = Stage(FakeLauncher(BrokenProcess))
     async with alive(stage) as instance:
         await start(instance)

@@ -30,7 +30,7 @@ from tests.unit.supervision.stage import Stage, alive, now
 # ---- defects
 
 
-async def test_a_defect_of_the_launcher_is_failed_with_its_text_and_can_be_started_again() -> None:
+async def test_an_internal_error_of_the_launcher_fails_the_instance_with_its_text() -> None:
     launcher = DefectiveLauncher(0)
     async with alive(Stage(launcher)) as instance:
         reply = await start(instance)
@@ -43,7 +43,7 @@ async def test_a_defect_of_the_launcher_is_failed_with_its_text_and_can_be_start
         assert launcher.overlaps == []
 
 
-async def test_a_defect_of_the_probe_ends_the_process_and_can_be_started_again() -> None:
+async def test_an_internal_error_of_the_probe_ends_the_process() -> None:
     launcher, prober = FakeLauncher(), FakeProber(DefectiveProbe)
     async with alive(Stage(launcher, prober)) as instance:
         assert (await start(instance)).verdict is WaitOutcome.FAILED
@@ -77,7 +77,7 @@ async def test_callers_are_answered_although_the_observer_always_raises() -> Non
             await stage.until(lambda: instance.life.phase is Phase.FAILED)
 
 
-async def test_a_defect_of_the_sweep_is_contained() -> None:
+async def test_an_internal_error_of_the_sweep_is_contained() -> None:
     launcher = FakeLauncher(UnsweepableProcess)
     async with alive(Stage(launcher)) as instance:
         await start(instance)
@@ -88,7 +88,7 @@ async def test_a_defect_of_the_sweep_is_contained() -> None:
         assert await start(instance) == DONE
 
 
-async def test_after_a_defect_no_health_is_shown() -> None:
+async def test_after_an_internal_error_health_is_unknown() -> None:
     stage = Stage()
     stage.deaf_to.add(LifecycleEvent.READY)
     async with alive(stage) as instance:
@@ -98,7 +98,7 @@ async def test_after_a_defect_no_health_is_shown() -> None:
         assert instance.health == Health()
 
 
-async def test_a_defect_after_a_sweep_does_not_sweep_the_same_process_again() -> None:
+async def test_an_internal_error_after_a_sweep_does_not_sweep_the_process_again() -> None:
     launcher = DefectiveLauncher()
     async with alive(Stage(launcher)) as instance:
         await start(instance)
@@ -109,7 +109,7 @@ async def test_a_defect_after_a_sweep_does_not_sweep_the_same_process_again() ->
         assert launcher.process.sweeps == 1
 
 
-async def test_a_process_that_is_made_while_a_defect_is_contained_is_ended_unseen() -> None:
+async def test_a_process_spawned_during_an_internal_error_is_ended() -> None:
     launcher = LateLauncher()
     stage = Stage(launcher)
     stage.deaf_to.add(LifecycleEvent.STOPPING)
@@ -153,9 +153,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_process_that_does_not_end_after_a_defect_is_stuck_and_no_other_is_started() -> (
-    None
-):
+async def test_a_process_that_does_not_end_after_an_internal_error_is_stuck() -> None:
     launcher, prober = FakeLauncher(LitteringProcess), FakeProber(DefectiveProbe)
     stage = Stage(launcher, prober)
     async with alive(stage) as instance:
@@ -179,7 +177,7 @@ async def test_a_process_that_does_not_end_after_a_defect_is_stuck_and_no_other_
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_instance_whose_process_ends_late_after_a_defect_is_failed() -> None:
+async def test_an_instance_whose_process_ends_late_after_an_internal_error_is_failed() -> None:
     launcher = FakeLauncher(LitteringProcess)
     stage = Stage(launcher, FakeProber(DefectiveProbe))
     async with alive(stage) as instance:
@@ -195,7 +193,7 @@ async def test_an_instance_whose_process_ends_late_after_a_defect_is_failed() ->
         assert stage.heard()[-2:] == ["stuck", "failed"]
 
 
-async def test_a_process_that_cannot_be_adopted_yet_keeps_running_and_keeps_its_port(
+async def test_a_process_that_cannot_be_adopted_yet_keeps_running_on_its_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No descriptor is left, or its file system takes no FIFO."""

@@ -49,7 +49,7 @@ def drain(instance: Instance, seconds: float = 60.0) -> asyncio.Future[Reply]:
     return instance.ask(StopAsked(GENTLE, seconds), WaitFor.STOP)
 
 
-async def test_it_is_signalled_when_it_has_no_work_left() -> None:
+async def test_a_drained_process_is_signalled_when_it_is_idle() -> None:
     drainer, launcher = FakeDrainer(), FakeLauncher()
     stage = stage_with(drainer, launcher)
     async with alive(stage) as instance:
@@ -65,7 +65,7 @@ async def test_it_is_signalled_when_it_has_no_work_left() -> None:
         assert stage.heard()[2:] == ["draining", "stopping", "exited", "stopped"]
 
 
-async def test_it_is_signalled_when_time_is_up_and_draining_ends() -> None:
+async def test_a_draining_process_is_signalled_at_the_end_of_the_drain() -> None:
     drainer = FakeDrainer()
     async with alive(stage_with(drainer)) as instance:
         await start(instance)
@@ -87,7 +87,7 @@ async def test_a_stop_ends_the_draining() -> None:
         assert drainer.let_go == len(drainer.drained)
 
 
-async def test_its_own_end_ends_the_draining() -> None:
+async def test_the_exit_of_the_process_ends_the_drain() -> None:
     drainer, launcher = FakeDrainer(), FakeLauncher()
     stage = stage_with(drainer, launcher)
     async with alive(stage) as instance:
@@ -125,7 +125,7 @@ async def test_the_next_daemon_continues_a_drain() -> None:
     await asyncio.wait([task])
 
 
-async def test_a_defect_in_the_drainer_is_that_instances_alone() -> None:
+async def test_an_internal_error_of_the_drainer_affects_only_its_instance() -> None:
     stage = stage_with(DefectiveDrainer())
     async with alive(stage) as instance:
         await start(instance)

@@ -48,7 +48,7 @@ async def test_ids_begin_at_first_id_and_increase_by_one() -> None:
     assert journal.newest == 4_713
 
 
-async def test_an_entry_is_written_once_however_many_read_it() -> None:
+async def test_an_entry_is_serialized_once_for_all_readers() -> None:
     journal = Journal(1)
     written: list[int] = []
 
@@ -111,7 +111,7 @@ async def test_a_reader_of_an_earlier_daemon_gets_all_entries_and_an_unknown_num
     assert missed == [None]
 
 
-async def test_a_reader_with_a_greater_id_of_another_life_continues_from_now() -> None:
+async def test_a_reader_with_a_greater_id_of_another_daemon_continues_from_now() -> None:
     journal = filled(3, first_id=1_000)
 
     assert await page_after(journal, 5_000) == Page(None, (), 1_002)
@@ -136,7 +136,7 @@ async def test_the_kept_entries_are_bounded_in_bytes_too(monkeypatch: pytest.Mon
     assert len(page.entries) == 3
 
 
-async def test_a_single_entry_that_is_too_large_is_missed_and_nothing_breaks(
+async def test_a_single_entry_over_the_size_limit_is_reported_as_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "KEPT_BYTES", 100)

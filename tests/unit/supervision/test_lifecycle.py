@@ -48,7 +48,7 @@ def test_a_wait_for_the_process_is_answered_before_a_wait_for_readiness() -> Non
     assert story.life.phase is Phase.RUNNING
 
 
-def test_a_running_instance_says_since_when_it_lives_and_since_when_it_is_ready() -> None:
+def test_a_running_instance_has_a_start_time_and_a_time_of_readiness() -> None:
     story = launching()
     story.launched()
     born = story.now
@@ -60,7 +60,7 @@ def test_a_running_instance_says_since_when_it_lives_and_since_when_it_is_ready(
     assert (run.pid, run.started, run.ready) == (PID, born, story.now)
 
 
-def test_a_second_start_launches_nothing_and_is_answered_as_far_as_the_first_has_come() -> None:
+def test_a_second_start_joins_the_first_one() -> None:
     assert launching().start() == ()
     assert starting().start() == (SPAWNED,)
     assert running().start() == (STARTED,)
@@ -95,7 +95,7 @@ def test_a_process_that_ends_while_loading_fails_its_callers_before_the_sweep() 
     assert end.expected is False
 
 
-def test_a_launch_that_fails_is_a_failure_with_its_reason_and_is_tried_again() -> None:
+def test_a_failed_launch_is_a_failure_with_its_reason_and_is_retried() -> None:
     story = launching()
     told, *_ = story.cannot_launch("too_many_files")
     assert isinstance(told, Resolve)
@@ -122,7 +122,7 @@ def test_a_transient_failure_to_launch_is_retried_without_limit_and_with_back_of
     assert story.life.phase is Phase.FAILED
 
 
-def test_a_transient_failure_to_launch_is_not_retried_where_nothing_is_restarted() -> None:
+def test_a_transient_failure_to_launch_is_not_retried_under_the_policy_never() -> None:
     story = launching(Policy(restart=Restart.NEVER))
     story.cannot_launch("too_many_files", transient=True)
 
@@ -132,7 +132,7 @@ def test_a_transient_failure_to_launch_is_not_retried_where_nothing_is_restarted
 # ---- stopping
 
 
-def test_stopping_interrupts_then_terminates_then_kills_and_each_has_its_time() -> None:
+def test_a_stop_sends_sigint_sigterm_and_sigkill_at_their_times() -> None:
     story = running(Policy(stop_grace=10))
     asked = story.now.monotonic
     story.stop()
@@ -158,7 +158,7 @@ def test_a_process_that_ends_on_sigint_gets_no_harder_signal() -> None:
     assert (story.life.last_exit.expected, story.life.last_exit.reason) == (True, "stopped")
 
 
-def test_an_end_that_was_asked_for_has_no_hint_about_its_signal() -> None:
+def test_a_requested_exit_has_no_hint_about_its_signal() -> None:
     story = running()
     story.stop()
     story.exits(0, hint="a process outside comfysup sent the signal")
@@ -181,7 +181,7 @@ def test_an_escalation_within_a_time_has_stages_at_60_85_and_100_percent() -> No
     assert StopEscalation.within(8) == StopEscalation(terminate=4.8, kill=6.8, give_up=8)
 
 
-def test_a_second_stop_hurries_the_first_but_never_slows_it() -> None:
+def test_a_second_stop_shortens_the_first_but_never_prolongs_it() -> None:
     story = running(Policy(stop_grace=10))
     story.stop()
     begun = story.now.monotonic
@@ -199,7 +199,7 @@ def test_a_hurried_escalation_keeps_its_earlier_stages() -> None:
     assert StopEscalation(1, 20, 30).hurried(StopEscalation(2, 3, 40)) == StopEscalation(1, 3, 30)
 
 
-def test_a_stop_of_a_stopped_instance_is_done_at_once() -> None:
+def test_a_stop_of_a_stopped_instance_returns_immediately() -> None:
     assert Story().stop() == (STOPPED,)
     assert backing_off().stop() == (STOPPED, Emit(LifecycleEvent.STOPPED))
     assert failed().stop() == (STOPPED, Emit(LifecycleEvent.STOPPED))

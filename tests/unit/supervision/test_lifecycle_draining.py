@@ -86,7 +86,7 @@ def test_a_restart_with_a_drain_launches_again_without_a_failure() -> None:
     assert story.life.last_exit.expected
 
 
-def test_a_stop_without_a_drain_ends_one_at_once() -> None:
+def test_a_stop_without_a_drain_ends_a_drain_immediately() -> None:
     story = draining()
 
     story.stop()
@@ -95,7 +95,7 @@ def test_a_stop_without_a_drain_ends_one_at_once() -> None:
     assert isinstance(story.life.state, Stopping)
 
 
-def test_a_second_drain_cannot_make_it_longer() -> None:
+def test_a_second_drain_does_not_prolong_the_first() -> None:
     story = draining(30.0)
     story.happens(StopAsked(LADDER, 300.0))
     assert story.life.deadline == story.now.monotonic + 30.0
@@ -130,7 +130,7 @@ def test_a_stop_overrides_a_restart_that_drains() -> None:
     assert story.life.state.then == StayStopped()
 
 
-def test_one_that_dies_while_it_drains_is_not_called_expected_and_not_restarted() -> None:
+def test_an_exit_during_a_drain_is_unexpected_and_not_restarted() -> None:
     story = draining()
 
     story.crashes()
@@ -140,7 +140,7 @@ def test_one_that_dies_while_it_drains_is_not_called_expected_and_not_restarted(
     assert not story.life.last_exit.expected
 
 
-def test_one_that_hangs_while_it_drains_is_ended() -> None:
+def test_a_process_that_hangs_during_a_drain_is_ended() -> None:
     story = draining()
 
     assert Emit(LifecycleEvent.UNRESPONSIVE) in story.unresponsive()
@@ -148,7 +148,7 @@ def test_one_that_hangs_while_it_drains_is_ended() -> None:
     assert story.signals == ["SIGINT"]
 
 
-def test_one_that_re_executes_itself_while_it_drains_is_ended() -> None:
+def test_a_process_that_re_executes_itself_during_a_drain_is_ended() -> None:
     story = draining()
 
     story.silent()
@@ -157,7 +157,7 @@ def test_one_that_re_executes_itself_while_it_drains_is_ended() -> None:
     assert not story.life.wanted
 
 
-def test_one_that_loads_has_nothing_to_drain() -> None:
+def test_a_loading_process_has_nothing_to_drain() -> None:
     story = starting()
 
     story.happens(StopAsked(LADDER, 30.0))

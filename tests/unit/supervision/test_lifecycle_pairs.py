@@ -90,7 +90,7 @@ def test_only_a_state_with_a_process_has_a_run() -> None:
         assert (situation.life.run is None) == (situation.kind in NO_PROCESS)
 
 
-def test_every_state_has_the_phase_that_the_outside_knows_it_by() -> None:
+def test_every_state_maps_to_its_public_phase() -> None:
     phases = {situation.kind: situation.life.phase for situation in SITUATIONS}
 
     assert phases == {
@@ -108,7 +108,7 @@ def test_every_state_has_the_phase_that_the_outside_knows_it_by() -> None:
     }
 
 
-def test_it_is_wanted_unless_it_rests_or_will_rest() -> None:
+def test_an_instance_is_wanted_unless_it_is_or_will_stay_stopped() -> None:
     for situation in SITUATIONS:
         rests = situation.kind == "Stopped" or "then stay stopped" in situation.details
 

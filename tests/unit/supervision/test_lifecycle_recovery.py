@@ -26,7 +26,7 @@ Begin: TypeAlias = Callable[[], Story]
 # ---- crashes
 
 
-def test_a_crash_after_a_stable_run_restarts_at_once_and_then_by_the_back_off() -> None:
+def test_crashes_after_a_stable_run_restart_immediately_and_then_with_back_off() -> None:
     story = running(stable=True)
 
     assert story.crashes() == (Launch(),)
@@ -65,7 +65,7 @@ def test_a_thousand_failures_do_not_overflow_the_back_off() -> None:
     assert restart_delay(Policy(), 1_000_000, chance=0) == 60
 
 
-def test_a_failure_that_repeats_itself_for_certain_is_tried_once_more_and_no_oftener() -> None:
+def test_a_permanent_failure_is_retried_once() -> None:
     story = starting(Policy(max_failures=5))
     story.crashes(2, permanent=True)
 
@@ -81,7 +81,7 @@ def test_max_failures_of_1_allows_no_restart_after_a_permanent_failure_either() 
     assert story.crashes(2, permanent=True) == (Emit(LifecycleEvent.FAILED),)
 
 
-def test_failing_too_often_ends_as_failed_with_the_reason_of_the_last_exit() -> None:
+def test_too_many_failures_end_in_failed_with_the_reason_of_the_last_exit() -> None:
     story = starting(Policy(max_failures=2))
     story.crashes(7)
     story.comes_back(ready=False)
@@ -94,7 +94,7 @@ def test_failing_too_often_ends_as_failed_with_the_reason_of_the_last_exit() -> 
 
 
 @pytest.mark.parametrize("ready", [True, False], ids=["after ready", "before ready"])
-def test_a_crash_that_a_prompt_is_blamed_for_is_no_failure_and_backs_off(
+def test_a_crash_blamed_on_a_prompt_is_no_failure_and_backs_off(
     ready: bool,  # noqa: FBT001
 ) -> None:
     """Before it is ready too: prompts are submitted then."""
@@ -111,7 +111,7 @@ def test_a_crash_that_a_prompt_is_blamed_for_is_no_failure_and_backs_off(
     assert waits == [1, 2, 4, 8]
 
 
-def test_a_hang_that_a_prompt_is_blamed_for_is_no_failure() -> None:
+def test_a_hang_blamed_on_a_prompt_is_no_failure() -> None:
     story = running(Policy(max_failures=1))
     story.unresponsive()
 
@@ -133,7 +133,7 @@ def test_too_many_blamed_crashes_in_a_row_are_failures_of_the_instance() -> None
     assert crashes == BLAMED_RESTARTS + 2
 
 
-def test_an_instance_that_finishes_prompts_between_bad_ones_never_fails_for_them() -> None:
+def test_crashes_blamed_on_prompts_never_fail_an_instance_that_finishes_others() -> None:
     story = starting(Policy(max_failures=1))
     for _ in range(3 * BLAMED_RESTARTS):
         story.crashes(blame=Blame.CERTAIN)
@@ -142,7 +142,7 @@ def test_an_instance_that_finishes_prompts_between_bad_ones_never_fails_for_them
     assert story.life.failures == 0
 
 
-def test_a_crash_without_a_prompt_is_a_failure_between_blamed_ones() -> None:
+def test_a_crash_without_a_prompt_between_blamed_ones_is_a_failure() -> None:
     story = starting(Policy(max_failures=2))
     story.crashes(blame=Blame.LIKELY)
     story.comes_back(ready=True)
@@ -152,7 +152,7 @@ def test_a_crash_without_a_prompt_is_a_failure_between_blamed_ones() -> None:
     assert story.crashes() == (Emit(LifecycleEvent.FAILED),)
 
 
-def test_an_exit_with_0_is_a_failure_too() -> None:
+def test_an_unrequested_exit_with_0_is_a_failure() -> None:
     story = running()
     story.crashes(0)
 
@@ -192,7 +192,7 @@ def test_a_start_during_the_sweep_after_a_crash_is_carried_out_without_a_back_of
     assert story.life.failures == 0
 
 
-def test_an_unresponsive_process_is_ended_gently_and_counted_with_its_verdict() -> None:
+def test_an_unresponsive_process_is_ended_by_escalation_and_counted_as_unresponsive() -> None:
     story = running()
     assert story.unresponsive()[0] == Emit(LifecycleEvent.UNRESPONSIVE)
     assert story.signals == ["SIGINT"]
@@ -206,7 +206,7 @@ def test_an_unresponsive_process_is_ended_gently_and_counted_with_its_verdict() 
     assert story.life.phase is Phase.BACKOFF
 
 
-def test_an_unresponsive_process_that_was_stable_is_restarted_at_once() -> None:
+def test_an_unresponsive_process_that_was_stable_is_restarted_immediately() -> None:
     story = running(stable=True)
     story.unresponsive()
 
@@ -225,7 +225,7 @@ def test_a_reboot_counts_no_failure_and_waits_for_nothing(begin: Begin) -> None:
     assert (story.life.last_exit.reason, story.life.last_exit.expected) == ("reboot", True)
 
 
-def test_a_stop_overrides_a_reboot_that_comes_meanwhile() -> None:
+def test_a_stop_overrides_a_concurrent_reboot() -> None:
     story = running()
     story.stop()
     story.exits(0, reboot=True)
@@ -233,7 +233,7 @@ def test_a_stop_overrides_a_reboot_that_comes_meanwhile() -> None:
     assert story.swept() == (STOPPED, Emit(LifecycleEvent.STOPPED))
 
 
-def test_a_process_that_re_executes_itself_is_starting_again_as_the_same_run() -> None:
+def test_a_re_executed_process_is_starting_in_the_same_run() -> None:
     story = running(Policy(startup_timeout=600))
     run = story.life.run
     story.wait(5)
@@ -293,7 +293,7 @@ def test_a_clean_exit_after_a_verdict_is_not_a_clean_end(restart: Restart) -> No
 
 
 @pytest.mark.parametrize("restart", list(Restart))
-def test_a_restart_and_a_reboot_that_were_asked_for_happen_by_every_policy(
+def test_a_requested_restart_or_reboot_is_carried_out_under_every_policy(
     restart: Restart,
 ) -> None:
     asked, rebooting = running(Policy(restart=restart)), running(Policy(restart=restart))

@@ -157,7 +157,7 @@ def test_a_restart_of_an_instance_without_a_process_is_a_start() -> None:
         assert story.restart() == (Launch(),)
 
 
-def test_a_restart_during_a_launch_gets_the_process_that_is_being_made() -> None:
+def test_a_restart_during_a_launch_joins_the_launch() -> None:
     assert launching().restart() == ()
 
 

@@ -26,7 +26,7 @@ def test_a_process_that_survives_sigkill_is_stuck_and_every_caller_is_answered()
     assert story.life.deadline is None
 
 
-def test_a_process_that_the_sweep_does_not_end_is_stuck_too() -> None:
+def test_a_process_that_survives_the_sweep_is_stuck() -> None:
     story = running()
     story.exits(1)
     story.wait_for_deadline()

@@ -43,7 +43,7 @@ def test_a_start_past_its_deadline_after_a_gap_is_probed_first() -> None:
     assert story.life.phase is Phase.RUNNING
 
 
-def test_that_look_takes_no_longer_than_a_whole_start() -> None:
+def test_the_probe_after_a_gap_is_limited_to_the_startup_timeout() -> None:
     story = starting(Policy(startup_timeout=2))
     story.wait(2)
     lose(story)
@@ -64,7 +64,7 @@ def test_a_gap_does_not_count_towards_a_stable_run() -> None:
     assert before == story.life
 
 
-def test_each_signal_of_a_stop_comes_after_its_time() -> None:
+def test_each_signal_of_a_stop_is_sent_after_its_interval() -> None:
     story = running(Policy(stop_grace=10))
     story.stop()
     story.wait(4)
@@ -80,7 +80,7 @@ def test_each_signal_of_a_stop_comes_after_its_time() -> None:
     assert story.signals == ["SIGINT", "SIGTERM", "SIGKILL"]
 
 
-def test_a_sweep_gets_its_whole_time_again() -> None:
+def test_a_sweep_restarts_its_limit_after_a_gap() -> None:
     story = starting()
     story.exits(1)
     story.wait(4)
@@ -90,7 +90,7 @@ def test_a_sweep_gets_its_whole_time_again() -> None:
     assert left(story) == KILL_PATIENCE
 
 
-def test_a_back_off_ends_when_it_was_to_end() -> None:
+def test_a_gap_does_not_prolong_a_back_off() -> None:
     """Nobody has to look at a wait, and callers have been told its end."""
     story = backing_off()
     before = story.life
@@ -99,7 +99,7 @@ def test_a_back_off_ends_when_it_was_to_end() -> None:
     assert before == story.life
 
 
-def test_signals_come_one_after_another_however_late_the_first_is() -> None:
+def test_signals_keep_their_intervals_after_a_late_first_one() -> None:
     story = running()
     story.stop(StopEscalation.of(0.2))
     story.wait(0.2)

@@ -94,7 +94,7 @@ async def test_failures_below_the_threshold_are_nothing() -> None:
     assert await reports_of(*[SILENT, SILENT, ANSWERED] * 5) == [READY]
 
 
-async def test_exactly_the_threshold_in_a_row_is_unresponsive_and_ends_the_watch() -> None:
+async def test_failures_at_the_threshold_are_unresponsive_and_end_the_monitor() -> None:
     probe = ScriptedProbe(ANSWERED, *[SILENT] * 10)
     async with at_work(Watch(probe), probe) as watch:
         assert watch.reports == [READY, HUNG]
@@ -109,7 +109,7 @@ async def test_a_process_whose_worker_has_ended_is_reported_at_once() -> None:
     assert report.reason == "worker_dead"
 
 
-async def test_a_process_that_works_on_a_prompt_gets_five_times_as_many() -> None:
+async def test_a_process_that_uses_cpu_for_a_prompt_has_five_times_the_threshold() -> None:
     assert await reports_of(*[BUSY] * 14, ANSWERED) == [READY]
     assert await reports_of(*[BUSY] * 15) == [
         READY,
@@ -117,14 +117,14 @@ async def test_a_process_that_works_on_a_prompt_gets_five_times_as_many() -> Non
     ]
 
 
-async def test_one_that_stops_working_after_many_busy_failures_is_unresponsive_at_once() -> None:
+async def test_a_process_that_becomes_idle_after_many_busy_failures_is_unresponsive() -> None:
     assert await reports_of(*[BUSY] * 7, SILENT) == [
         READY,
         Unresponsive(GENERATION, "no response to 8 probes in a row"),
     ]
 
 
-async def test_a_refused_port_means_loading_again_and_then_ready_again() -> None:
+async def test_a_refused_port_means_loading_and_then_ready() -> None:
     assert await reports_of(ANSWERED, REFUSED, REFUSED, ANSWERED) == [
         READY,
         WentSilent(GENERATION),
@@ -132,7 +132,7 @@ async def test_a_refused_port_means_loading_again_and_then_ready_again() -> None
     ]
 
 
-async def test_a_port_that_is_refused_once_may_be_that_of_a_process_about_to_end() -> None:
+async def test_a_single_refusal_is_not_reported_as_loading() -> None:
     assert await reports_of(ANSWERED, REFUSED, ANSWERED, REFUSED, SILENT, ANSWERED) == [READY]
 
 
@@ -159,7 +159,7 @@ async def test_failures_before_a_re_execution_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 2, 12])
-async def test_the_threshold_is_that_of_the_policy(failures: int) -> None:
+async def test_the_threshold_comes_from_the_policy(failures: int) -> None:
     policy = replace(POLICY, probe_failures=failures)
     message = f"no response to {failures} probes in a row"
 
@@ -186,7 +186,7 @@ async def test_health_before_readiness_is_unknown() -> None:
     assert Watch(ScriptedProbe()).monitor.health == Health()
 
 
-async def test_health_is_unknown_again_while_it_loads_again() -> None:
+async def test_health_is_unknown_while_a_process_loads_again() -> None:
     class ReadyOnceProbe(ScriptedProbe):
         times = 0
 
@@ -202,7 +202,7 @@ async def test_health_is_unknown_again_while_it_loads_again() -> None:
         assert watch.monitor.health == Health()
 
 
-async def test_health_says_when_and_how_quickly_it_answered() -> None:
+async def test_health_contains_the_time_and_latency_of_the_response() -> None:
     async with watching(ANSWERED) as watch:
         health = watch.monitor.health
 
@@ -219,7 +219,7 @@ async def test_health_counts_failures_and_keeps_the_last_latency() -> None:
         assert health.checked_at == 1_700_000_007.0
 
 
-async def test_an_answer_forgives_all_failures_before_it() -> None:
+async def test_a_response_resets_the_failures() -> None:
     async with watching(SILENT, SILENT, ANSWERED) as watch:
         health = watch.monitor.health
 

@@ -41,14 +41,14 @@ def record(situation: Situation) -> InstanceRecord:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
-def test_every_kind_of_state_comes_back_as_it_was(situation: Situation) -> None:
+def test_every_kind_of_state_is_restored_unchanged(situation: Situation) -> None:
     written = record(situation)
 
     assert written == load(through_json(written), InstanceRecord)
 
 
 @given(st.builds(Life), st.builds(InstanceSpec), st.builds(InstanceSpec))
-def test_every_life_and_spec_comes_back_as_it_was(
+def test_every_life_and_spec_is_restored_unchanged(
     life: Life, spec: InstanceSpec, launched: InstanceSpec
 ) -> None:
     written = InstanceRecord(spec, launched, life, None)
@@ -84,7 +84,7 @@ PLACES = [
 
 
 @given(st.sampled_from(PLACES), JSON)
-def test_a_record_with_anything_else_in_it_is_read_or_refused(
+def test_a_random_record_is_read_or_refused(
     place: tuple[Situation, tuple[Any, ...]], other: object
 ) -> None:
     """Never an error of another kind; what is read can be written again."""
@@ -116,7 +116,7 @@ RUNNING = next(each for each in SITUATIONS if each.life.run)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_another_form_is_refused_and_never_guessed_at(
+def test_a_record_of_another_form_is_refused(
     change: Callable[[dict[str, Any]], object],
 ) -> None:
     written = through_json(record(RUNNING))
@@ -155,7 +155,7 @@ def test_fields_of_a_later_version_are_ignored(situation: Situation) -> None:
     assert Salvaged(expected) == salvage({**written, "novelty": None})
 
 
-def test_a_field_that_is_wrong_is_its_default_and_is_named() -> None:
+def test_an_invalid_field_of_a_record_is_its_default_and_reported() -> None:
     written = through_json(record(RUNNING))
     written["spec"]["policy"].update(restart="sometimes", stop_grace=7)
     written["spec"]["extra_args"] = 7
@@ -201,7 +201,7 @@ def test_without_state_or_process_an_instance_counts_as_stopped_and_is_uncertain
 
 
 @pytest.mark.parametrize("name", ["id", "name", "environment", "port"])
-def test_without_its_essence_a_record_is_none(name: str) -> None:
+def test_a_record_without_required_fields_is_dropped(name: str) -> None:
     written = through_json(record(RUNNING))
     del written["spec"][name]
 
@@ -210,7 +210,7 @@ def test_without_its_essence_a_record_is_none(name: str) -> None:
 
 
 @given(st.sampled_from(PLACES), JSON)
-def test_nothing_makes_salvaging_raise_another_error(
+def test_salvaging_raises_only_record_errors(
     place: tuple[Situation, tuple[Any, ...]], other: object
 ) -> None:
     situation, path = place

@@ -48,7 +48,7 @@ FOUND = ProcessRecord(77, 1)
 
 
 @pytest.mark.parametrize("found", [FOUND, None], ids=["found", "not found"])
-async def test_the_process_is_taken_over_or_made_once(found: ProcessRecord | None) -> None:
+async def test_a_resumed_launch_adopts_or_spawns_one_process(found: ProcessRecord | None) -> None:
     launcher = SearchingLauncher(found)
     async with resumed(launcher, Launching()) as instance:
         ready = start(instance)

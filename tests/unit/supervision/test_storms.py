@@ -75,7 +75,7 @@ async def test_twenty_concurrent_requests_never_make_two_processes_and_the_last_
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_reported_stop_is_reliable(seed: int) -> None:
+async def test_after_a_reported_stop_no_process_runs(seed: int) -> None:
     chaos = Chaos(seed)
     stage, launcher = stage_of(chaos)
     async with alive(stage, spec_of(policy=POLICY)) as instance:
@@ -92,7 +92,7 @@ async def test_a_reported_stop_is_reliable(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_fleet_under_siege_answers_all_and_no_port_is_used_twice(seed: int) -> None:
+async def test_a_fleet_answers_all_concurrent_calls_and_uses_no_port_twice(seed: int) -> None:
     chaos = Chaos(seed)
     stage, launcher = stage_of(chaos)
     async with fleet_on(stage) as fleet:

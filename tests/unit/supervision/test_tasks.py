@@ -33,7 +33,7 @@ async def test_a_task_that_loses_cancellations_is_cancelled_again(lost: int) -> 
     assert task.cancelled()
 
 
-async def test_a_task_that_never_ends_is_named_and_left() -> None:
+async def test_a_task_that_never_ends_is_reported_and_abandoned() -> None:
     task = await begun(CANCELLATIONS)
     with capture_logs() as logs:
         assert not await end_tasks([task], 0.01)
@@ -45,7 +45,7 @@ async def test_a_task_that_never_ends_is_named_and_left() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_step_of_a_cleanup_that_hangs_does_not_hold_up_the_next() -> None:
+async def test_a_hanging_step_of_a_cleanup_does_not_delay_the_next() -> None:
     with capture_logs() as logs:
         await bounded(lambda: deaf(1), 0.01)
 
@@ -80,7 +80,7 @@ async def test_work_continues_when_its_caller_is_cancelled() -> None:
     assert caller.cancelled()
 
 
-async def test_an_owner_ends_its_work_when_it_is_closed() -> None:
+async def test_a_closed_owner_cancels_its_tasks() -> None:
     owner = Owner()
     caller = asyncio.create_task(owner.finish(deaf(1)))
     await asyncio.sleep(0)
@@ -90,7 +90,7 @@ async def test_an_owner_ends_its_work_when_it_is_closed() -> None:
     assert caller.cancelled()
 
 
-def test_the_loop_ends_although_a_task_in_it_does_not() -> None:
+def test_the_loop_ends_although_a_task_does_not() -> None:
     async def main() -> str:
         task = await begun(CANCELLATIONS)
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # that is the point

@@ -3,7 +3,7 @@
 from tests.unit.supervision.transition_table import PAGE, page_with, render
 
 
-def test_the_table_on_the_page_is_the_one_that_step_gives() -> None:
+def test_the_transition_table_on_the_page_is_generated_from_step() -> None:
     page = PAGE.read_text("utf-8")
 
     assert page == page_with(render(), page), (

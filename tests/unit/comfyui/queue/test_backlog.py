@@ -11,7 +11,7 @@ from comfysup.model.spec import Rescue
 from tests.unit.comfyui.queue.backlogs import ALL, A, B, C, D, crash, ids, prompt, queue, rescued
 
 
-def test_after_a_crash_the_running_one_is_first_and_the_others_follow_in_their_order() -> None:
+def test_after_a_crash_the_running_prompt_precedes_the_waiting_ones() -> None:
     left, given_up = crash(Backlog().seen(queue(B, C, running=D), 1))
 
     assert ids(left) == ["d", "b", "c"]
@@ -24,7 +24,7 @@ def test_a_finished_prompt_is_not_owed() -> None:
     assert ids(crash(backlog)[0]) == ["b"]
 
 
-def test_a_strike_outlives_a_word_that_was_sent_before_the_submission() -> None:
+def test_a_strike_outlives_a_message_sent_before_the_submission() -> None:
     """The process had told that it had nothing, and that was read after its answer to the POST."""
     left, _ = crash(Backlog().seen(queue(running=A), 1))
     submitted = rescued(left.seen(queue(), 2))
@@ -37,7 +37,7 @@ def test_a_strike_outlives_a_word_that_was_sent_before_the_submission() -> None:
     assert given_up == ["a"]
 
 
-def test_one_that_was_submitted_stays_when_the_one_before_it_has_left() -> None:
+def test_a_submitted_prompt_is_kept_when_the_prompt_before_it_has_left() -> None:
     left, _ = crash(Backlog().seen(queue(B, running=A), 1))
     backlog = left.seen(queue(running=C), 2).submitting(A).submitted(A, 5).heard(1).heard(0)
 
@@ -45,7 +45,7 @@ def test_one_that_was_submitted_stays_when_the_one_before_it_has_left() -> None:
     assert crash(backlog)[1] == ["a"]
 
 
-def test_an_emptied_queue_is_known_without_a_look() -> None:
+def test_an_emptied_queue_is_known_without_a_request() -> None:
     backlog = Backlog().seen(queue(running=A), 1).heard(0)
 
     assert backlog.is_empty
@@ -81,7 +81,7 @@ def test_an_end_that_was_asked_for_counts_against_no_prompt() -> None:
     assert ids(backlog) == ["a"]
 
 
-def test_the_next_is_suspected_once_the_running_one_has_left() -> None:
+def test_the_next_prompt_is_suspected_once_the_running_one_has_left() -> None:
     """A finished, B was taken and crashed at once, before anybody could look."""
     seen = Backlog().seen(queue(B, C, running=A), 1).heard(2)
 
@@ -91,7 +91,7 @@ def test_the_next_is_suspected_once_the_running_one_has_left() -> None:
     assert ids(backlog) == ["a", "b", "c"]
 
 
-def test_the_first_that_was_submitted_is_suspected_of_a_crash_before_the_next_look() -> None:
+def test_the_first_submitted_prompt_is_suspected_of_a_crash_before_the_next_response() -> None:
     backlog, _ = crash(Backlog().seen(queue(B, running=A), 1))
 
     backlog, given_up = crash(backlog.submitted(A, 0))
@@ -108,7 +108,7 @@ def test_submitted_prompts_precede_prompts_still_owed() -> None:
     assert ids(backlog) == ["a", "b", "c"]
 
 
-def test_a_prompt_that_the_new_process_has_is_not_owed() -> None:
+def test_a_prompt_in_the_new_process_is_not_owed() -> None:
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
 
     assert ids(backlog.seen(queue(running=prompt(9, "a")), 2)) == ["b"]
@@ -170,7 +170,9 @@ def test_prompts_beyond_the_size_limit_are_reported_as_given_up(
     ]
 
 
-def test_too_many_are_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_beyond_the_count_limit_are_reported_as_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "KEPT_PROMPTS", 2)
 
     _, given_up = Backlog().seen(queue(A, B, C), 1).lost(ALL, crashed=False)
@@ -189,7 +191,7 @@ def test_prompts_that_were_accepted_and_not_seen_are_reported_with_their_number(
     assert (unseen.prompt_id, unseen.reason, unseen.count) == (None, "unseen", 4)
 
 
-def test_one_that_left_makes_room_for_one_that_was_not_seen() -> None:
+def test_a_finished_prompt_at_an_unchanged_depth_implies_an_unseen_one() -> None:
     """A finished and another one was accepted: the depth is what it was."""
     backlog = Backlog().seen(queue(running=A), 1).heard(2).heard(1)
 
@@ -211,7 +213,7 @@ def test_a_submission_announced_before_its_response_is_not_unseen() -> None:
 @pytest.mark.parametrize(
     ("choice", "owed"), [(Rescue.ALL, "abc"), (Rescue.WAITING, "bc"), (Rescue.NONE, "")]
 )
-def test_a_choice_goes_before_the_policy(choice: Rescue, owed: str) -> None:
+def test_a_rescue_choice_overrides_the_policy(choice: Rescue, owed: str) -> None:
     backlog, _ = Backlog().seen(queue(B, C, running=A), 1).chosen(choice, at_end=True)
 
     backlog, given_up = backlog.lost(Rescue.NONE, crashed=False)
@@ -235,7 +237,7 @@ def test_a_rescue_choice_applies_to_prompts_already_owed(choice: Rescue, owed: s
     assert backlog.choice is None
 
 
-def test_a_running_prompt_keeps_since_when_it_runs() -> None:
+def test_a_running_prompt_keeps_its_start_time() -> None:
     backlog = Backlog().seen(queue(running=A), 1).seen(queue(B, running=A), 5)
 
     assert [each.since for each in backlog.running] == [1]

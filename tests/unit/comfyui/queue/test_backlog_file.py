@@ -28,14 +28,14 @@ FULL = Backlog(
 )
 
 
-def test_it_is_read_as_it_was_written() -> None:
+def test_a_backlog_is_read_as_written() -> None:
     assert load(dump(FULL, "life"), "life") == FULL
     assert load(dump(Backlog(), "life"), "life") == Backlog()
     marked = replace(FULL, silent=True, ended=True, overdue=True, choice=Rescue.WAITING)
     assert load(dump(marked, "life"), "life") == marked
 
 
-def test_one_of_another_life_of_the_container_means_nothing() -> None:
+def test_a_backlog_of_another_boot_is_ignored() -> None:
     assert load(dump(FULL, "one"), "other") is None
 
 
@@ -66,12 +66,12 @@ def test_a_secret_is_not_written_and_its_prompt_reported_afterwards() -> None:
         b"\xff\xfe",
     ],
 )
-def test_anything_else_is_refused(written: bytes) -> None:
+def test_invalid_content_is_refused(written: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         load(written, "life")
 
 
-def test_one_of_another_version_is_read() -> None:
+def test_a_backlog_of_another_version_is_read() -> None:
     members = json.loads(dump(FULL, "life"))
     members.update(form=2, novelty=[1])
     members["waiting"][0]["novelty"] = 1
@@ -84,7 +84,7 @@ def test_one_of_another_version_is_read() -> None:
     assert not lost
 
 
-def test_a_prompt_that_cannot_be_read_costs_no_other() -> None:
+def test_an_unreadable_prompt_does_not_affect_the_others() -> None:
     members = json.loads(dump(FULL, "life"))
     members["waiting"][0]["number"] = "x"
     members["running"][0] = None

@@ -34,7 +34,7 @@ def live(backlog: Backlog, kind: str, names: list[str]) -> tuple[Backlog, tuple[
 
 
 @given(steps())
-def test_no_prompt_is_lost_by_an_end(story: list[tuple[str, list[str]]]) -> None:
+def test_no_exit_loses_a_prompt(story: list[tuple[str, list[str]]]) -> None:
     """Whatever was known before an end is owed after it, or given up and said to be."""
     backlog = Backlog()
     for kind, names in story:
@@ -48,7 +48,7 @@ def test_no_prompt_is_lost_by_an_end(story: list[tuple[str, list[str]]]) -> None
 
 
 @given(st.lists(NAMES, unique=True, min_size=1))
-def test_a_crash_loop_comes_to_an_end(names: list[str]) -> None:
+def test_repeated_crashes_end_with_an_empty_backlog(names: list[str]) -> None:
     """Each process dies as soon as it works on anything, sometimes before it is looked at."""
     backlog = Backlog().seen(Snapshot((), tuple(prompt(n, x) for n, x in enumerate(names))), 0)
     crashes = 0

@@ -57,7 +57,7 @@ async def test_a_backlog_is_not_kept_before_a_thread_has_written_it(
     assert written == [True]
 
 
-async def test_a_file_that_does_not_answer_yet_is_not_lost(
+async def test_a_write_to_an_unresponsive_file_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AGAIN", 0.01)
@@ -132,7 +132,7 @@ async def test_a_removed_backlog_file_is_written_again(
     assert desk.path.read_bytes() == written
 
 
-async def test_no_file_is_made_of_a_queue_of_which_nothing_needs_to_be_known(desk: Desk) -> None:
+async def test_an_empty_backlog_creates_no_file(desk: Desk) -> None:
     desk.backlog_store.mend()
 
     assert await desk.backlog_store.kept()

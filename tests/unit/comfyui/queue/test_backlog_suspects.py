@@ -10,7 +10,7 @@ from comfysup.model.spec import Rescue
 from tests.unit.comfyui.queue.backlogs import ALL, A, B, C, D, crash, ids, queue, rescued
 
 
-def test_one_that_ends_the_process_before_its_submission_is_answered_is_suspected() -> None:
+def test_a_prompt_that_ends_the_process_before_its_response_is_suspected() -> None:
     """Its neighbour was submitted before it and has finished, as the depth tells."""
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
     given_up: list[str] = []
@@ -60,14 +60,14 @@ def test_messages_sent_before_a_reconnect_are_not_awaited() -> None:
     assert look.heard(1).left == 1
 
 
-def test_messages_that_never_come_are_waited_for_until_nothing_changes() -> None:
+def test_missing_messages_are_awaited_until_the_queue_is_unchanged() -> None:
     """A proxy, say, that passes on the last of many alone."""
     look = Backlog().seen(queue(running=A), 0).seen(queue(B, C, D, running=A), 1)
 
     assert look.seen(queue(B, C, D, running=A), 2).heard(3).left == 1
 
 
-def test_one_whose_end_only_the_output_tells_is_not_run_again_and_the_next_is_suspected() -> None:
+def test_a_prompt_finished_according_to_the_output_is_dropped_and_the_next_is_suspected() -> None:
     before = Backlog().seen(queue(B, C, running=A), 0)
 
     left, given_up = crash(before.executed(1))
@@ -78,14 +78,14 @@ def test_one_whose_end_only_the_output_tells_is_not_run_again_and_the_next_is_su
     assert [each.prompt_id for each in gone] == ["b"]
 
 
-def test_of_several_whose_end_only_the_output_tells_the_first_is_certain() -> None:
+def test_of_several_prompts_finished_according_to_the_output_only_the_first_is_dropped() -> None:
     """The others need not have been those that were next in line when the queue was last seen."""
     left, given_up = crash(Backlog().seen(queue(B, C, running=A), 0).executed(2))
 
     assert (ids(left), sorted(left.struck), given_up) == (["b", "c"], ["c"], [])
 
 
-def test_an_end_that_the_output_tells_too_is_not_counted_twice() -> None:
+def test_a_finish_reported_by_message_and_output_counts_once() -> None:
     before = Backlog().seen(queue(B, C, running=A), 0).heard(2)
 
     left, given_up = crash(before.executed(1))
@@ -103,7 +103,7 @@ def test_a_mark_belongs_to_one_run_of_a_prompt() -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True])
-def test_of_a_process_that_hangs_the_first_in_line_is_at_work(*, silent: bool) -> None:
+def test_the_first_prompt_of_a_hanging_process_counts_as_running(*, silent: bool) -> None:
     """It was submitted, and held the GIL before it was seen running."""
     waiting = replace(Backlog().seen(queue(A, B), 0), silent=silent)
 
@@ -113,7 +113,7 @@ def test_of_a_process_that_hangs_the_first_in_line_is_at_work(*, silent: bool) -
     assert [each.prompt_id for each in given_up] == (["a"] if silent else [])
 
 
-def test_a_submission_that_a_hanging_process_never_answered_is_at_work() -> None:
+def test_a_submission_without_a_response_of_a_hanging_process_counts_as_running() -> None:
     owed, _ = crash(Backlog().seen(queue(B, running=A), 0))
     submitting = replace(owed.submitting(owed.owed[0]), silent=True)
 
@@ -123,7 +123,7 @@ def test_a_submission_that_a_hanging_process_never_answered_is_at_work() -> None
     assert [each.prompt_id for each in given_up] == ["a"]
 
 
-def test_a_process_that_answers_again_hangs_no_more() -> None:
+def test_a_process_that_responds_again_no_longer_hangs() -> None:
     assert not replace(Backlog().seen(queue(A), 0), silent=True).seen(queue(A), 1).silent
 
 
@@ -135,7 +135,7 @@ def test_a_prompt_that_was_not_posted_is_not_suspected() -> None:
     assert not backlog.struck
 
 
-def test_one_that_outlasts_a_drain_has_a_strike_and_is_given_up_at_the_next() -> None:
+def test_a_prompt_that_exceeds_two_drains_is_given_up() -> None:
     backlog = Backlog()
     given_up: tuple[GivenUp, ...] = ()
     for _ in range(2):

@@ -68,7 +68,9 @@ async def test_a_prompt_that_ran_before_its_withdrawal_is_not_resubmitted(
     assert desk.owed == ["slow"]
 
 
-async def test_an_idle_process_is_drained_at_once(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_an_idle_process_is_drained_immediately(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
     server = await serve(QueueServer())
     watcher = desk.watch(server.url)
 

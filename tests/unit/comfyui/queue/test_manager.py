@@ -161,7 +161,7 @@ def crash(queues: QueueManager, instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True])
-async def test_a_crash_is_a_strike_also_when_its_silence_was_seen_first(
+async def test_a_crash_after_an_unresponsive_verdict_is_a_strike(
     queues: QueueManager,
     serve: Serve[QueueServer],
     news: list[PromptEvent],
@@ -189,7 +189,7 @@ def content_with(file: Path, words: tuple[str, ...]) -> bytes | None:
 
 
 @pytest.mark.parametrize("state", [Sweeping(RUN, 0.0, Recover(was_stable=False)), Launching()])
-async def test_a_strike_outlives_a_daemon_that_died_before_it_was_on_disk(
+async def test_a_strike_outlives_a_daemon_that_died_before_writing_it(
     make_queues: MakeQueues,
     serve: Serve[QueueServer],
     news: list[PromptEvent],
@@ -233,7 +233,7 @@ async def test_prompts_from_before_a_re_execution_in_place_are_resubmitted(
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_cancellation_that_meets_the_end_of_a_rescue_is_not_lost(
+async def test_a_cancellation_at_the_end_of_a_rescue_is_not_lost(
     queues: QueueManager, serve: Serve[QueueServer], turns: int
 ) -> None:
     """A monitor whose cancellation is lost would watch a process that is gone."""
@@ -256,7 +256,7 @@ async def test_a_cancellation_that_meets_the_end_of_a_rescue_is_not_lost(
     assert task.cancelled()
 
 
-async def test_one_whose_worker_thread_is_gone_while_a_prompt_runs_is_found_dead(
+async def test_a_worker_whose_thread_is_gone_during_a_prompt_is_reported_dead(
     queues: QueueManager,
     serve: Serve[QueueServer],
     living: set[int],
@@ -272,7 +272,7 @@ async def test_one_whose_worker_thread_is_gone_while_a_prompt_runs_is_found_dead
     assert await queues.worker_has_died(0)
 
 
-async def test_one_that_answers_with_a_dead_worker_is_probed_as_such(
+async def test_a_probe_of_an_instance_with_a_dead_worker_reports_the_worker(
     queues: QueueManager,
     serve: Serve[QueueServer],
     living: set[int],
@@ -293,7 +293,7 @@ async def finds_it_dead(probe: RescuingProbe) -> bool:
     return await probe.ask(1.0) is Finding.WORKER_DEAD
 
 
-async def test_a_prompt_that_only_the_output_tells_of_is_reported(
+async def test_a_prompt_known_only_from_the_output_is_reported(
     queues: QueueManager,
     serve: Serve[QueueServer],
     news: list[PromptEvent],
@@ -356,7 +356,7 @@ async def test_a_crash_of_an_idle_process_without_a_prompt_blames_none(
     assert news == []
 
 
-async def test_a_prompt_whose_end_only_the_output_tells_is_not_at_work(
+async def test_a_prompt_finished_according_to_the_output_is_not_running(
     queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
 ) -> None:
     """The next one held the GIL before the end of it was told."""
@@ -402,7 +402,7 @@ async def test_a_prompt_that_hangs_before_its_submission_is_answered_can_be_drop
     rescue.cancel()
 
 
-async def test_a_queue_is_unknown_from_a_defect_until_it_is_watched_again(
+async def test_a_queue_is_unknown_from_an_internal_error_until_it_is_watched_again(
     queues: QueueManager, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, server = await attended(queues, serve)

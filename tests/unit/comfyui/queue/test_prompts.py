@@ -35,7 +35,7 @@ def test_waiting_prompts_are_in_execution_order_not_in_heap_order() -> None:
     assert [each.id for each in queue.waiting] == ["p0", "p1", "p2", "p4", "p5", "p3", "p6"]
 
 
-def test_a_prompt_is_submitted_as_it_was_but_without_its_number() -> None:
+def test_a_prompt_is_submitted_unchanged_but_without_its_number() -> None:
     queue = parse_queue(answer([], [entry(7.5, "a", extra_pnginfo={"workflow": {}})]), {})
 
     assert submission_body(queue.waiting[0]) == {
@@ -53,7 +53,7 @@ def test_an_entry_of_a_newer_version_may_have_more_items() -> None:
     assert "sensitive" not in submission_body(queue.waiting[0])
 
 
-def test_an_id_of_megabytes_is_shortened_and_its_prompt_not_kept() -> None:
+def test_an_oversized_id_is_shortened_and_its_prompt_not_stored() -> None:
     ids = ["x" * MAX_ID_CHARS, "x" * 4_000_000, "x" * 4_000_000 + "y", "\ud800" * 4_000_000]
     body = answer([], [entry(place, each) for place, each in enumerate(ids)])
 

@@ -108,7 +108,7 @@ async def test_a_prompt_accepted_without_a_response_is_not_submitted_twice(
 
 @pytest.mark.parametrize("answer", [b"<html>", b"", b"[]", b"{}", b'{"prompt_id": null}'])
 @pytest.mark.parametrize("takes", [True, False])
-async def test_an_answer_that_names_no_prompt_leaves_open_whether_it_was_taken(
+async def test_a_response_without_a_prompt_id_leaves_acceptance_undecided(
     desk: Desk,
     serve: Serve[QueueServer],
     answer: bytes,
@@ -129,7 +129,7 @@ async def test_an_answer_that_names_no_prompt_leaves_open_whether_it_was_taken(
     ]
 
 
-async def test_a_process_that_dies_meanwhile_leaves_the_rest_owed(
+async def test_a_process_that_dies_during_the_submission_leaves_the_rest_owed(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_api, "PATIENCE", 0.2)
@@ -179,7 +179,7 @@ async def test_the_next_daemon_submits_the_owed_prompts(
     assert server.ids == ["a", "b"]
 
 
-async def test_a_strange_id_is_no_hindrance(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_an_unusual_id_is_resubmitted(desk: Desk, serve: Serve[QueueServer]) -> None:
     strange = ["..", "a/b", "ü?#%", "", "half a pair: \ud83d"]
     for number, each in enumerate(strange):
         content = json.dumps([number, each, GRAPH, {}, ["1"]]).encode()
@@ -220,7 +220,7 @@ async def test_a_prompt_known_only_by_its_id_is_given_up_and_the_rest_is_submitt
 
 
 @pytest.mark.parametrize("kind", ["API_KEY_COMFY_ORG", ["AUTH_TOKEN_COMFY_ORG"]])
-async def test_one_whose_keys_were_never_shown_is_given_up(
+async def test_a_prompt_with_hidden_credentials_is_given_up(
     desk: Desk, serve: Serve[QueueServer], kind: object
 ) -> None:
     """Newer versions keep keys where no route shows them; older ones show them in `extra_data`."""
@@ -243,7 +243,7 @@ async def test_one_whose_keys_were_never_shown_is_given_up(
     assert (given_up.prompt_id, given_up.reason) == ("hidden", "credentials_lost")
 
 
-async def test_a_prompt_that_ends_process_and_daemon_before_its_submission_is_answered_is_guilty(
+async def test_a_prompt_that_ends_process_and_daemon_before_its_response_is_suspected(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     """The next daemon knows from the file that it was being submitted."""
@@ -262,7 +262,7 @@ async def test_a_prompt_that_ends_process_and_daemon_before_its_submission_is_an
     assert (given_up.prompt_id, given_up.reason) == ("poison", "crashed_twice")
 
 
-async def test_a_very_long_queue_is_given_up_in_few_events(desk: Desk) -> None:
+async def test_a_long_queue_is_given_up_in_few_events(desk: Desk) -> None:
     waiting = tuple(Prompt(number, f"p{number}", b"[]") for number in range(5_000))
     desk.backlog_store.update(replace(desk.backlog_store.backlog, waiting=waiting))
 
@@ -272,7 +272,7 @@ async def test_a_very_long_queue_is_given_up_in_few_events(desk: Desk) -> None:
     assert sum(each.count for each in desk.news) == 5_000
 
 
-async def test_a_history_too_large_to_be_read_is_one(
+async def test_a_history_too_large_to_be_read_counts_as_executed(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds nothing at all of a prompt that has not been executed."""
@@ -293,7 +293,7 @@ async def _read_at_most(most: int, content: aiohttp.StreamReader, _limit: int) -
     return await _read(content, most)
 
 
-async def test_a_defect_in_the_watch_over_a_queue_ends_it_for_a_moment_only(
+async def test_an_internal_error_of_a_watcher_is_followed_by_a_restart(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "AGAIN", 0.01)

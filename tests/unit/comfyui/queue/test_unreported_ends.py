@@ -32,35 +32,35 @@ ENDED = [
 
 
 @pytest.mark.parametrize("state", ENDED, ids=lambda state: type(state).__name__)
-def test_a_crash_is_known_by_the_life_of_the_instance(state: life.State) -> None:
+def test_an_unreported_crash_is_derived_from_the_state_of_the_instance(state: life.State) -> None:
     assert untold_end(BACKLOG, Life(state, last_exit=CRASH)) == UntoldEnd(crashed=True, ran="a")
 
 
 @pytest.mark.parametrize(
     "state", [Starting(OLD, 0.0), life.Running(OLD, 0.0), Stuck(OLD, life.StayStopped())], ids=repr
 )
-def test_the_end_of_one_that_lives_is_still_to_come(state: life.State) -> None:
+def test_a_running_process_has_no_unreported_end(state: life.State) -> None:
     assert untold_end(BACKLOG, Life(state, last_exit=CRASH)) is None
 
 
-def test_the_life_overrides_an_older_file_about_the_executed_prompt() -> None:
+def test_the_last_exit_overrides_the_older_backlog_file() -> None:
     end = replace(CRASH, prompts=("b",))
 
     assert untold_end(BACKLOG, Life(SWEEPING, last_exit=end)) == UntoldEnd(crashed=True, ran="b")
 
 
-def test_a_stop_is_no_crash() -> None:
+def test_an_unreported_stop_is_no_crash() -> None:
     assert untold_end(BACKLOG, Life(SWEEPING, last_exit=STOP)) == UntoldEnd(crashed=False, ran="a")
 
 
-def test_one_that_was_being_submitted_counts() -> None:
+def test_a_prompt_in_submission_is_suspected() -> None:
     backlog = Backlog(1, owed=(A,), unconfirmed="a")
 
     assert untold_end(backlog, Life(SWEEPING, last_exit=CRASH)) == UntoldEnd(crashed=True, ran="a")
 
 
 @pytest.mark.parametrize("end", [None, replace(CRASH, prompts=("c",)), replace(CRASH, prompts=())])
-def test_no_prompt_is_blamed_for_an_end_that_names_none_of_them(end: Exit | None) -> None:
+def test_an_exit_without_prompts_blames_none(end: Exit | None) -> None:
     """As a launch that failed, or a defect of the supervisor."""
     assert untold_end(BACKLOG, Life(Backoff(NOW), last_exit=end)) == UntoldEnd(
         crashed=False, ran=None

@@ -50,7 +50,7 @@ async def test_a_change_at_the_same_depth_is_not_missed(
     assert desk.waiting == ["a", "c"]
 
 
-async def test_an_idle_queue_is_not_asked_for(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_an_idle_queue_is_not_polled(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = await serve(QueueServer())
     desk.watch(server.url, period=0.01)
     await until(lambda: server.looks)
@@ -64,7 +64,7 @@ async def test_an_idle_queue_is_not_asked_for(desk: Desk, serve: Serve[QueueServ
     assert server.looks <= looks + 1 + 3
 
 
-def test_the_pause_between_two_looks_is_bounded_by_the_size_of_the_queue() -> None:
+def test_the_pause_between_two_requests_is_bounded_by_the_size_of_the_queue() -> None:
     """And by half a second, whatever that is; not by how long a look took."""
     assert pauses(0) == (LOOK_GAP, LOOK_GAP)
     assert pauses(1_000_000) == (LOOK_GAP, 0.1)
@@ -72,7 +72,7 @@ def test_the_pause_between_two_looks_is_bounded_by_the_size_of_the_queue() -> No
     assert pauses(10**9) == (0.5, 0.5)
 
 
-async def test_a_queue_of_another_depth_than_is_known_is_not_known(
+async def test_a_queue_with_a_depth_other_than_the_known_one_is_unknown(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = HeldServer()
@@ -91,7 +91,7 @@ async def test_a_queue_of_another_depth_than_is_known_is_not_known(
     assert desk.waiting == ["a"]
 
 
-async def test_a_queue_is_not_known_while_its_process_does_not_answer(
+async def test_a_queue_is_unknown_while_its_process_does_not_respond(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await serve(QueueServer())
@@ -164,7 +164,9 @@ async def test_a_response_that_precedes_its_messages_is_trusted(
     assert desk.backlog_store.backlog.struck == {"a"}
 
 
-async def test_a_burst_of_changes_takes_few_looks(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_a_burst_of_changes_causes_few_requests(
+    desk: Desk, serve: Serve[QueueServer]
+) -> None:
     server = await serve(QueueServer())
     desk.watch(server.url)
     await until(lambda: server.looks)

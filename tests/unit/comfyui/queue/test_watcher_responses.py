@@ -69,7 +69,7 @@ async def test_a_program_without_a_queue_is_logged_once(
     assert said["error"] == "GET /queue did not return a queue: status 404"
 
 
-async def test_a_queue_too_large_to_be_read_is_left_alone(
+async def test_a_queue_over_the_size_limit_is_not_read(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_api, "MAX_QUEUE_BYTES", 1000)
@@ -107,7 +107,7 @@ async def test_a_large_queue_is_read_in_a_thread(desk: Desk, serve: Serve[QueueS
     assert threading.main_thread() not in threads
 
 
-async def test_a_large_queue_is_read_later_where_all_threads_are_busy(
+async def test_a_large_queue_is_read_later_if_all_threads_are_busy(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
     server = await serve(QueueServer())

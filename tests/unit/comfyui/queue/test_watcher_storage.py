@@ -25,7 +25,7 @@ async def test_the_known_queue_is_saved(desk: Desk, serve: Serve[QueueServer]) -
     assert next_ledger.backlog == desk.backlog_store.backlog.connected()
 
 
-async def test_a_key_is_not_on_disk(desk: Desk, serve: Serve[QueueServer]) -> None:
+async def test_an_api_key_is_not_written_to_disk(desk: Desk, serve: Serve[QueueServer]) -> None:
     server = await serve(QueueServer())
     server.add("a", extra_data={"api_key_comfy_org": "hush"})
     server.add("b", extra_data={"auth_token_comfy_org": "hush"})
