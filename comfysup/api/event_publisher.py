@@ -13,7 +13,7 @@ from comfysup.api.views.events import (
     PromptEventView,
     ReloadEventView,
 )
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.instances import InstanceView
 from comfysup.api.views.serializers import timestamp
 from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.observed import PromptEvent

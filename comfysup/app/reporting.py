@@ -12,7 +12,7 @@ import structlog
 
 from comfysup.api.event_publisher import EventPublisher
 from comfysup.api.services import DaemonFacts, StatusBoard
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.instances import InstanceView
 from comfysup.app.autolaunch import Shortfall
 from comfysup.config.settings import Settings
 from comfysup.linux.conditions import Conditions

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import click
 
 from comfysup.api.views.instance_table import NUMBERS, facts, one_line, sentences
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.instances import InstanceView
 from comfysup.cli.table import Layout, Line, Row, print_table, wrapped
 from comfysup.model.printable import printable_line
 

@@ -10,13 +10,18 @@ from comfysup.api.server.errors import FieldError, InvalidRequestError
 from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
 from comfysup.api.services import Services
+from comfysup.api.views.daemon import (
+    DaemonView,
+    LiveView,
+    ReadyView,
+    RestartingView,
+)
 from comfysup.api.views.reload import (
     FailedReloadView,
     NamedView,
     PlannedView,
     ReloadView,
 )
-from comfysup.api.views.resources import DaemonView, LiveView, ReadyView, RestartingView
 from comfysup.api.views.serializers import timestamp
 from comfysup.model.instances_file import ReloadOutcome
 from comfysup.model.spec import InstanceSpec

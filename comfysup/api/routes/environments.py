@@ -7,12 +7,16 @@ from comfysup.api.server.request import Call
 from comfysup.api.server.responses import json_answer
 from comfysup.api.services import Services
 from comfysup.api.views import text_output as texts
+from comfysup.api.views.environments import (
+    EnvironmentsView,
+    EnvironmentView,
+    LinkView,
+)
 from comfysup.api.views.reload import (
     FailedReloadView,
     NamedView,
     RollingRestartView,
 )
-from comfysup.api.views.resources import EnvironmentsView, EnvironmentView, LinkView
 from comfysup.model.environment import Survey
 from comfysup.model.printable import shortened
 from comfysup.supervision.instance import Instance

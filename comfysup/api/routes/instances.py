@@ -11,7 +11,7 @@ from comfysup.api.server.request import Call
 from comfysup.api.server.responses import encode, json_answer, json_bytes_answer
 from comfysup.api.services import Services
 from comfysup.api.views import text_output as texts
-from comfysup.api.views.resources import InstancesView, StatusView, StopAllView
+from comfysup.api.views.instances import InstancesView, StatusView, StopAllView
 from comfysup.api.views.serializers import present, present_all
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import Phase

@@ -15,13 +15,13 @@ from comfysup.api.server.responses import json_answer
 from comfysup.api.server.security import Caller
 from comfysup.api.services import Services
 from comfysup.api.views import text_output as texts
-from comfysup.api.views.resources import (
+from comfysup.api.views.serializers import present
+from comfysup.api.views.starting import (
     NotStartedView,
     StartedView,
     StartInstancesView,
     StartSingleView,
 )
-from comfysup.api.views.serializers import present
 from comfysup.config.instance_fields import Defaults, InstanceFields, SpecError
 from comfysup.model.printable import printable
 from comfysup.model.spec import InstanceSpec

@@ -33,9 +33,12 @@ from comfysup.api.schemas import (
 from comfysup.api.server.request import B, Call, Q
 from comfysup.api.server.security import Access
 from comfysup.api.services import Services
-from comfysup.api.views import reload as reload_views
-from comfysup.api.views import resources as views
+from comfysup.api.views.daemon import DaemonView, LiveView, ReadyView, RestartingView
+from comfysup.api.views.environments import EnvironmentsView, LinkView
 from comfysup.api.views.events import EVENT_VIEWS
+from comfysup.api.views.instances import InstancesView, InstanceView, StatusView, StopAllView
+from comfysup.api.views.reload import ReloadView, RollingRestartView
+from comfysup.api.views.starting import StartInstancesView, StartSingleView
 from comfysup.config.instance_fields import InstanceFields
 
 Handler: TypeAlias = Callable[[Services, Call[Q, B]], Awaitable[web.StreamResponse]]
@@ -136,7 +139,7 @@ START_INSTANCES = Route(
     "Start several instances",
     StartQuery,
     StartInstancesBody,
-    {200: views.StartInstancesView},
+    {200: StartInstancesView},
     INSTANCES,
 )
 START_SINGLE = Route(
@@ -147,14 +150,14 @@ START_SINGLE = Route(
     "Start one instance",
     StartSingleQuery,
     InstanceFields,
-    {200: views.StartSingleView, 202: views.StartSingleView},
+    {200: StartSingleView, 202: StartSingleView},
     INSTANCES,
     REFUSED_START,
 )
 
-ONE = {200: views.InstanceView}
-ONE_OR_STILL_WAITING = {200: views.InstanceView, 202: views.InstanceView}
-READINESS = {200: views.ReadyView, 503: views.ReadyView}
+ONE = {200: InstanceView}
+ONE_OR_STILL_WAITING = {200: InstanceView, 202: InstanceView}
+READINESS = {200: ReadyView, 503: ReadyView}
 
 ROUTES: tuple[Route[Any, Any], ...] = (
     # The four of the spec.
@@ -164,7 +167,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         f"{API}/status",
         instances.get_status,
         "Return all instances, also as a text table",
-        {200: views.StatusView},
+        {200: StatusView},
         INSTANCES,
     ),
     _write(
@@ -172,7 +175,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         instances.stop_all,
         "Stop all instances within 25 seconds",
         NoQuery,
-        {200: views.StopAllView},
+        {200: StopAllView},
         INSTANCES,
         ("stop_failed",),
     ),
@@ -181,7 +184,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         f"{API}/instances",
         instances.list_instances,
         "Return all instances",
-        {200: views.InstancesView},
+        {200: InstancesView},
         INSTANCES,
     ),
     _get(INSTANCE, instances.get_instance, "Return one instance", ONE, INSTANCES, errors=UNKNOWN),
@@ -255,7 +258,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         daemon.reload,
         "Read instances.json again and apply it",
         ReloadQuery,
-        {200: reload_views.ReloadView},
+        {200: ReloadView},
         DAEMON,
         (),
     ),
@@ -263,7 +266,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         f"{API}/environments",
         environments.list_environments,
         "Return the environments of the workspace",
-        {200: views.EnvironmentsView},
+        {200: EnvironmentsView},
         ENVIRONMENTS,
         errors=("environment_unresponsive",),
     ),
@@ -272,7 +275,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         environments.link_models,
         "Share the models of an environment",
         NoQuery,
-        {200: views.LinkView},
+        {200: LinkView},
         ENVIRONMENTS,
         ("unknown_environment", "environment_in_use", "environment_unresponsive"),
     ),
@@ -281,7 +284,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         environments.restart_one_by_one,
         "Restart the instances of an environment one at a time",
         RestartQuery,
-        {200: reload_views.RollingRestartView},
+        {200: RollingRestartView},
         ENVIRONMENTS,
         ("unknown_environment", "environment_unresponsive"),
     ),
@@ -289,7 +292,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         f"{API}/daemon",
         daemon.get_daemon,
         "Return version, uptime and settings of the daemon",
-        {200: views.DaemonView},
+        {200: DaemonView},
         DAEMON,
     ),
     _write(
@@ -297,7 +300,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         daemon.restart_daemon,
         "Restart the daemon in place; no instance is affected",
         NoQuery,
-        {202: views.RestartingView},
+        {202: RestartingView},
         DAEMON,
         ("restart_refused", "shutting_down"),
     ),
@@ -306,7 +309,7 @@ ROUTES: tuple[Route[Any, Any], ...] = (
         "/livez",
         daemon.get_livez,
         "Return 200 while the daemon responds",
-        {200: views.LiveView},
+        {200: LiveView},
         DAEMON,
         access=Access.OPEN,
     ),

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from comfysup.api.views.instances import InstanceView
 from comfysup.api.views.reload import ReloadView
-from comfysup.api.views.resources import InstanceView, Time
+from comfysup.api.views.time import Time
 from comfysup.supervision.lifecycle_events import LifecycleEvent
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
 
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.instances import InstanceView
 from comfysup.model.printable import printable_line
 
 MEBIBYTE = 1 << 20

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from comfysup.api.services import Services
-from comfysup.api.views.resources import (
+from comfysup.api.views.instances import (
     ConditionView,
     ExitView,
     HealthView,

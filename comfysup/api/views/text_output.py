@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from comfysup.api.views.instance_table import NUMBERS, facts, padded, sentences, width
-from comfysup.api.views.resources import InstanceView
+from comfysup.api.views.instances import InstanceView
 from comfysup.model.printable import printable, printable_line
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.results import Outcome, Result

@@ -15,7 +15,32 @@ from comfysup.api.routes.table import ROUTES, Route
 from comfysup.api.schemas import StartInstancesBody
 from comfysup.api.server.error_codes import ERROR_CODES
 from comfysup.api.server.errors import _SERVER_ERRORS, ErrorView, FieldError
-from comfysup.api.views import reload, resources
+from comfysup.api.views.daemon import DaemonView, LiveView, ReadyView, RestartingView
+from comfysup.api.views.environments import EnvironmentsView, EnvironmentView, LinkView
+from comfysup.api.views.instances import (
+    ConditionView,
+    ExitView,
+    HealthView,
+    InstancesView,
+    InstanceView,
+    PromptView,
+    QueueView,
+    StatusView,
+    StopAllView,
+)
+from comfysup.api.views.reload import (
+    FailedReloadView,
+    NamedView,
+    PlannedView,
+    ReloadView,
+    RollingRestartView,
+)
+from comfysup.api.views.starting import (
+    NotStartedView,
+    StartedView,
+    StartInstancesView,
+    StartSingleView,
+)
 from comfysup.config.instance_fields import InstanceFields
 from comfysup.model.environment import LeftBehind
 from comfysup.model.instances_file import ConfigError
@@ -25,35 +50,35 @@ from tests.unit.docs.pages import argument, calls, page, rows, section, table, w
 PAGE = page("reference/http.md")
 
 TITLES: dict[type, str] = {
-    resources.StartInstancesView: "Start several instances",
-    resources.StartedView: "Result of a start",
-    resources.NotStartedView: "Result of a start",
-    resources.StartSingleView: "Start one instance",
-    resources.StatusView: "Status",
-    resources.InstancesView: "List instances",
-    resources.InstanceView: "Instance",
-    resources.ExitView: "Exit",
-    resources.HealthView: "Health",
-    resources.ConditionView: "Condition",
-    resources.QueueView: "Queue",
-    resources.PromptView: "Running prompt",
+    StartInstancesView: "Start several instances",
+    StartedView: "Result of a start",
+    NotStartedView: "Result of a start",
+    StartSingleView: "Start one instance",
+    StatusView: "Status",
+    InstancesView: "List instances",
+    InstanceView: "Instance",
+    ExitView: "Exit",
+    HealthView: "Health",
+    ConditionView: "Condition",
+    QueueView: "Queue",
+    PromptView: "Running prompt",
     Usage: "Usage",
     GpuUsage: "GPU usage",
-    resources.EnvironmentsView: "Environments",
-    resources.EnvironmentView: "Environment",
-    resources.StopAllView: "Stop all instances",
-    reload.RollingRestartView: "Rolling restart",
-    reload.NamedView: "Name",
-    reload.FailedReloadView: "Failure",
-    reload.ReloadView: "Reload",
-    reload.PlannedView: "Planned action",
+    EnvironmentsView: "Environments",
+    EnvironmentView: "Environment",
+    StopAllView: "Stop all instances",
+    RollingRestartView: "Rolling restart",
+    NamedView: "Name",
+    FailedReloadView: "Failure",
+    ReloadView: "Reload",
+    PlannedView: "Planned action",
     ConfigError: "Configuration error",
-    resources.LinkView: "Link models",
+    LinkView: "Link models",
     LeftBehind: "File left",
-    resources.DaemonView: "Daemon",
-    resources.RestartingView: "Restart the daemon",
-    resources.LiveView: "Liveness",
-    resources.ReadyView: "Readiness",
+    DaemonView: "Daemon",
+    RestartingView: "Restart the daemon",
+    LiveView: "Liveness",
+    ReadyView: "Readiness",
     ErrorView: "Error",
     FieldError: "Field error",
 }
