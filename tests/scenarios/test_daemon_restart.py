@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 import aiohttp
@@ -14,9 +13,9 @@ import pytest
 from comfysup.demo.workspace import build_environment
 from tests.scenarios import kernel
 from tests.scenarios.client import API
-from tests.scenarios.harness import SERVE as SERVE_COMMAND
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import NEVER_READY, SERVE, Program
+from tests.scenarios.restarts import ask, ask_on, has_ended, live, restart, started
 from tests.scenarios.waiting import until, until_async
 
 RESTARTS = 8
@@ -233,135 +232,3 @@ async def test_requests_during_a_restart_in_place_are_answered(daemon: Daemon) -
     answers = await asyncio.gather(*asked)
 
     assert {answer.status for answer in answers} == {202}
-
-
-def remove_the_token(daemon: Daemon) -> None:
-    (daemon.root / "token").unlink()
-
-
-def break_the_instances_file(daemon: Daemon) -> None:
-    (daemon.root / "instances.json").write_text("{ broken")
-
-
-def break_the_program(daemon: Daemon) -> None:
-    (daemon.root / "modules" / "aiohttp.py").write_text("raise ImportError('half an upgrade')")
-
-
-SPOILERS = {
-    "COMFYSUP_TOKEN_FILE cannot be read": remove_the_token,
-    "instances.json": break_the_instances_file,
-    "half an upgrade": break_the_program,
-}
-
-
-@pytest.mark.parametrize(("reason", "spoil"), SPOILERS.items(), ids=SPOILERS)
-async def test_a_restart_in_place_that_would_fail_is_refused(
-    daemon: Daemon, reason: str, spoil: Callable[[Daemon], None]
-) -> None:
-    """Over HTTP, by SIGHUP, and on the command line; every reason is named."""
-    (daemon.root / "modules").mkdir()
-    (daemon.root / "token").write_text("hunter2")
-    await daemon.start(
-        variables={
-            "COMFYSUP_TOKEN_FILE": str(daemon.root / "token"),
-            "PYTHONPATH": str(daemon.root / "modules"),
-        }
-    )
-    spoil(daemon)
-
-    refused = await daemon.api.ask("POST", f"{API}/daemon/restart")
-    daemon.signal(signal.SIGHUP)
-    await until(lambda: len(daemon.events("daemon.restart_refused")) == 2)
-    environ = {**os.environ, "COMFYSUP_RUN_DIR": str(daemon.run_dir)}
-    command = await asyncio.create_subprocess_exec(
-        *SERVE_COMMAND[:-1], "daemon", "restart", env=environ, stderr=asyncio.subprocess.PIPE
-    )
-    _, said = await command.communicate()
-
-    assert (refused.status, refused.body["code"]) == (409, "restart_refused")
-    assert reason in refused.body["detail"]
-    assert reason in said.decode()
-    assert command.returncode == 1
-    assert len(daemon.events("daemon.started")) == 1
-    assert (await daemon.api.ask("GET", "/livez")).status == 200
-
-
-async def test_sigterm_is_handled_during_the_check_of_a_restart(daemon: Daemon) -> None:
-    modules = daemon.root / "modules"
-    modules.mkdir()
-    await daemon.start(variables={"PYTHONPATH": str(modules)})
-    (modules / "aiohttp.py").write_text("import time; time.sleep(3600)")
-    asking = asyncio.create_task(daemon.api.ask("POST", f"{API}/daemon/restart"))
-    await until(lambda: bool(kernel.children(daemon.pid)))
-
-    daemon.signal(signal.SIGTERM)
-
-    assert await daemon.ended() == 0
-    answer = await asking
-    assert (answer.status, answer.body["code"]) == (503, "shutting_down")
-
-
-async def test_a_restart_in_place_succeeds_with_closed_and_full_outputs(daemon: Daemon) -> None:
-    for number, output in enumerate(('exec "$@" >&-', 'exec "$@" > /dev/full')):
-        await daemon.start("sh", "-c", output, "sh")
-        before = len(daemon.events("daemon.started"))
-        daemon.signal(signal.SIGHUP)
-        await until(partial(has_started, daemon, before + 1))
-        assert before == 2 * number + 1
-        daemon.signal(signal.SIGTERM)
-        assert await daemon.ended() == 0
-
-
-def has_started(daemon: Daemon, times: int) -> bool:
-    return len(daemon.events("daemon.started")) >= times
-
-
-async def restart(daemon: Daemon, times: int) -> None:
-    for number in range(times):
-        answer = await daemon.api.ask("POST", f"{API}/daemon/restart")
-        assert answer.status == 202
-        await until_async(partial(started, daemon, number + 2))
-
-
-async def live(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Asks on a connection that is there; whether it was answered, and stays."""
-    writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
-    return (
-        head.startswith(b"HTTP/1.1 200 ")
-        and b"connection: close" not in head.lower()
-        and bool(body)
-    )
-
-
-async def ask_on(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    pause: float,
-    ended: asyncio.Event,
-) -> int:
-    """Asks on one connection until `ended`; returns how often. A reset raises."""
-    answers = 0
-    while not ended.is_set():
-        assert await live(reader, writer)
-        answers += 1
-        await asyncio.sleep(pause)
-    return answers
-
-
-async def ask(session: aiohttp.ClientSession, port: int, answers: Counter[str]) -> None:
-    try:
-        async with session.get(f"http://127.0.0.1:{port}{API}/status") as answer:
-            await answer.read()
-            answers[str(answer.status)] += 1
-    except aiohttp.ClientError as error:
-        answers[repr(error)] += 1
-
-
-async def started(daemon: Daemon, times: int) -> bool:
-    return len(daemon.events("daemon.started")) >= times
-
-
-async def has_ended(daemon: Daemon) -> bool:
-    return (await daemon.api.show(0))["last_exit"] is not None

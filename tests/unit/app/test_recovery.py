@@ -1,90 +1,21 @@
-import json
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 
 from comfysup.app import recovery as adoption
-from comfysup.app.recovery import RecoveredState, recover_state, sweep
+from comfysup.app.recovery import RecoveredState, sweep
 from comfysup.app.state_store import State
-from comfysup.config.settings import Settings
 from comfysup.linux.executor import Executor
-from comfysup.linux.host.boot_identity import BootIdentity
 from comfysup.linux.process import census
-from comfysup.linux.process.proc import all_pids, read_marker, read_stat
-from comfysup.linux.process.tree import Found, marked
+from comfysup.linux.process.proc import read_stat
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.spec import InstanceSpec
-from comfysup.supervision.life import Life, Moment, Run, Running, Starting
+from comfysup.supervision.life import Starting
 from comfysup.supervision.protocols import ProcessRecord
-from comfysup.supervision.records import InstanceRecord, dump
 from tests.scenarios.waiting import until
+from tests.unit.app.recovering import OPTIONS, Launch, record_of, recovered_from, seen, written
 from tests.unit.linux.children import alive
-
-LIFE = BootIdentity("boot", 17)
-SETTINGS = Settings.from_environ({}, uid=0)
-SLEEP = "import time; time.sleep(60)"
-
-Launch = Callable[..., subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def word() -> str:
-    """An identity that no other test has."""
-    return os.urandom(8).hex()
-
-
-@pytest.fixture
-def launch(tmp_path: Path, word: str) -> Iterator[Launch]:
-    """Starts what looks like an instance, with that marker after the identity."""
-    directory = tmp_path / "ComfyUI-comm"
-    directory.mkdir()
-    main = directory / "main.py"
-    main.write_text(SLEEP)
-    made: list[subprocess.Popen[bytes]] = []
-
-    def start(
-        marker: str, *arguments: str, cwd: Path = directory, identity: str = word
-    ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, str(main), *arguments],
-            cwd=cwd,
-            env={"COMFYSUP_MARKER": f"{identity}:{marker}"},
-            start_new_session=True,
-        )
-        made.append(process)
-        return process
-
-    yield start
-    for each in made:
-        with suppress(ProcessLookupError):
-            os.killpg(each.pid, SIGKILL)
-        each.wait()
-
-
-def seen(word: str) -> dict[str, list[Found]]:
-    """What lives with a marker that begins with that word."""
-    markers = {pid: marker for pid in all_pids() if (marker := read_marker(pid))}
-    return marked(word, markers)
-
-
-def fifo_in(file: StateFile) -> Callable[[int, int], Path]:
-    return lambda instance, generation: file.path.with_name(f"{instance}.{generation}")
-
-
-async def recovered_from(file: StateFile, word: str) -> RecoveredState:
-    processes = Executor("/proc")
-    try:
-        return await recover_state(file, LIFE, word, SETTINGS, processes, fifo_in(file))
-    finally:
-        processes.shutdown()
 
 
 async def swept(recovered: RecoveredState) -> None:
@@ -100,9 +31,6 @@ def broken(tmp_path: Path) -> StateFile:
     file = StateFile(tmp_path / "state.json")
     file.write(b"{ broken")
     return file
-
-
-OPTIONS = ("--listen", "0.0.0.0", "--port", "3007")  # noqa: S104 - what an instance is given
 
 
 async def test_running_instances_are_recovered_when_the_file_is_broken(
@@ -186,19 +114,6 @@ async def test_a_valid_file_is_used(tmp_path: Path, word: str) -> None:
     assert not recovered.strays
 
 
-def written(file: StateFile, *records: InstanceRecord) -> StateFile:
-    """A sound file of this life with those records."""
-    state = {"version": 1, **asdict(LIFE), "applied": [], "instances": [*map(dump, records)]}
-    file.write(json.dumps(state).encode())
-    return file
-
-
-def record_of(spec: InstanceSpec, generation: int, pid: int = 1) -> InstanceRecord:
-    running = Running(Run(pid, Moment(0.0, 0.0)), None)
-    life = Life(running, generation, restarts=3)
-    return InstanceRecord(spec, spec, life, ProcessRecord(pid, 1))
-
-
 @pytest.mark.parametrize("known", [False, True], ids=["not known", "known by an older generation"])
 async def test_an_instance_missing_from_an_outdated_file_is_recognised(
     launch: Launch,
@@ -261,113 +176,3 @@ async def test_no_process_is_a_stray_if_the_file_is_broken(
 
     assert [each.life.generation for each in recovered.state.instances] == [12]
     assert not recovered.strays
-
-
-# ---- whose process a record names
-
-
-def naming(
-    process: subprocess.Popen[bytes], start_time: int | None = None, generation: int = 12
-) -> InstanceRecord:
-    """A record of instance 7 that names that process."""
-    stat = read_stat(process.pid)
-    assert stat is not None
-    record = record_of(InstanceSpec(7, "mine", "comm", 3007), generation, process.pid)
-    started = stat.start_time if start_time is None else start_time
-    return replace(record, process=ProcessRecord(process.pid, started))
-
-
-async def test_a_foreign_process_with_a_matching_start_time_is_not_adopted(
-    launch: Launch, word: str, tmp_path: Path
-) -> None:
-    """Somebody has edited the file."""
-    stranger = launch("7:12", *OPTIONS, identity=word[::-1])
-    await until(lambda: seen(word[::-1]))
-    file = written(StateFile(tmp_path / "state"), naming(stranger))
-
-    recovered = await recovered_from(file, word)
-
-    (record,) = recovered.state.instances
-    assert record.process == ProcessRecord(stranger.pid, 0)
-    assert f"pid {stranger.pid} for instance 7 'mine'" in str(recovered.trouble)
-    assert file.aside.exists()
-
-
-async def test_the_own_process_is_recognised_although_the_record_names_a_foreign_one(
-    launch: Launch, word: str, tmp_path: Path
-) -> None:
-    stranger, own = launch("7:12", *OPTIONS, identity=word[::-1]), launch("7:12", *OPTIONS)
-    await until(lambda: seen(word) and seen(word[::-1]))
-
-    recovered = await recovered_from(written(StateFile(tmp_path / "s"), naming(stranger)), word)
-
-    (record,) = recovered.state.instances
-    assert record.process is not None
-    assert (record.process.pid, record.spec.name) == (own.pid, "mine")
-
-
-async def test_the_process_of_another_instance_is_not_adopted(
-    launch: Launch, word: str, tmp_path: Path
-) -> None:
-    other = launch("8:12", *OPTIONS)
-    await until(lambda: seen(word))
-
-    recovered = await recovered_from(written(StateFile(tmp_path / "state"), naming(other)), word)
-
-    record = next(each for each in recovered.state.instances if each.spec.id == 7)
-    assert record.process == ProcessRecord(other.pid, 0)
-    assert alive(other.pid)
-
-
-@pytest.mark.parametrize("wrong", ["start time", "generation"])
-async def test_a_marker_corrects_a_wrong_start_time_or_generation(
-    launch: Launch, word: str, tmp_path: Path, wrong: str
-) -> None:
-    process = launch("7:12", *OPTIONS)
-    await until(lambda: word in str(seen(word)))
-    sound = naming(process)
-    garbled = naming(process, 1) if wrong == "start time" else naming(process, generation=99)
-
-    recovered = await recovered_from(written(StateFile(tmp_path / "state"), garbled), word)
-
-    (record,) = recovered.state.instances
-    assert (record.process, record.life.generation) == (sound.process, 12)
-    assert alive(process.pid)
-
-
-async def test_a_process_without_readable_variables_is_recognised_by_its_output(
-    word: str, tmp_path: Path
-) -> None:
-    """`setproctitle` overwrites them."""
-    file = StateFile(tmp_path / "state")
-    fifo = fifo_in(file)(7, 12)
-    os.mkfifo(fifo)
-    output = os.open(fifo, os.O_RDWR)
-    process = subprocess.Popen(  # noqa: ASYNC220 - takes no time
-        [sys.executable, "-c", SLEEP], env={}, stdout=output, start_new_session=True
-    )
-    os.close(output)
-    try:
-        record = naming(process)
-        recovered = await recovered_from(written(file, record), word)
-    finally:
-        process.kill()
-        process.wait()
-
-    assert [each.process for each in recovered.state.instances] == [record.process]
-    assert recovered.trouble is None
-
-
-async def test_the_record_of_an_ended_process_is_kept(
-    launch: Launch, word: str, tmp_path: Path
-) -> None:
-    """A zombie has no variables; how it ended is still to be asked for."""
-    process = launch("7:12", *OPTIONS)
-    await until(lambda: seen(word))
-    record = naming(process)
-    os.kill(process.pid, SIGKILL)
-    await until(lambda: (stat := read_stat(process.pid)) and stat.ended)
-
-    recovered = await recovered_from(written(StateFile(tmp_path / "state"), record), word)
-
-    assert [each.process for each in recovered.state.instances] == [record.process]

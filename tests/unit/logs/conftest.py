@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from comfysup.linux.executor import Executor
 from comfysup.logs.files import Rotation
 from comfysup.logs.pipe import LogPipe
 from comfysup.logs.pump import LogPump
+from comfysup.logs.reader import LogReader
+from tests.unit.logs.desk import Desk
 from tests.unit.logs.piping import MakePipe
 
 
@@ -34,3 +37,20 @@ def file_limit() -> Iterator[Callable[[int], None]]:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@pytest.fixture
+def rotation() -> Rotation:
+    return Rotation()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, rotation: Rotation) -> AsyncIterator[Desk]:
+    pump = LogPump(rotation)
+    pump.start()
+    disk = Executor("logs", 4)
+    reader = LogReader(pump, disk)
+    yield Desk(tmp_path / "logs" / "x.log", tmp_path / "fifo", pump, reader)
+    reader.close()
+    disk.shutdown()
+    await pump.close()

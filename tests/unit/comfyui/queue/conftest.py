@@ -1,71 +1,25 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 
-import aiohttp
 import pytest
 
 from comfysup.comfyui.client import ComfyClient, new_session
-from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
-from comfysup.comfyui.queue.watcher import QueueWatcher
+from comfysup.comfyui.queue import backlog_store
+from comfysup.comfyui.queue.backlog_store import Storage
+from comfysup.comfyui.queue.manager import QueueManager
+from comfysup.comfyui.worker import Look
 from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.observed import PromptEvent
+from tests.scenarios.waiting import HANG
+from tests.unit.comfyui.queue.desk import THREADS, Desk, Serve
+from tests.unit.comfyui.queue.managing import MakeQueues, Written
 from tests.unit.comfyui.queue.server import QueueServer
-
-S = TypeVar("S", bound=QueueServer)
-Serve = Callable[[S], Awaitable[S]]
-
-LIFE = "this life"
-THREADS = BacklogThreads(asyncio.to_thread, asyncio.to_thread)
-
-
-@dataclass
-class Desk:
-    """A ledger with its file, and what it told; and who watches for it."""
-
-    path: Path
-    session: aiohttp.ClientSession
-    news: list[PromptEvent] = field(default_factory=list)
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.backlog_store = self.new_ledger()
-
-    def new_ledger(self) -> BacklogStore:
-        """One as the next daemon would have it."""
-        return BacklogStore(StateFile(self.path), LIFE, THREADS, self.news.append, lambda: None)
-
-    def watch(self, url: str, period: float = 3600) -> QueueWatcher:
-        """Watches; no poll helps a test with that period."""
-        api = ComfyClient(self.session, url, asyncio.to_thread)
-        watcher = QueueWatcher(api, self.backlog_store, lambda: period)
-        self.tasks.append(asyncio.create_task(watcher.run()))
-        return watcher
-
-    async def leave(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.tasks.clear()
-
-    @property
-    def running(self) -> list[str]:
-        return [each.id for each in self.backlog_store.backlog.running]
-
-    @property
-    def waiting(self) -> list[str]:
-        return [each.id for each in self.backlog_store.backlog.waiting]
-
-    @property
-    def owed(self) -> list[str]:
-        return [each.id for each in self.backlog_store.backlog.owed]
 
 
 @pytest.fixture
 async def desk(tmp_path: Path, serve: Serve[QueueServer]) -> AsyncIterator[Desk]:
-    """A desk that is left before what it watches is closed."""
+    """A desk whose watchers end before its servers."""
     async with new_session() as session:
         one = Desk(tmp_path / "0.json", session)
         yield one
@@ -85,3 +39,64 @@ async def serve() -> AsyncIterator[Serve[QueueServer]]:
     yield serve_one
     for server in served:
         await server.close()
+
+
+@pytest.fixture
+def living() -> set[int]:
+    """The threads of the process that is watched; 7 is its worker."""
+    return {42, 7}
+
+
+@pytest.fixture
+def news() -> list[PromptEvent]:
+    return []
+
+
+@pytest.fixture
+def output() -> Written:
+    return Written(["Prompt executed in 0.01 seconds"])
+
+
+@pytest.fixture
+async def make_queues(
+    tmp_path: Path,
+    news: list[PromptEvent],
+    serve: Serve[QueueServer],
+    living: set[int],
+    output: Written,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[MakeQueues]:
+    """Makes those of one daemon after the other; closed before the servers that they watch.
+
+    What one still writes, however slow the disk is, must not come after its close: the file would
+    change under the next.
+    """
+    monkeypatch.setattr(backlog_store, "LAST_WRITE", HANG)
+    made: list[QueueManager] = []
+
+    async def look() -> Look:
+        return Look(frozenset(living), worked=False)
+
+    async with new_session() as session:
+
+        def make() -> QueueManager:
+            one = QueueManager(
+                lambda url: ComfyClient(session, url, asyncio.to_thread),
+                Storage(lambda number: StateFile(tmp_path / f"{number}.json"), "this life"),
+                THREADS,
+                lambda _instance, told: news.append(told),
+                lambda: None,
+                lambda _pid: look,
+                lambda _number: output,
+            )
+            made.append(one)
+            return one
+
+        yield make
+        for each in made:
+            await each.close()
+
+
+@pytest.fixture
+def queues(make_queues: MakeQueues) -> QueueManager:
+    return make_queues()

@@ -15,7 +15,7 @@ from comfysup.comfyui.queue.backlog_store import BacklogStore, BacklogThreads
 from comfysup.comfyui.queue.prompts import Prompt
 from comfysup.linux.rundir.state_file import StateFile
 from tests.scenarios.waiting import bounded, until
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import QueueServer
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ import asyncio
 from comfysup.comfyui.queue import backlog_file
 from comfysup.model.spec import Rescue
 from tests.scenarios.waiting import bounded, until
-from tests.unit.comfyui.queue.conftest import LIFE, Desk, Serve
+from tests.unit.comfyui.queue.desk import LIFE, Desk, Serve
 from tests.unit.comfyui.queue.server import HastyServer, QueueServer
 
 

@@ -1,8 +1,7 @@
 """What follows for a queue from what happens to its instance."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,153 +10,42 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfysup.comfyui import worker
-from comfysup.comfyui.client import ComfyClient, new_session
-from comfysup.comfyui.queue import backlog_store
 from comfysup.comfyui.queue import watcher as queue
-from comfysup.comfyui.queue.backlog_store import Storage
 from comfysup.comfyui.queue.manager import QueueManager
 from comfysup.comfyui.queue.rescuing_probe import RescuingProbe, RescuingProber
-from comfysup.comfyui.worker import Look
-from comfysup.linux.rundir.state_file import StateFile
 from comfysup.model.observed import PromptEvent
-from comfysup.model.spec import InstanceSpec, Rescue
+from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
 from comfysup.supervision.instance import Instance
 from comfysup.supervision.life import (
-    Exit,
     Launching,
     Life,
-    Moment,
     Recover,
-    Run,
-    Running,
     Starting,
     State,
     Sweeping,
 )
-from comfysup.supervision.lifecycle_events import Blame, LifecycleEvent
-from comfysup.supervision.protocols import Finding, LastPrompts
-from tests.scenarios.waiting import HANG, until, until_async
-from tests.unit.comfyui.queue.conftest import THREADS, Serve
+from comfysup.supervision.lifecycle_events import LifecycleEvent
+from comfysup.supervision.protocols import Finding
+from tests.scenarios.waiting import until, until_async
+from tests.unit.comfyui.queue.desk import Serve
+from tests.unit.comfyui.queue.managing import (
+    CRASH,
+    RUN,
+    MakeQueues,
+    Written,
+    attended,
+    crash,
+    ready,
+    stop,
+)
 from tests.unit.comfyui.queue.server import HangingServer, QueueServer
 from tests.unit.supervision.fakes import FakeProber
-from tests.unit.supervision.stage import Stage
-
-RUN = Run(42, Moment(0.0, 0.0))
-STOP = Exit(0.0, "stopped", "it was asked to stop", expected=True)
-CRASH = Exit(0.0, "signal", "it was killed", signal="SIGKILL")
-
-
-@pytest.fixture
-def living() -> set[int]:
-    """The threads of the process that is watched; 7 is its worker."""
-    return {42, 7}
-
-
-@pytest.fixture
-def news() -> list[PromptEvent]:
-    return []
-
-
-@dataclass
-class Written:
-    """What processes wrote, and how much of it there was at each mark."""
-
-    lines: list[str] = field(default_factory=list)
-
-    async def mark(self) -> str:
-        return str(len(self.lines))
-
-    async def lines_with(self, text: bytes, since: str) -> list[str]:
-        return [line for line in self.lines[int(since) :] if text.decode() in line]
-
-
-@pytest.fixture
-def output() -> Written:
-    return Written(["Prompt executed in 0.01 seconds"])
-
-
-EXECUTED_LINE = "Prompt executed in 0.01 seconds"
-
-MakeQueues = Callable[[], QueueManager]
-
-
-@pytest.fixture
-async def make_queues(
-    tmp_path: Path,
-    news: list[PromptEvent],
-    serve: Serve[QueueServer],
-    living: set[int],
-    output: Written,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[MakeQueues]:
-    """Makes those of one daemon after the other; closed before the servers that they watch.
-
-    What one still writes, however slow the disk is, must not come after its close: the file would
-    change under the next.
-    """
-    monkeypatch.setattr(backlog_store, "LAST_WRITE", HANG)
-    made: list[QueueManager] = []
-
-    async def look() -> Look:
-        return Look(frozenset(living), worked=False)
-
-    async with new_session() as session:
-
-        def make() -> QueueManager:
-            one = QueueManager(
-                lambda url: ComfyClient(session, url, asyncio.to_thread),
-                Storage(lambda number: StateFile(tmp_path / f"{number}.json"), "this life"),
-                THREADS,
-                lambda _instance, told: news.append(told),
-                lambda: None,
-                lambda _pid: look,
-                lambda _number: output,
-            )
-            made.append(one)
-            return one
-
-        yield make
-        for each in made:
-            await each.close()
-
-
-@pytest.fixture
-def queues(make_queues: MakeQueues) -> QueueManager:
-    return make_queues()
-
-
-async def attended(queues: QueueManager, serve: Serve[QueueServer]) -> tuple[Instance, QueueServer]:
-    """An instance whose process is working on `runs`, and its server."""
-    server = await serve(QueueServer())
-    server.add("runs")
-    server.take()
-    port = int(server.url.rpartition(":")[2])
-    instance = Instance(InstanceSpec(0, "main", "comm", port), Stage().context)
-    await ready(queues, instance)
-    return instance, server
-
-
-async def ready(queues: QueueManager, instance: Instance) -> None:
-    await queues.rescue(instance.spec, RUN.pid)
-    instance.life = Life(Running(RUN, None))
-    queues.observe(instance, LifecycleEvent.READY)
-    await until(lambda: (facts := queues.facts(0)) and facts.running_prompts)
 
 
 def fall_silent(queues: QueueManager, instance: Instance) -> None:
     instance.life = Life(Starting(RUN, 1e9))
     queues.observe(instance, LifecycleEvent.STARTING)
-
-
-def stop(queues: QueueManager, instance: Instance) -> None:
-    instance.life = replace(instance.life, last_exit=STOP)
-    queues.observe(instance, LifecycleEvent.EXITED)
-
-
-def crash(queues: QueueManager, instance: Instance) -> None:
-    instance.life = replace(instance.life, last_exit=CRASH)
-    queues.observe(instance, LifecycleEvent.EXITED)
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -291,89 +179,6 @@ async def test_a_probe_of_an_instance_with_a_dead_worker_reports_the_worker(
 
 async def finds_it_dead(probe: RescuingProbe) -> bool:
     return await probe.ask(1.0) is Finding.WORKER_DEAD
-
-
-async def test_a_prompt_known_only_from_the_output_is_reported(
-    queues: QueueManager,
-    serve: Serve[QueueServer],
-    news: list[PromptEvent],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It held the GIL from its first moment on, so that nothing else could tell of it."""
-    instance, _ = await attended(queues, serve)
-    await until(lambda: queues.facts(0))
-    monkeypatch.setattr(queue, "UNSURE_AFTER", 0.0)
-    queues.probed(0, answered=False)
-
-    await queues.last_prompts(0, ["got prompt", "\x1b[32m[INFO]\x1b[0m got prompt", "bye"])
-    crash(queues, instance)
-
-    assert [(each.reason, each.prompt_id, each.count) for each in news] == [("unseen", None, 1)]
-
-
-async def idle(
-    queues: QueueManager, serve: Serve[QueueServer], output: Written
-) -> tuple[Instance, QueueServer]:
-    """An instance whose queue was read as empty after its last line of output."""
-    instance, server = await attended(queues, serve)
-    server.finish()
-    output.lines += ["got prompt", "Prompt executed in 1.00 seconds", "got prompt"]  # one deleted
-    await server.tell()
-    await until(lambda: queues._attended[0].watcher.idle_mark == str(len(output.lines)))
-    return instance, server
-
-
-async def test_a_prompt_that_crashes_an_idle_process_at_once_is_reported_and_blamed(
-    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
-) -> None:
-    instance, _ = await idle(queues, serve, output)
-    output.lines += ["got prompt", "bye"]
-
-    last = await queues.last_prompts(0, [])
-    crash(queues, instance)
-
-    assert last == LastPrompts((), Blame.CERTAIN)
-    assert [(each.reason, each.prompt_id, each.count) for each in news] == [("unseen", None, 1)]
-
-
-@pytest.mark.parametrize(
-    "lines", [[], ["bye"], ["got prompt", "invalid prompt: {}"], ["got prompt", EXECUTED_LINE]]
-)
-async def test_a_crash_of_an_idle_process_without_a_prompt_blames_none(
-    queues: QueueManager,
-    serve: Serve[QueueServer],
-    news: list[PromptEvent],
-    output: Written,
-    lines: list[str],
-) -> None:
-    instance, _ = await idle(queues, serve, output)
-    output.lines += lines
-
-    last = await queues.last_prompts(0, ["got prompt"])
-    crash(queues, instance)
-
-    assert last == LastPrompts()
-    assert news == []
-
-
-async def test_a_prompt_finished_according_to_the_output_is_not_running(
-    queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
-) -> None:
-    """The next one held the GIL before the end of it was told."""
-    instance, server = await attended(queues, serve)
-    server.add("hangs")
-    await server.tell()
-    await until(lambda: (facts := queues.facts(0)) and facts.pending)
-    await until(lambda: queues._backlog_store(0).backlog.running[0].mark)
-    output.lines += ["got prompt", "Prompt executed in 1.00 seconds"]
-    queues.choose(0, Rescue.WAITING, at_end=True)
-
-    last = await queues.last_prompts(0, [])
-    stop(queues, instance)
-
-    assert last == LastPrompts(("hangs",), Blame.CERTAIN)
-    assert [(each.reason, each.prompt_id) for each in news] == [("unwanted", "hangs")]
-    assert not queues._backlog_store(0).backlog.owed
 
 
 async def test_a_prompt_that_hangs_before_its_submission_is_answered_can_be_dropped(

@@ -17,7 +17,7 @@ from comfysup.model.observed import PromptEventName
 from comfysup.model.spec import Rescue
 from comfysup.supervision import tasks
 from tests.scenarios.waiting import until
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     GRAPH,
     AbsentMindedServer,

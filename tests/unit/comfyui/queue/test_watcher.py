@@ -8,7 +8,7 @@ from comfysup.comfyui.queue import watcher as queue_module
 from comfysup.comfyui.queue.watcher import LOOK_GAP, QueueWatcher, pauses
 from comfysup.model.spec import Rescue
 from tests.scenarios.waiting import until
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     HeldServer,
     OldServer,

@@ -2,7 +2,7 @@
 
 from comfysup.comfyui.diagnosis.conditions import IN_A_ROW
 from tests.scenarios.waiting import until, until_async
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     QueueServer,
 )

@@ -19,7 +19,7 @@ from comfysup.comfyui.queue.watcher import QueueWatcher
 from comfysup.linux.executor import UnresponsiveError
 from comfysup.supervision.tasks import InThread
 from tests.scenarios.waiting import until
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     BusyServer,
     QueuelessServer,

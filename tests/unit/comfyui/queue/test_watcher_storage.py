@@ -6,7 +6,7 @@ import pytest
 
 from comfysup.linux.rundir.state_file import StateFile
 from tests.scenarios.waiting import until
-from tests.unit.comfyui.queue.conftest import Desk, Serve
+from tests.unit.comfyui.queue.desk import Desk, Serve
 from tests.unit.comfyui.queue.server import (
     QueueServer,
 )
