@@ -1,4 +1,4 @@
-"""What holds for every run of the tests, whichever part of them it is."""
+"""Hooks for every run of the tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How much work a call is, counted and not timed: the same on a busy machine as on a quiet one."""
+"""The work of a call, counted in function calls: independent of the load of the machine."""
 
 import sys
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Does it, and returns how many functions were called for it, those of C included."""
+    """Run a function, and return the number of function calls, including those in C."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: Any) -> None:  # noqa: ANN401 - sys' own

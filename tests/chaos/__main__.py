@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [ROUNDS] [SEED]`: the chaos suite for as long as one likes."""
+"""`python -m tests.chaos [ROUNDS] [SEED]`: run the chaos suite for any number of rounds."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ ROUNDS_EACH = 10
 
 
 def main(rounds: int = 200, seed: int = 1) -> int:
-    """Plays stories of ten rounds, each with a seed of its own; the exit code counts failures."""
+    """Run stories of ten rounds, each with its own seed; the exit code counts failures."""
     failures = 0
     for number, played in enumerate(range(0, rounds, ROUNDS_EACH)):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What must be true of processes and logs, by the kernel's word and that of the disk."""
+"""Invariants of processes and logs, checked in /proc and on the disk."""
 
 import re
 from collections import defaultdict
@@ -17,7 +17,7 @@ TOLD = re.compile(
 
 
 def pids_of(daemon: Daemon) -> dict[int, tuple[int, int]]:
-    """The living processes that bear a marker of this daemon: their instance and generation."""
+    """Return the instance and generation of each running process with a marker of this daemon."""
     word = (daemon.run_dir / "identity").read_bytes()
     marker = re.compile(rb"COMFYSUP_MARKER=" + word + rb":(\d+):(\d+)\0")
     found = {}
@@ -32,7 +32,7 @@ def pids_of(daemon: Daemon) -> dict[int, tuple[int, int]]:
 
 
 def leaders(daemon: Daemon) -> dict[int, int]:
-    """The living processes that are instances themselves, and of which."""
+    """Return the running processes that are leaders, and their instances."""
     return {
         pid: instance
         for pid, (instance, _) in pids_of(daemon).items()
@@ -48,7 +48,7 @@ def _is_main(pid: int) -> bool:
 
 
 async def check_owners(daemon: Daemon) -> None:
-    """No instance twice, now; no process without an owner, as soon as what is swept is gone."""
+    """Assert that no instance runs twice and that, after sweeps, each process has an owner."""
     by_instance: dict[int, list[int]] = defaultdict(list)
     for pid, instance in leaders(daemon).items():
         by_instance[instance].append(pid)
@@ -73,7 +73,7 @@ async def check_owners(daemon: Daemon) -> None:
 
 
 def check_alone(daemon: Daemon) -> None:
-    """No run began while anything of an earlier one of the same instance was alive."""
+    """Assert that no run began while processes of an earlier run of the same instance existed."""
     doubled = [str(path) for path in daemon.workspace.glob("ComfyUI-c*/doubled/*")]
     assert not doubled, f"began beside an earlier run: {doubled}"
 

@@ -1,4 +1,4 @@
-"""The programs of the chaos suite: each run of one numbers its lines and dies as chance wants."""
+"""The programs of the chaos suite: each run numbers its lines and exits at random."""
 
 import sys
 from pathlib import Path

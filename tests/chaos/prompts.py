@@ -23,7 +23,7 @@ ENVIRONMENT = "prompts"
 
 
 class Prompts:
-    """Hands in, kills, restarts, and keeps account."""
+    """Submit prompts, kill and restart the instance, and record the result."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.accepted: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Prompts:
         return f"accepted {name}"
 
     def look(self) -> None:
-        """Reads which prompts the daemon has written down."""
+        """Return the prompts that the daemon has stored."""
         with suppress(OSError):
             written = (self._daemon.run_dir / "queue" / f"{NUMBER}.json").read_text()
             self.known |= {each for each in self.accepted if each in written}
@@ -84,7 +84,7 @@ class Prompts:
         return sorted(file.stat().st_mtime for file in files)
 
     async def finish(self) -> None:
-        """Waits until nothing is left to do, and settles the account."""
+        """Wait until no prompt is left, and check each of them."""
 
         async def idle() -> bool:
             shown = await self._daemon.api.show(NUMBER)
@@ -120,7 +120,7 @@ class Prompts:
         assert len(ran) <= 1 + ends - (len(pinned) == 2), f"run too often: {found}"
 
     def check_ends(self) -> None:
-        """All its ends were asked for: nobody took it for hung, late or dead."""
+        """Assert that every exit was requested: none as unresponsive, late or dead."""
         wrong = [
             line
             for line in self._daemon.events("instance.exited", instance=NUMBER)

@@ -41,7 +41,7 @@ ASKED, FROM_FILE = range(3), (3, 4)
 
 
 class Story:
-    """Several rounds in one run directory; `told` is what happened in them."""
+    """Several rounds in one run directory; `told` lists the events in them."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -56,7 +56,7 @@ class Story:
         self.told: list[str] = []
 
     async def play(self, rounds: int) -> None:
-        """Plays so many rounds, and a quiet end; raises AssertionError for what does not hold."""
+        """Run the rounds and a quiet end; raise AssertionError for a violated invariant."""
         try:
             await self._daemon.start(**POLICY)
             await self._prompts.begin()
@@ -70,7 +70,7 @@ class Story:
             await self._daemon.close()
 
     def _explain(self, error: BaseException, rounds: int) -> None:
-        """Adds what happened; a copy of all files goes where CHAOS_KEEP says."""
+        """Add the events to the error, and copy all files to the directory CHAOS_KEEP."""
         again = f"to play it again: make chaos ROUNDS={rounds} SEED={self._seed}"
         error.add_note("\n".join(["what happened:", *self.told, again]))
         if kept := os.environ.get("CHAOS_KEEP"):
@@ -121,7 +121,7 @@ class Story:
     # ---- blows
 
     async def _kill(self, over: asyncio.Event, gap: float = 0.0) -> None:
-        """Kills the daemon, and perhaps its successor while that begins."""
+        """Kill the daemon, and sometimes the next one during its startup."""
         self._daemon.signal(signal.SIGKILL)
         await self._daemon.ended()
         over.set()
@@ -135,13 +135,13 @@ class Story:
         await self._kill(over, LONGER)
 
     async def _hang_up(self, over: asyncio.Event) -> None:
-        """Restarts it in place, by the signal."""
+        """Restart the daemon in place by SIGHUP."""
         before = self._starts()
         self._daemon.signal(signal.SIGHUP)
         await self._started_after(before)
 
     async def _restart(self, over: asyncio.Event) -> None:
-        """Restarts it in place, over HTTP, again and again."""
+        """Restart the daemon in place over HTTP, several times."""
         for _ in range(self._chance.randint(1, 3)):
             before = self._starts()
             answer = await self._daemon.api.ask("POST", f"{API}/daemon/restart")
@@ -149,14 +149,14 @@ class Story:
             await self._started_after(before)
 
     async def _freeze(self, over: asyncio.Event) -> None:
-        """Lets it see nothing for longer than its deadlines; what answers must outlive that."""
+        """Stop the daemon for longer than its deadlines; healthy instances must keep running."""
         self._daemon.signal(signal.SIGSTOP)
         self._harm()
         await asyncio.sleep(LONGER)
         self._daemon.signal(signal.SIGCONT)
 
     async def _delete_files(self, over: asyncio.Event) -> None:
-        """Deletes what somebody might who tidies up; the daemon must go on all the same."""
+        """Delete files as a clean-up job might; the daemon must continue."""
         run_dir, log_dir = self._daemon.run_dir, self._daemon.log_dir
         logs = [log_dir / f"comfyui_instance_{number}.log" for number in (*ASKED, *FROM_FILE)]
         candidates = [
@@ -177,7 +177,7 @@ class Story:
         assert (await self._daemon.api.ask("GET", "/livez")).status == 200
 
     async def _stop_all(self, over: asyncio.Event) -> None:
-        """Stops all, once the callers have left off: it is the last wish then."""
+        """Stop all instances after the callers have ended, so that the stop is the last request."""
         over.set()
         await asyncio.wait(self._asking)
         everybody = [wishes for wishes in self._wishes if wishes.possible != {None}]
@@ -197,14 +197,14 @@ class Story:
         await until(lambda: self._starts() > starts)
 
     def _harm(self) -> None:
-        """Kills an instance that nobody looks at."""
+        """Kill an instance while no daemon runs."""
         if self._chance.random() < 0.3:
             for pid in sorted(leaders(self._daemon))[:1]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
     async def _die_early(self) -> None:
-        """A daemon that is killed while it begins."""
+        """Kill a daemon during its startup."""
         early = await self._daemon.spawn(**POLICY)
         await asyncio.sleep(0.2 + self._chance.random() * 0.8)
         with suppress(ProcessLookupError):
@@ -230,7 +230,7 @@ class Story:
         check_alone(self._daemon)
 
     async def _quiet_end(self) -> None:
-        """Stops all; what they wrote must be in the logs then, whole and in order."""
+        """Stop all instances; their output must then be in the logs, complete and in order."""
         self._tell("story", "the quiet end")
         await self._prompts.finish()
         self._prompts.check_ends()
@@ -250,7 +250,7 @@ class Story:
         await until_async(nothing_left)
 
     async def _check_descriptors(self) -> None:
-        """Two more lives of all and a restart in place leave as many as there were."""
+        """Two more generations and a restart in place must not change the number of resources."""
 
         async def cycle() -> None:
             for subject in self._subjects:

@@ -1,4 +1,4 @@
-"""Who asks things of the daemon while it suffers, and what each may believe afterwards."""
+"""The callers of the daemon during faults, and the states that each may expect afterwards."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ class Subject:
         unruly(daemon.workspace, number)
 
     async def command(self, chance: Random) -> str:
-        """Asks for one thing; returns how that went."""
+        """Send one request; return its result."""
         verbs = {"start": 4, "stop": 2, "restart": 2, "delete": 1, "roll": 1}
         [verb] = chance.choices(list(verbs), list(verbs.values()))
         before = set(self.wishes.possible)
@@ -99,7 +99,7 @@ class Subject:
 
 
 class File:
-    """instances.json, which changes and is read again, and the instances that stand in it."""
+    """instances.json, which changes and is reloaded, and the instances in it."""
 
     def __init__(self, daemon: Daemon, numbers: tuple[int, ...]) -> None:
         self.wishes = [Wishes(number) for number in numbers]
@@ -139,13 +139,13 @@ class File:
         return f"reload {list(chosen.values())} {answer.status}"
 
     def _write(self, content: object) -> None:
-        """Writes it as editors do: a reader gets all of the old or all of the new."""
+        """Replace the file as editors do: a reader gets the old or the new content."""
         draft = self._daemon.root / "instances.draft"
         draft.write_text(json.dumps(content))
         draft.replace(self._daemon.root / "instances.json")
 
     def _outcomes(self, wishes: Wishes, chosen: dict[int, bool | None]) -> set[bool | None]:
-        """Who was enabled before and has been stopped by hand since then stays stopped."""
+        """An instance that was enabled and then stopped by a caller stays stopped."""
         if not chosen[wishes.number]:
             return {False, None}
         was_enabled = self._followed.get(wishes.number)
@@ -155,7 +155,7 @@ class File:
 async def ask_on(
     command: Callable[[Random], Any], chance: Random, over: asyncio.Event, tell: Tell
 ) -> None:
-    """Asks for one thing after another until it is over, or the daemon is gone."""
+    """Send one request after another until the round is over or the daemon is gone."""
     while not over.is_set():
         try:
             tell(await command(chance))

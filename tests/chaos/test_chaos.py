@@ -1,4 +1,4 @@
-"""The daemon suffers at random moments; `make chaos` plays longer."""
+"""Random faults of a daemon; `make chaos` runs longer."""
 
 import pytest
 

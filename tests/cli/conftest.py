@@ -13,7 +13,7 @@ WriteInstances = Callable[..., None]
 
 @pytest.fixture
 async def daemon() -> AsyncIterator[Daemon]:
-    """A daemon that runs, with the environment `comm`; its end is checked."""
+    """A running daemon with the environment `comm`; its shutdown is checked."""
     one = Daemon()
     try:
         Program(one.workspace)

@@ -20,7 +20,7 @@ from tests.scenarios.harness import Daemon
 
 @dataclass
 class Command:
-    """A command of the page, and the lines that it is said to print."""
+    """A command of the page, and its documented output."""
 
     text: str
     printed: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
 
 def run(command: Command, daemon: Daemon) -> str:
-    """Runs a command on a terminal, as a reader does, and returns what it prints."""
+    """Run a command on a terminal, as a reader does, and return its output."""
     screen, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (50, 200))
     try:

@@ -1,4 +1,4 @@
-"""Commands as people and scripts give them: processes, in a pipe or on a terminal."""
+"""Commands as processes, with a pipe or on a terminal."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command wrote, and how it ended."""
+    """The output and the exit code of a command."""
 
     code: int
     out: str
@@ -42,14 +42,14 @@ class Said:
 
 
 class Shell:
-    """Gives commands to one daemon."""
+    """Run commands for one daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._processes: list[asyncio.subprocess.Process] = []
 
     async def run(self, *words: object, **variables: object) -> Said:
-        """Runs a command to its end; its output goes into pipes."""
+        """Run a command to its end, with pipes for its output."""
         process = await self.begin(*words, **variables)
         async with bounded():
             out, err = await process.communicate()
@@ -57,7 +57,7 @@ class Shell:
         return Said(process.returncode, out.decode(), err.decode())
 
     async def script(self, text: str) -> Said:
-        """Runs a line of bash to its end, in which `comfysup` is this program."""
+        """Run a line of bash to its end, in which `comfysup` is this program."""
         function = f'comfysup() {{ {shlex.join(COMFYSUP)} "$@"; }}'
         process = await asyncio.create_subprocess_exec(
             "bash",
@@ -76,7 +76,7 @@ class Shell:
         return Said(process.returncode, out.decode(), err.decode())
 
     async def begin(self, *words: object, **variables: object) -> asyncio.subprocess.Process:
-        """Starts a command that goes on; it is killed at the end of the test."""
+        """Start a command that keeps running; it is killed at the end of the test."""
         process = await asyncio.create_subprocess_exec(
             *COMFYSUP,
             *map(str, words),
@@ -148,7 +148,7 @@ class Shell:
 
 
 def plain(shown: str) -> str:
-    """What a terminal showed, without colours and movements."""
+    """Return the text of a terminal without control sequences."""
     return _CONTROLS.sub("", shown)
 
 

@@ -1,4 +1,4 @@
-"""entrypoint.sh, with a `comfysup` in its way that a test tells what to do."""
+"""entrypoint.sh with a scripted `comfysup`."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ ENTRYPOINT = Path(__file__).parents[2] / "entrypoint.sh"
 
 
 class Entrypoint:
-    """The script beside a directory; `comfysup` writes there how it was called."""
+    """The script and a directory to which `comfysup` writes its arguments."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, comfysup: str, *arguments: str) -> None:
-        """Starts it; `comfysup` is a shell script that knows `$1`, `$2` and `$calls` so far."""
+        """Start the script; `comfysup` is a shell script with `$1`, `$2` and `$calls`."""
         program = self._directory / "comfysup"
         count = f'calls=$(wc -l < "{self._calls}"); echo "$*" >> "{self._calls}"'
         program.write_text(f"#!/bin/sh\n{count}\n{comfysup}\n")
@@ -53,19 +53,19 @@ class Entrypoint:
         return self._calls.read_text().splitlines()
 
     def delays(self) -> list[int]:
-        """The seconds that it slept between two daemons."""
+        """Return the seconds of each pause between two daemons."""
         file = self._directory / "delays"
         return [int(word) for word in file.read_text().split()] if file.exists() else []
 
     def hold(self, seconds: int) -> None:
-        """Makes sleeps of so many seconds endless."""
+        """Make sleeps of that many seconds endless."""
         (self._directory / "hold").write_text(f"{seconds}\n")
 
     def until_called(self, times: int) -> None:
         self.until(lambda: len(self.calls()) >= times)
 
     def until_served(self) -> None:
-        """Waits until `SERVE` would hear a signal."""
+        """Wait until `SERVE` handles signals."""
         self.until(lambda: self.calls()[-1:] == ["served"])
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -192,7 +192,7 @@ def test_an_intended_exit_ends_the_entrypoint_with_the_same_code(
 def test_wrong_settings_do_not_end_a_container_in_which_a_daemon_has_run(
     entrypoint: Entrypoint,
 ) -> None:
-    """Its instances would end with it."""
+    """The instances would end with the container."""
     entrypoint.start('[ "$calls" -gt 0 ] || exit 137; [ "$calls" -gt 2 ] || exit 2; ' + SERVE)
 
     entrypoint.until_called(4)

@@ -1,4 +1,4 @@
-"""docs/reference/files.md names every file that a daemon and its instances leave."""
+"""docs/reference/files.md lists every file that a daemon and its instances create."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def _pattern(name: str) -> str:
 
 
 def _unnamed(directory: Path) -> list[str]:
-    """Return what lies in a directory and is not in the page."""
+    """Return the files of a directory that are not on the page."""
     names = [*map(_pattern, words(page("reference/files.md")))]
     return [
         each.name

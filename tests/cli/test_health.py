@@ -12,7 +12,7 @@ from tests.scenarios.waiting import until_async
 async def test_a_ready_instance_that_does_not_respond_is_unhealthy(
     daemon: Daemon, shell: Shell
 ) -> None:
-    """Every probe of a stopped process fails; it counts as hung only after twelve of them."""
+    """Every probe of a stopped process fails; it is unresponsive after twelve of them."""
     await daemon.api.start(0, daemon.ports.reserve(), probe_period=0.1, probe_timeout=0.2)
     pid = (await daemon.api.show(0))["pid"]
     before = await shell.run("health", "--instance", 0)

@@ -1,4 +1,4 @@
-"""The examples of docs/reference/http.md, run as they stand but for their ports."""
+"""The examples of docs/reference/http.md, unchanged except for their ports."""
 
 import asyncio
 import re

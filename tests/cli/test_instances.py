@@ -44,7 +44,7 @@ async def test_start_uses_the_entry_of_instances_json_for_an_unknown_instance(
 async def test_a_reload_leaves_an_instance_started_from_the_file_alone(
     daemon: Daemon, shell: Shell, write_instances: WriteInstances
 ) -> None:
-    """What the command asks for is to the letter what the daemon reads in the file itself."""
+    """The command sends exactly the spec that the daemon reads in the file."""
     write_instances(
         {
             "id": 0,
@@ -246,7 +246,7 @@ async def test_status_in_a_pipe_is_the_plain_table(daemon: Daemon, shell: Shell)
 
 
 async def test_status_imports_no_slow_module(shell: Shell) -> None:
-    """As a process it is to take less than 250 ms; each of these takes as long as all the rest."""
+    """The command must take less than 250 ms; each of these modules takes as long as all others."""
     said = await shell.run("status", PYTHONPROFILEIMPORTTIME="1")
 
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.err.splitlines()}

@@ -1,4 +1,4 @@
-"""The daemon's own log, and readers who do not read it."""
+"""The daemon's own log, and readers that do not read it."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Output that is lost, words that cannot be sent, and a daemon that answers nobody."""
+"""Lost output, invalid arguments, and a daemon that does not respond."""
 
 import signal
 
@@ -86,7 +86,7 @@ async def test_a_mistyped_command_is_answered_with_the_nearest_one(shell: Shell)
 
 
 async def test_a_stopped_daemon_is_reported(daemon: Daemon, shell: Shell) -> None:
-    """Commands that wait for long on purpose notice that nobody works on what they wait for."""
+    """Commands with a long timeout detect that the daemon does not run."""
     await daemon.api.start(0, daemon.ports.reserve())
     commands = ("status", "stop 0", "logs -f 0", "events", "reload", "legacy stop status")
     daemon.signal(signal.SIGSTOP)

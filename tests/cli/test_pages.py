@@ -142,7 +142,7 @@ def calls_in(page: Path) -> Iterator[str]:
 
 
 def mistake_in(call: str) -> str | None:
-    """Say what of a command line of comfysup does not exist."""
+    """Return the parts of a command line of comfysup that do not exist."""
     command: click.Command = program
     context = click.Context(program)
     for word in shlex.split(call.partition("#")[0].replace("…", "")):

@@ -1,4 +1,4 @@
-"""What people see at a terminal."""
+"""The output on a terminal."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A file that does not answer is named in time, and holds up nothing for ever."""
+"""An unresponsive file is reported in time and blocks no command forever."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ STALLING = Path(scenarios.__file__).parent / "stalling"
 
 
 def stalled(daemon: Daemon, path: Path) -> dict[str, str]:
-    """The variables with which nothing below that path answers."""
+    """Return the variables that make every file below a path unresponsive."""
     names = daemon.root / "stalled"
     names.write_text(f"{path}\n")
     return {
@@ -51,7 +51,7 @@ async def test_config_check_waits_for_no_fifo(daemon: Daemon, shell: Shell) -> N
 
 
 async def test_a_run_directory_that_does_not_answer_ends_a_start(daemon: Daemon) -> None:
-    """Instead of a daemon that stands still at its first write."""
+    """Otherwise the daemon would block at its first write."""
     process = await daemon.spawn(variables=stalled(daemon, daemon.run_dir))
     code = await process.wait()
 

@@ -1,4 +1,4 @@
-"""The wheel that `make dist` builds, installed into a virtual environment of its own."""
+"""The wheel that `make dist` builds, installed into its own virtual environment."""
 
 import asyncio
 import os

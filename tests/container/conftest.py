@@ -43,7 +43,7 @@ def image(product: str) -> Iterator[str]:
 
 @pytest.fixture
 def run(image: str) -> Iterator[Run]:
-    """Starts containers, waits until their daemon answers, and removes them at the end."""
+    """Start containers, wait until their daemon responds, and remove them at the end."""
     running: list[Container] = []
 
     def start(*options: str) -> Container:

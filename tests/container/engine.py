@@ -36,7 +36,7 @@ print(json.dumps([answer.status, json.load(answer)]))
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command wrote, and how it ended."""
+    """The output and the exit code of a command."""
 
     code: int
     out: str
@@ -63,7 +63,7 @@ def run(*command: object, within: float = 300, **variables: str) -> Said:
 
 
 def obstacle() -> str:
-    """Why no container can run on this machine; empty where one can."""
+    """Return the reason why no container can run on this machine, or an empty text."""
     lacking = [name for name in ("podman", "buildah") if shutil.which(name) is None]
     if lacking:
         needed = "apt-get install podman buildah runc debootstrap"
@@ -83,7 +83,7 @@ def build(tag: str, *options: str) -> None:
 
 
 def remove(*tags: str) -> None:
-    """Removes images; the base image stays, as one that was pulled would."""
+    """Remove images except the base image."""
     for tag in tags:
         run(PODMAN, "rmi", "--force", tag)
 
@@ -114,7 +114,7 @@ class Container:
         return json.loads(said.out)
 
     def start_instances(self, *instances: dict[str, object]) -> Said:
-        """Starts them over the unix socket, where `env` is allowed."""
+        """Start instances over the unix socket, where `env` is allowed."""
         text = json.dumps({"instances": instances})
         return self.exec("/start_comfyui_multi.sh", "json", text)
 
@@ -123,24 +123,24 @@ class Container:
         return {each["id"]: each for each in json.loads(said.out)} if said.code == 0 else {}
 
     def daemon_pid(self) -> int:
-        """The pid of the daemon in the container, 0 while there is none."""
+        """Return the pid of the daemon in the container, or 0."""
         said = self.exec("comfysup", "daemon", "show", "--json")
         return int(json.loads(said.out)["pid"]) if said.code == 0 else 0
 
     def signal(self, name: str, pid: int) -> None:
-        """Signals a process by its pid in the container, where no command `kill` may be."""
+        """Signal a process by its pid in the container, which may lack the command `kill`."""
         sent = self.exec("sh", "-c", f"kill -{name} {pid}")
         assert sent.code == 0, sent
 
     def seconds_to_start(self) -> float:
-        """The seconds from the start of the container until the daemon had opened its doors."""
+        """Return the seconds from the start of the container until the daemon listened."""
         line = next(line for line in self.log().splitlines() if '"daemon.started"' in line)
         ready = datetime.fromisoformat(json.loads(line)["timestamp"])
         written = self.inspect('{{.State.StartedAt.UTC.Format "2006-01-02T15:04:05.000000Z"}}')
         return (ready - datetime.fromisoformat(written)).total_seconds()
 
     def seconds_of_work(self) -> float:
-        """The processor time that the daemon has used so far."""
+        """Return the CPU time of the daemon."""
         stat = self.exec("cat", f"/proc/{self.daemon_pid()}/stat").out.rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -160,7 +160,7 @@ class Container:
         return run(PODMAN, "inspect", "--format", what, self.id).out.strip()
 
     def stop(self) -> tuple[float, int]:
-        """Stops it as `docker stop` does; returns the seconds that took, and the exit code."""
+        """Stop the container as `docker stop` does; return the seconds and the exit code."""
         began = time.monotonic()
         stopped = run(PODMAN, "stop", "--time", "10", self.id)
         assert stopped.code == 0, stopped
@@ -178,7 +178,7 @@ class Container:
         return said.out + said.err
 
     def read(self, path: str) -> str:
-        """A file of a container that need not run."""
+        """Return a file of a container, which may be stopped."""
         with tempfile.TemporaryDirectory() as directory:
             copied = run(PODMAN, "cp", f"{self.id}:{path}", f"{directory}/file")
             assert copied.code == 0, copied
@@ -189,7 +189,7 @@ class Container:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Waits for a condition; each look takes the time of a process."""
+    """Wait for a condition; each check starts a process."""
     give_up = time.monotonic() + HANG
     while not condition():
         assert time.monotonic() < give_up, f"not so after {HANG:g} s"
@@ -197,5 +197,5 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def _without_noise(text: str) -> str:
-    """Leaves out what podman says about timers for health checks where there is no systemd."""
+    """Remove podman's warnings about timers for health checks without systemd."""
     return "".join(line for line in text.splitlines(keepends=True) if "systemd" not in line)

@@ -1,4 +1,4 @@
-"""What the spec lets people call in a container, as it stands there."""
+"""The commands of the specification in a container, unchanged."""
 
 import json
 import re

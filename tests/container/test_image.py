@@ -1,4 +1,4 @@
-"""What the image is: small, closed, and as it says of itself."""
+"""The image: its size, its content and its labels."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_wrong_settings_end_the_container_at_once(product: str) -> None:
 
 
 def test_a_base_with_an_older_python_is_refused_with_the_reason(product: str) -> None:
-    """Only the first stage is built, over a base whose `python3` says that it is 3.9."""
+    """Only the first stage is built, on a base whose `python3` reports 3.9."""
     recipe = (
         f"FROM {engine.BASE}\n"
         r"""RUN printf '#!/bin/sh\n"""

@@ -1,4 +1,4 @@
-"""The life of a container: its stop, its deaths, its next life, and what it may not have."""
+"""Stops, deaths and restarts of a container, and containers with restricted rights."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""JSON as strangers write it: nearly right, wrong in every place, and no JSON at all."""
+"""Random JSON: almost valid, invalid in any place, and not JSON."""
 
 import json
 import reprlib
@@ -11,7 +11,7 @@ from comfysup.config.instance_fields import InstanceFields
 
 
 class Document(bytes):
-    """Bytes of any size, of which a report shows only some."""
+    """Bytes of any size; reports show only some of them."""
 
     @override
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ _PLAUSIBLE: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def instances(draw: st.DrawFn) -> dict[str, Any]:
-    """One instance: some fields as they should be, some of another kind, some unknown."""
+    """One instance with valid, invalid and unknown fields."""
     names = draw(st.lists(st.sampled_from(sorted(InstanceFields.model_fields)), max_size=8))
     fields = {name: draw(st.one_of(_PLAUSIBLE.get(name, values), values)) for name in names}
     unknown = draw(st.dictionaries(texts, values, max_size=2))
@@ -113,7 +113,7 @@ def written(value: object) -> str:
 
 @st.composite
 def mangled(draw: st.DrawFn, source: st.SearchStrategy[Any]) -> str:
-    """JSON of which a part is missing, doubled or something else."""
+    """JSON with a part missing, repeated or replaced."""
     text = written(draw(source))
     begin = draw(st.integers(0, len(text)))
     end = draw(st.integers(begin, min(len(text), begin + 10)))
@@ -130,7 +130,7 @@ def nested(draw: st.DrawFn) -> str:
 
 @st.composite
 def twice(draw: st.DrawFn) -> str:
-    """An object that holds a key two times."""
+    """An object with a duplicate key."""
     text = written({"environment": "absent", **draw(instances())})
     return text[:-1] + ', "environment": "absent"}'
 
@@ -157,7 +157,7 @@ documents = st.one_of(
 
 @st.composite
 def encoded(draw: st.DrawFn) -> Document:
-    """A document in some encoding, not always one that can be."""
+    """A document in some encoding, which may be invalid."""
     encoding = draw(
         st.sampled_from(["utf-8"] * 6 + ["utf-8-sig", "utf-16", "utf-32-le", "latin-1", "cp037"])
     )

@@ -1,4 +1,4 @@
-"""Sends bytes to a daemon and judges what comes back."""
+"""Send bytes to a daemon and check the response."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ UNAVAILABLE = ("too_many_readers", "too_many_followers", "too_many_connections")
 
 
 class Caller:
-    """Calls over TCP, or over the socket on which everything is allowed."""
+    """Calls over TCP, or over the unix socket, where everything is allowed."""
 
     def __init__(self, port: int, local: Path) -> None:
         self._port = port
@@ -23,7 +23,7 @@ class Caller:
         self.statuses: dict[int, int] = {}
 
     def send(self, request: Request) -> None:
-        """Sends it, and asserts that the answer is one that any stranger may get."""
+        """Send a request, and assert that the response is one for callers without a token."""
         with closing(self._connect(local=request.local)) as connection:
             with suppress(ConnectionError):  # refused half way: the answer may still be there
                 connection.sendall(request.head + request.body)

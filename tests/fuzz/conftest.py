@@ -1,4 +1,4 @@
-"""A daemon among strangers, and what must hold of it when they have gone."""
+"""A daemon that receives random requests, and its invariants afterwards."""
 
 from collections.abc import AsyncIterator
 
@@ -19,7 +19,7 @@ TOLD = {"instances_file.mistaken", "reload.failed"}
 
 @pytest.fixture
 async def besieged() -> AsyncIterator[Daemon]:
-    """A daemon with one environment, which nobody names and whose program would tell."""
+    """A daemon with one environment whose program records each start."""
     daemon = Daemon()
     program = Program(daemon.workspace, PRESENT, "say started")
     try:

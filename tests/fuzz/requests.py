@@ -1,4 +1,4 @@
-"""Requests as strangers make them: routes, paths, queries and headers, some of them tricks."""
+"""Random requests: routes, paths, queries and headers, some of them attacks."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -33,7 +33,7 @@ STRAY_PATHS = ["/", "/api/comfyui/", "//livez", "/livez/..%2f", "/static/../../e
 
 @dataclass(frozen=True)
 class Request:
-    """Bytes to send. `whole` says that an answer is owed: they are one request, as HTTP has it."""
+    """Bytes to send. With `whole` they are one valid HTTP request, which must be answered."""
 
     head: Document
     body: Document

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(60 + EXAMPLES // 5)
 
 
 def tried(share: float) -> settings:
-    """Settings by which that share of all examples is tried, each once."""
+    """Return settings that run that share of all examples."""
     return settings(
         max_examples=max(1, int(EXAMPLES * share)),
         deadline=None,

@@ -14,7 +14,7 @@ API = "/api/comfyui"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `body` is the JSON."""
+    """A response. `body` is the parsed JSON."""
 
     status: int
     body: Any
@@ -27,7 +27,7 @@ class Answer:
 
 
 class Client:
-    """Asks one daemon: over its unix socket, where everything is allowed, or over TCP."""
+    """A client of one daemon: over its unix socket, where everything is allowed, or over TCP."""
 
     def __init__(self, socket: Path, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
@@ -70,12 +70,12 @@ class Client:
         wait: dict[str, Any] | None = None,
         **fields: object,
     ) -> Answer:
-        """Starts one instance; `wait` is the query, `fields` what else stands in the body."""
+        """Start one instance; `wait` is the query, `fields` are further fields of the body."""
         body = {"id": number, "port": port, "name": f"instance_{number}", **fields}
         return await self.ask("POST", f"{API}/start-single", body, **(wait or {}))
 
     async def act(self, ref: object, verb: str, **query: Any) -> Answer:  # noqa: ANN401 - likewise
-        """POSTs to a verb of an instance: start, stop, restart."""
+        """POST to an action of an instance: start, stop, restart."""
         return await self.ask("POST", f"{API}/instances/{ref}/{verb}", **query)
 
     async def show(self, ref: object) -> dict[str, Any]:
@@ -90,14 +90,14 @@ class Client:
         return shown
 
     async def troubles(self) -> list[str]:
-        """What the daemon cannot write at present, as programs and as people are told."""
+        """Return the `troubles` of the daemon, checked in both forms."""
         status = await self.ask("GET", f"{API}/status")
         shown: list[str] = status.body["troubles"]
         assert all(f"comfysup {each}\n" in status.body["output"] for each in shown)
         return shown
 
     async def until_well(self) -> None:
-        """Waits until it can write all that it wants to."""
+        """Wait until the daemon has no troubles."""
 
         async def is_well() -> bool:
             return not await self.troubles()
@@ -105,7 +105,7 @@ class Client:
         await until_async(is_well)
 
     async def until(self, ref: object, within: float = HANG, **wanted: object) -> dict[str, Any]:
-        """Waits until the instance is there and shows these values, and returns it."""
+        """Wait until the instance exists with these values, and return it."""
         shown: dict[str, Any] = {}
 
         async def is_so() -> bool:

@@ -9,7 +9,7 @@ from tests.scenarios.prompts import Comfy
 
 @pytest.fixture
 async def daemon() -> AsyncIterator[Daemon]:
-    """A daemon that the test starts; its end is checked."""
+    """A daemon that the test starts; its shutdown is checked."""
     one = Daemon()
     yield one
     await one.close()
@@ -17,7 +17,7 @@ async def daemon() -> AsyncIterator[Daemon]:
 
 @pytest.fixture
 async def comfy(daemon: Daemon) -> Comfy:
-    """Instance 0, a stand-in that runs."""
+    """Instance 0, a running stand-in."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
     port = daemon.ports.reserve()

@@ -1,4 +1,4 @@
-"""One `comfysup serve` as a process, in directories and on ports of its own."""
+"""One `comfysup serve` as a process, with its own directories and ports."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ DEFECTS = (
 
 
 class Daemon:
-    """The daemon of one test. `close` ends it and says what it left behind."""
+    """The daemon of one test. `close` ends it and asserts that nothing is left."""
 
     def __init__(self) -> None:
         # A short path: that of a unix socket is at most 107 bytes long.
@@ -85,7 +85,7 @@ class Daemon:
     async def spawn(
         self, *wrapper: str, variables: dict[str, str] | None = None, **policy: float
     ) -> asyncio.subprocess.Process:
-        """Starts it as `start` does, and leaves it alone."""
+        """Start the daemon as `start` does, without waiting for it."""
         with (self.root / "daemon.log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *(*wrapper, *SANDBOX, *SERVE),
@@ -111,13 +111,13 @@ class Daemon:
         self._process.send_signal(number)
 
     async def ended(self) -> int:
-        """Waits for its end, and returns its exit code."""
+        """Wait for the end of the daemon, and return its exit code."""
         assert self._process is not None, "not started"
         async with bounded():
             return await self._process.wait()
 
     async def kill(self) -> None:
-        """Ends it with no time to say or do anything; `start` starts the next one."""
+        """Kill the daemon; `start` starts the next one."""
         await self.api.close()
         self.signal(signal.SIGKILL)
         await self.ended()
@@ -125,11 +125,11 @@ class Daemon:
     # ---- what it says
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log; a line that is no JSON has only an `event`."""
+        """Return the log of the daemon; a line that is not JSON has only an `event`."""
         return [_line(text) for text in self._log_text().splitlines()]
 
     def events(self, name: str, **fields: object) -> list[dict[str, Any]]:
-        """The lines of one event with these fields."""
+        """Return the log lines of one event with these fields."""
         return [
             line
             for line in self.log()
@@ -142,7 +142,7 @@ class Daemon:
     # ---- what it leaves
 
     def processes(self) -> dict[int, str]:
-        """What lives of its instances, whatever it says itself."""
+        """Return the running processes of all instances, according to /proc."""
         identity = self.run_dir / "identity"
         marker = identity.read_text() if identity.exists() else "none"
         return {
@@ -152,7 +152,7 @@ class Daemon:
         }
 
     def open_outputs(self) -> list[str]:
-        """The outputs of instances that it has open: a thread closes them after the answer."""
+        """Return the open outputs of instances: a thread closes them after the response."""
         opened = []
         for each in Path(f"/proc/{self.pid}/fd").iterdir():
             with suppress(FileNotFoundError):
@@ -160,7 +160,7 @@ class Daemon:
         return [each for each in opened if each.startswith(str(self.run_dir / "fifo"))]
 
     async def close(self) -> None:
-        """Ends it as `docker stop` does, and checks that nothing is left and nothing broke."""
+        """End the daemon as `docker stop` does, and assert that no process and no error is left."""
         try:
             try:
                 zombies = await self._end()

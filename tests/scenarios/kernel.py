@@ -1,4 +1,4 @@
-"""What the kernel says of processes, so that nothing need be believed that the daemon says."""
+"""Processes as the kernel reports them, independent of the daemon."""
 
 import itertools
 import os
@@ -11,7 +11,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def _read(pid: int, what: str) -> bytes:
-    """A file of /proc/PID; empty where the process is gone."""
+    """Return a file of /proc/PID; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
@@ -19,18 +19,18 @@ def _read(pid: int, what: str) -> bytes:
 
 
 def stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty where it is gone."""
+    """Return the fields of /proc/PID/stat from the state on; empty if the process has ended."""
     return _read(pid, "stat").rpartition(b") ")[2].decode().split()
 
 
 def alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
+    """Return whether the process exists and is no zombie."""
     fields = stat(pid)
     return bool(fields) and fields[0] not in "ZX"
 
 
 def started_at(pid: int) -> float:
-    """When the process was made, in seconds since boot, cut to a hundredth."""
+    """Return the start time of a process in seconds since boot, truncated to a hundredth."""
     return int(stat(pid)[19]) / TICKS
 
 
@@ -55,7 +55,7 @@ def descriptors(pid: int) -> int:
 
 
 def has_socket(pid: int) -> bool:
-    """Whether a process has a socket open: a command that has one asks its daemon."""
+    """Return whether a process has an open socket, as a command that has sent its request."""
     directory = Path(f"/proc/{pid}/fd")
     with suppress(OSError):
         return any(each.readlink().name.startswith("socket:") for each in directory.iterdir())
@@ -63,7 +63,7 @@ def has_socket(pid: int) -> bool:
 
 
 def limit_for(pid: int, free: int) -> int:
-    """The RLIMIT_NOFILE under which a process can open so many descriptors more."""
+    """Return the RLIMIT_NOFILE that leaves a process that many descriptors."""
     used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208 - likewise
     unused = (number for number in itertools.count() if number not in used)
     return next(itertools.islice(unused, free, None))
@@ -78,7 +78,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def all_of(marker: str, workspace: Path) -> dict[int, str]:
-    """The living processes that bear the marker or work in the workspace, and their commands."""
+    """Return the running processes with the marker or in the workspace, and their commands."""
     found = {}
     for name in os.listdir("/proc"):  # noqa: PTH208 - as names
         if not name.isdigit() or int(name) == os.getpid() or not alive(int(name)):

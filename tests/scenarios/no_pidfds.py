@@ -23,7 +23,7 @@ class Filter(ctypes.Structure):
 
 
 def refuse_pidfds() -> None:
-    """Let pidfd_open fail with EPERM, in this process and all that descends from it."""
+    """Make pidfd_open fail with EPERM in this process and its descendants."""
     instructions = b"".join(
         struct.pack("HBBI", *each)
         for each in (

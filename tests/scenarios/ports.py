@@ -1,4 +1,4 @@
-"""Ports that nobody else gets while a test uses them."""
+"""Ports that are reserved for one test."""
 
 import socket
 from contextlib import suppress
@@ -20,7 +20,7 @@ class Ports:
         return self._bind(0)
 
     def reserve_row(self, count: int) -> int:
-        """Reserves so many ports in a row, and returns the first."""
+        """Reserve consecutive ports, and return the first."""
         while True:
             first = self.reserve()
             with suppress(OSError, OverflowError):  # somebody has one of them, or there is none
@@ -46,7 +46,7 @@ class Ports:
 
 
 def refuses(port: int) -> bool:
-    """Whether nobody listens on that port of this machine."""
+    """Return whether no process listens on the port."""
     with socket.socket() as looker:
         looker.settimeout(5)
         return looker.connect_ex(("127.0.0.1", port)) != 0

@@ -61,7 +61,7 @@ class Program:
         self.write(script)
 
     def write(self, script: str) -> None:
-        """Sets what the next process will run."""
+        """Set the script of the next process."""
         # Replaced and not written: a shell reads its script while it runs.
         draft = self.python.with_suffix(".new")
         places = {"<directory>": str(self.directory), "<python>": sys.executable}
@@ -73,7 +73,7 @@ class Program:
         draft.replace(self.python)
 
     def said(self, word: str) -> list[list[str]]:
-        """The words after that one, of each whole line that begins with it."""
+        """Return the arguments of each complete line that begins with a word."""
         file = self.directory / "said"
         text = file.read_text() if file.exists() else ""
         lines = [line.split() for line in text.split("\n")[:-1]]

@@ -1,4 +1,4 @@
-"""Prompts as clients of an instance hand them in, and what they see of the queue."""
+"""Prompts submitted by clients of an instance, and their view of the queue."""
 
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ def sleep(seconds: float) -> Graph:
 
 
 def wait_for(path: Path) -> Graph:
-    """Runs until that path exists."""
+    """A prompt that runs until that path exists."""
     return node("StandInWait", path=str(path))
 
 
 def text(name: str) -> Graph:
-    """Writes a file, by which a test sees how often it ran."""
+    """A prompt that writes a file, so that a test can count its runs."""
     return node("SaveText", text=name, filename_prefix=name)
 
 
 class Comfy:
-    """One instance as its own clients see it."""
+    """One instance as its clients see it."""
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
@@ -47,7 +47,7 @@ class Comfy:
             return await answer.json()
 
     async def queue(self) -> tuple[list[str], list[str]]:
-        """The ids of what runs and of what waits, in the order of execution."""
+        """Return the ids of running and waiting prompts in the order of execution."""
         entries = await self.entries()
         return [each[1] for each in entries[0]], [each[1] for each in entries[1]]
 
@@ -57,7 +57,7 @@ class Comfy:
         return found["queue_running"], waiting
 
     async def runs(self, prompt_id: str) -> None:
-        """Waits until that prompt runs."""
+        """Wait until the prompt runs."""
 
         async def is_so() -> bool:
             return (await self.queue())[0] == [prompt_id]
@@ -65,7 +65,7 @@ class Comfy:
         await until_async(is_so)
 
     async def has_run(self, prompt_id: str) -> dict[str, Any]:
-        """Waits for the end of that prompt, and returns what the history says of it."""
+        """Wait for the end of a prompt, and return its entry in the history."""
         found: dict[str, Any] = {}
 
         async def is_so() -> bool:

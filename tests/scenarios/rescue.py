@@ -10,7 +10,7 @@ from tests.scenarios.waiting import until, until_async
 
 
 async def known(daemon: Daemon, running: int, pending: int) -> None:
-    """Waits until the daemon knows so much of the queue."""
+    """Wait until the daemon knows this number of running and pending prompts."""
 
     async def is_so() -> bool:
         queue = (await daemon.api.show(0))["queue"] or {}
@@ -20,19 +20,19 @@ async def known(daemon: Daemon, running: int, pending: int) -> None:
 
 
 async def marked(daemon: Daemon) -> None:
-    """Waits until it is written down where the output ended while the running prompt ran."""
+    """Wait until the mark of the output of the running prompt is stored."""
     file = daemon.run_dir / "queue" / "0.json"
     await until(lambda: file.exists() and re.search(rb'"mark":"[^"]', file.read_bytes()))
 
 
 def written(daemon: Daemon, name: str) -> int:
-    """How often a prompt has run that writes a file of that name."""
+    """Return how often the prompt that writes a file of that name has run."""
     output = daemon.workspace / "ComfyUI-comm" / "output"
     return len(list(output.glob(f"{name}_*")))
 
 
 def poison(ending: str, seconds: float) -> Graph:
-    """Ends its process; the second node keeps it from taking another prompt while it dies."""
+    """A prompt that ends its process; its second node prevents the start of another prompt."""
     return {
         **node("StandInCrash", ending=ending, seconds=seconds),
         "2": sleep(60)["1"],
@@ -47,7 +47,7 @@ async def dies(daemon: Daemon) -> None:
 
 
 async def crash(daemon: Daemon) -> None:
-    """Kills the process, and waits until the next one is ready."""
+    """Kill the process, and wait until the next one is ready."""
     shown = await daemon.api.show(0)
     os.kill(shown["pid"], signal.SIGKILL)
     await daemon.api.until(0, state="running", generation=shown["generation"] + 1)

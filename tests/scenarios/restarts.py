@@ -23,7 +23,7 @@ async def restart(daemon: Daemon, times: int) -> None:
 
 
 async def live(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Asks on a connection that is there; whether it was answered, and stays."""
+    """Send a request on an open connection; return whether it was answered and stays open."""
     writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head = await reader.readuntil(b"\r\n\r\n")
     body = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
@@ -40,7 +40,7 @@ async def ask_on(
     pause: float,
     ended: asyncio.Event,
 ) -> int:
-    """Asks on one connection until `ended`; returns how often. A reset raises."""
+    """Send requests on one connection until `ended`; return their number. A reset raises."""
     answers = 0
     while not ended.is_set():
         assert await live(reader, writer)

@@ -49,7 +49,7 @@ async def test_a_token_permits_exactly_the_routes_of_its_access(
 
 
 def refusal(token: str | None, access: Access) -> int | None:
-    """The status by which a caller with that token is kept out."""
+    """Return the status with which a caller with that token is refused."""
     if access is Access.OPEN or token == WRITE:
         return None
     if token == READ:
@@ -182,7 +182,7 @@ parser.add_argument("--temp-directory", type=str)
 
 
 async def test_a_caller_without_a_token_passes_no_path_on_a_public_address(daemon: Daemon) -> None:
-    """The operator's own ways stay open: the socket, instances.json and EXTRA_ARGS."""
+    """The socket, instances.json and EXTRA_ARGS of the operator accept paths."""
     program = Program(daemon.workspace)
     (program.directory / "comfy").mkdir()
     (program.directory / "comfy" / "cli_args.py").write_text(OPTIONS)

@@ -1,4 +1,4 @@
-"""What an instance leaves that was taken over from a daemon that is gone: scenarios 13 and 26."""
+"""Descendants of adopted instances: scenarios 13 and 26."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ COMET = f"setsid -f '<directory>/comet' {FORKS}; "
 
 
 def build_comet(directory: Path) -> None:
-    """Makes a program that forks and exits for ever: it is another process every moment."""
+    """Build a program that forks and exits endlessly, so that its pid keeps changing."""
     compiler = shutil.which("cc")
     if compiler is None:
         file = directory / "comet"
@@ -30,7 +30,7 @@ def build_comet(directory: Path) -> None:
 
 
 def comets(program: Program) -> list[int]:
-    """Who runs that program, by a look; a comet may be missed by one."""
+    """Return the processes of that program; a single search may miss an endlessly forking one."""
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - as names
         try:
@@ -61,7 +61,7 @@ async def test_a_stop_ends_all_descendants_of_the_instance(daemon: Daemon, kind:
 async def test_a_stop_ends_descendants_that_keep_forking_and_exiting(
     daemon: Daemon, *, adopted: bool
 ) -> None:
-    """One look that finds nothing is no proof."""
+    """A single search without a result is no proof."""
     program = Program(daemon.workspace, script=COMET * 2 + SERVE)
     build_comet(program.directory)
     await daemon.start(stop_grace=0.4)

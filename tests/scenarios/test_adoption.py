@@ -1,4 +1,4 @@
-"""The daemon is killed, and the next one goes on: scenarios 26 and 28."""
+"""Adoption of instances after the daemon was killed: scenarios 26 and 28."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ def shown(instance: dict[str, Any]) -> dict[str, Any]:
 
 
 async def launch(daemon: Daemon, number: int, script: str, **fields: object) -> Program:
-    """Starts an instance of an environment of its own, and does not wait for it."""
+    """Start an instance of its own environment, without waiting for it."""
     name = f"e{number}"
     program = Program(daemon.workspace, name, script=script)
     port = daemon.ports.reserve()
@@ -50,7 +50,7 @@ async def launch(daemon: Daemon, number: int, script: str, **fields: object) -> 
 
 
 async def test_every_state_outlives_the_daemon(daemon: Daemon) -> None:
-    """Scenario 26: same pids, generations, uptimes, wishes, deadlines."""
+    """Scenario 26: same pids, generations, uptimes, requests, deadlines."""
     await daemon.start(**PATIENT)
     await launch(daemon, 0, SERVE)
     await launch(daemon, 1, NEVER_READY)
@@ -111,7 +111,7 @@ async def test_operations_in_progress_are_finished_by_the_next_daemon(daemon: Da
 
 
 async def test_an_adopted_instance_is_supervised_as_before(daemon: Daemon) -> None:
-    """Scenario 26: it is restarted when it dies, with its exit told, and can be stopped."""
+    """Scenario 26: it is restarted after a crash, its exit is reported, and it can be stopped."""
     await daemon.start(stable_after=0.01)
     await launch(daemon, 0, "(setsid sleep 3600 &); " + SERVE)
     first = await daemon.api.until(0, state="running")
@@ -129,7 +129,7 @@ async def test_an_adopted_instance_is_supervised_as_before(daemon: Daemon) -> No
 
 
 async def test_an_instance_outlives_one_daemon_after_another(daemon: Daemon) -> None:
-    """Scenario 26, again and again, whatever the daemon was doing in its first moments."""
+    """Scenario 26, repeatedly, at any moment of the startup."""
     await daemon.start()
     await launch(daemon, 0, SERVE)
     first = await daemon.api.until(0, state="running")
@@ -175,7 +175,7 @@ async def test_an_instance_that_died_while_the_daemon_was_down_is_restarted_imme
 
 
 async def test_the_log_marks_where_output_may_be_missing(daemon: Daemon) -> None:
-    """Scenario 28: what waited in the FIFO went with the last process that had it open."""
+    """Scenario 28: the unread output was lost with the last process that held the FIFO."""
     await daemon.start()
     alone = await launch(daemon, 0, "say here; exec sleep 3600")
     await until(lambda: alone.said("here"))
@@ -194,7 +194,7 @@ async def test_the_log_marks_where_output_may_be_missing(daemon: Daemon) -> None
 async def test_a_stopping_instance_that_ended_while_the_daemon_was_down_is_stopped(
     daemon: Daemon,
 ) -> None:
-    """Scenario 28, where the end was wished."""
+    """Scenario 28, with a requested exit."""
     await daemon.start(stop_grace=LONG)
     deaf = await launch(daemon, 0, DEAF)
     await until(lambda: deaf.said("deaf"))
@@ -226,7 +226,7 @@ async def test_a_deleted_instance_is_unknown_to_the_next_daemon(daemon: Daemon) 
 async def test_orphans_of_an_ended_generation_are_swept_at_startup(
     daemon: Daemon,
 ) -> None:
-    """And nobody else: what bears the marker of an instance nobody knows may be somebody's work."""
+    """Processes with the marker of an unknown instance are not swept."""
     await daemon.start()
     await launch(daemon, 0, SERVE)
     first = await daemon.api.until(0, state="running")

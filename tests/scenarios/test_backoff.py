@@ -1,4 +1,4 @@
-"""When what fails is tried again, and when no more: scenario 21."""
+"""Restarts after failures, and their limit: scenario 21."""
 
 import os
 import signal
@@ -32,12 +32,12 @@ class Wait:
     since_told: float
 
     def fits(self, seconds: float) -> bool:
-        """Whether the daemon chose that, and up to a tenth more."""
+        """Return whether the daemon chose that back-off, plus at most a tenth."""
         return self.since_end >= seconds - ROUNDED and self.since_told <= seconds * 1.1 + ROUNDED
 
 
 async def next_wait(stream: Stream) -> Wait:
-    """The next back-off that the events tell of."""
+    """Return the next back-off in the events."""
     while (event := (await stream.take(1))[0]).name != "instance.backoff":
         pass
     instance = event.data["instance"]
@@ -49,7 +49,7 @@ async def next_wait(stream: Stream) -> Wait:
 
 
 def fits_the_table(seen: list[Wait]) -> None:
-    """Each wait is that of the table, up to a tenth more, and no less."""
+    """Assert that each back-off is that of the table, plus at most a tenth."""
     assert all(wait.fits(seconds) for wait, seconds in zip(seen, TABLE, strict=True)), seen
 
 
@@ -76,7 +76,7 @@ async def test_crashes_before_readiness_double_the_back_off_up_to_its_maximum(
 
 
 async def test_processes_are_really_made_by_the_table(daemon: Daemon) -> None:
-    """Scenario 21, as the processes themselves see it: a gap is a wait and their own short life."""
+    """Scenario 21, measured by the processes: a gap is a back-off plus their own short run."""
     script = "read up rest < /proc/uptime; say up $up; exit 1"
     program = Program(daemon.workspace, script=script)
     await daemon.start(backoff_initial=INITIAL, backoff_max=LONGEST, max_failures=5)
@@ -92,7 +92,7 @@ async def test_processes_are_really_made_by_the_table(daemon: Daemon) -> None:
 
 
 async def test_crashes_after_readiness_double_the_back_off(daemon: Daemon) -> None:
-    """Scenario 21: to have been ready is not to have been stable."""
+    """Scenario 21: a run that became ready is not yet stable."""
     Program(daemon.workspace)
     await daemon.start(backoff_initial=INITIAL, backoff_max=LONGEST, max_failures=5)
     await daemon.api.start(0, daemon.ports.reserve())
@@ -113,7 +113,7 @@ async def test_crashes_after_readiness_double_the_back_off(daemon: Daemon) -> No
 
 
 async def test_instances_that_fail_together_are_not_tried_together(daemon: Daemon) -> None:
-    """Scenario 21: the jitter is up to a tenth, and not the same for all."""
+    """Scenario 21: the jitter is up to a tenth, and differs."""
     Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=600, backoff_max=600)
     async with events_of(daemon) as stream:
@@ -127,7 +127,7 @@ async def test_instances_that_fail_together_are_not_tried_together(daemon: Daemo
 
 
 async def test_a_start_by_a_caller_resets_the_backoff(daemon: Daemon) -> None:
-    """Scenario 21: of what has failed for good, and of what waits."""
+    """Scenario 21: from `failed` and from a back-off."""
     program = Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=INITIAL, backoff_max=LONGEST, max_failures=3)
     await daemon.api.start(0, daemon.ports.reserve())
@@ -149,7 +149,7 @@ async def test_a_start_by_a_caller_resets_the_backoff(daemon: Daemon) -> None:
 
 
 async def test_a_stable_run_forgives_the_failures(daemon: Daemon) -> None:
-    """Scenario 21: and the restarts stay counted."""
+    """Scenario 21: the restart count is kept."""
     Program(daemon.workspace)
     await daemon.start(backoff_initial=0.01, stable_after=0.3, max_failures=2)
     await daemon.api.start(0, daemon.ports.reserve())
@@ -190,7 +190,7 @@ async def test_the_restart_policy_decides_whether_an_exit_is_retried(
 
 
 async def test_siblings_of_a_crash_loop_are_left_alone(daemon: Daemon) -> None:
-    """Scenario 21: also those of the same environment. [circus stops healthy siblings]"""
+    """Scenario 21: including those of the same environment. [circus stops healthy siblings]"""
     Program(daemon.workspace)
     Program(daemon.workspace, "broken", script="exit 1")
     await daemon.start(backoff_initial=0.01, backoff_max=0.01, max_failures=30)

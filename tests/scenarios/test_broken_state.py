@@ -1,4 +1,4 @@
-"""What was written down is wrong, void or broken: scenario 29; and two daemons at once: 30."""
+"""Invalid, outdated and damaged state files: scenario 29; two daemons at once: scenario 30."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ exec(open("server.py").read())
 
 @contextmanager
 def stranger() -> Iterator[list[int]]:
-    """A process of somebody else that leads a session, and a child of it: their pids."""
+    """A foreign session leader and its child: their pids."""
     script = "sleep 3600 & echo $!; wait"
     with subprocess.Popen(
         ["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
@@ -43,7 +43,7 @@ def stranger() -> Iterator[list[int]]:
 
 
 async def running(daemon: Daemon, count: int = 1) -> list[dict[str, Any]]:
-    """Instances that answer, each with something that left its group."""
+    """Ready instances, each with a descendant outside its group."""
     program = Program(daemon.workspace)
     program.python.unlink()
     program.python.symlink_to(sys.executable)
@@ -55,7 +55,7 @@ async def running(daemon: Daemon, count: int = 1) -> list[dict[str, Any]]:
 
 
 def forge(daemon: Daemon, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes what the dead daemon wrote down."""
+    """Change the state file of the dead daemon."""
     file = daemon.run_dir / "state.json"
     state = json.loads(file.read_text())
     change(state)
@@ -116,7 +116,7 @@ async def test_a_recycled_pid_is_not_adopted_or_signalled(
     "other", [{"boot_id": "0" * 36}, {"init_start_time": 1}], ids=["boot", "container life"]
 )
 async def test_state_of_an_earlier_boot_is_ignored(daemon: Daemon, other: dict[str, Any]) -> None:
-    """Scenario 29: nothing of it is adopted, restarted or signalled."""
+    """Scenario 29: no recorded process is adopted, restarted or signalled."""
     (instance,) = await running(daemon)
     await daemon.kill()
     left = daemon.processes()
@@ -153,7 +153,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 async def test_running_instances_are_adopted_despite_a_damaged_state_file(
     daemon: Daemon, breaking: Callable[[bytes], bytes]
 ) -> None:
-    """Scenario 29: nobody is signalled, the file is kept aside, and both are said."""
+    """Scenario 29: no process is signalled, a copy of the file is kept, and both are reported."""
     before = await running(daemon, 2)
     alive = daemon.processes()
     await daemon.kill()
@@ -179,7 +179,7 @@ async def test_running_instances_are_adopted_despite_a_damaged_state_file(
 
 
 async def test_state_written_by_another_version_is_adopted(daemon: Daemon) -> None:
-    """A downgrade and an upgrade: nothing is lost but what one of the versions does not know."""
+    """A downgrade and an upgrade lose only the fields that one of the versions does not know."""
     before = await running(daemon, 3)
     await daemon.api.act(2, "stop")
     alive = daemon.processes()
@@ -223,7 +223,7 @@ GARBAGE = {
 async def test_a_damaged_identity_is_restored_from_the_state_file(
     daemon: Daemon, content: bytes
 ) -> None:
-    """What a descendant is found by stays the same."""
+    """The marker of descendants stays the same."""
     (instance,) = await running(daemon)
     alive = daemon.processes()
     file = daemon.run_dir / "identity"
@@ -240,7 +240,7 @@ async def test_a_damaged_identity_is_restored_from_the_state_file(
 
 
 async def test_a_run_directory_full_of_garbage_yields_an_empty_table(daemon: Daemon) -> None:
-    """After a power cut nothing of what is in the run directory need be what was written."""
+    """After a power failure the content of the run directory is arbitrary."""
     daemon.run_dir.mkdir(mode=0o700)
     for name in ("identity", "state.json", "state.draft", "daemon.lock", "api.sock"):
         (daemon.run_dir / name).write_bytes(bytes(40))
@@ -257,7 +257,7 @@ async def test_a_run_directory_full_of_garbage_yields_an_empty_table(daemon: Dae
 
 
 async def test_an_unrecognised_process_is_reported_and_left_running(daemon: Daemon) -> None:
-    """Scenario 29: a descendant whose leader is gone, and a stranger that has our marker."""
+    """Scenario 29: a descendant without its leader, and a foreign process with the marker."""
     (instance,) = await running(daemon)
     await daemon.kill()
     kill(instance)

@@ -1,4 +1,4 @@
-"""The daemon starts anew in place: scenario 31."""
+"""Restarts of the daemon in place: scenario 31."""
 
 import asyncio
 import os
@@ -73,7 +73,7 @@ runpy.run_module("comfysup", run_name="__main__", alter_sys=True)
 
 
 async def test_no_request_is_refused_or_fails_during_a_restart_in_place(daemon: Daemon) -> None:
-    """Scenario 31: a hundred requests a second, by new connections and by kept ones."""
+    """Scenario 31: a hundred requests per second on new and on kept connections."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
     body = {"id": 0, "port": daemon.ports.reserve(), "name": "main"}
@@ -101,7 +101,7 @@ async def test_no_request_is_refused_or_fails_during_a_restart_in_place(daemon: 
 
 
 async def test_kept_connections_survive_restarts_in_place(daemon: Daemon) -> None:
-    """Scenario 31: a client that keeps connections and asks at the wrong moment notices nothing."""
+    """Scenario 31: clients with kept connections are not affected at any moment."""
     await daemon.start()
     host = ("127.0.0.1", daemon.port)
     keepers = [await asyncio.open_connection(*host) for _ in range(50)]
@@ -121,7 +121,7 @@ async def test_kept_connections_survive_restarts_in_place(daemon: Daemon) -> Non
 
 
 async def test_no_kept_connection_is_reset_at_any_moment(daemon: Daemon) -> None:
-    """Scenario 31: 24 clients that never ask twice, each at its own pace."""
+    """Scenario 31: 24 clients that never retry, each at its own rate."""
     await daemon.start()
     clients = [await asyncio.open_connection("127.0.0.1", daemon.port) for _ in range(24)]
     ended = asyncio.Event()
@@ -158,7 +158,7 @@ async def test_sighup_restarts_the_daemon_in_place_and_exit_codes_stay_known(
 
 
 async def test_sigterm_during_a_restart_in_place_ends_the_daemon(daemon: Daemon) -> None:
-    """Whatever the moment: before the old program hears it, and after."""
+    """At any moment, before and after the old program handles it."""
     for number in range(6):
         await daemon.start()
         await daemon.api.ask("POST", f"{API}/daemon/restart")
@@ -180,7 +180,7 @@ async def test_a_signal_received_by_any_thread_is_handled(daemon: Daemon, moment
 
 
 async def test_an_exit_during_a_restart_in_place_is_reported_in_full(daemon: Daemon) -> None:
-    """Scenario 31: it is a child of the new program, which must not reap it unseen."""
+    """Scenario 31: it is a child of the new program, which must not reap it unreported."""
     Program(daemon.workspace, script=f"{SERVE} & read wait < '<directory>/go'; exit 7")
     go = daemon.workspace / "ComfyUI-comm" / "go"
     await daemon.start(stable_after=0.01)
@@ -200,7 +200,7 @@ async def test_an_exit_during_a_restart_in_place_is_reported_in_full(daemon: Dae
 async def test_the_last_lines_of_an_exit_during_a_restart_in_place_are_kept(
     daemon: Daemon,
 ) -> None:
-    """What has ended holds its output no more, and the next program does not read it yet."""
+    """The ended process no longer holds its output, and the next program does not read it yet."""
     script = f"{SERVE} & read wait < '<directory>/go'; kill -9 $!; seq 1000; say over; exit 7"
     program = Program(daemon.workspace, script=script)
     await daemon.start()
@@ -219,7 +219,7 @@ async def test_the_last_lines_of_an_exit_during_a_restart_in_place_are_kept(
 
 
 async def test_requests_during_a_restart_in_place_are_answered(daemon: Daemon) -> None:
-    """Scenario 31, for what takes longer than the rest of the old program."""
+    """Scenario 31, for requests that outlast the old program."""
     Program(daemon.workspace, script=NEVER_READY)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"})

@@ -33,7 +33,7 @@ LOCKED = ("environ", "cmdline")
 
 
 class Mounts:
-    """Directories of a daemon that can stop answering."""
+    """Directories of a daemon that can become unresponsive."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
@@ -59,13 +59,13 @@ class Mounts:
         self.stall()
 
     def asked_in_the_loop(self) -> str:
-        """The calls that would have stopped the loop."""
+        """Return the calls that would have blocked the loop."""
         return self._report.read_text() if self._report.exists() else ""
 
 
 @pytest.fixture
 async def mounts(daemon: Daemon) -> AsyncIterator[Mounts]:
-    """They answer again before the daemon ends, and nothing was asked of them in its loop."""
+    """The directories respond before the daemon ends; no call to them was made in its loop."""
     one = Mounts(daemon)
     yield one
     one.answer_again()
@@ -74,21 +74,21 @@ async def mounts(daemon: Daemon) -> AsyncIterator[Mounts]:
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of the daemon's."""
+    """A process that does not belong to the daemon."""
     with subprocess.Popen(["sleep", "3600"]) as process:
         yield process
         process.kill()
 
 
 async def launch(daemon: Daemon, number: int) -> dict[str, Any]:
-    """Starts an instance of an environment of its own."""
+    """Start an instance of its own environment."""
     answer = await daemon.api.start(number, daemon.ports.reserve(), environment=f"e{number}")
     body: dict[str, Any] = answer.body
     return body
 
 
 async def all_live_on(daemon: Daemon, healthy: int) -> None:
-    """Everything that does not concern the dead directory is answered."""
+    """Assert that requests that do not concern the unresponsive directory are answered."""
     for path in ("/livez", f"{API}/status"):
         assert (await daemon.api.ask("GET", path)).status == 200
     before = (await daemon.api.show(healthy))["pid"]
@@ -102,7 +102,7 @@ async def all_live_on(daemon: Daemon, healthy: int) -> None:
 
 
 async def starts(daemon: Daemon, number: int) -> bool:
-    """Starts an instance as soon as the threads have had their answer."""
+    """Start an instance as soon as the threads have their results."""
     return (await daemon.api.act(number, "start")).status == 200
 
 
@@ -131,7 +131,7 @@ def threads(daemon: Daemon) -> int:
 async def test_an_unresponsive_environment_delays_only_its_own_instances(
     daemon: Daemon, mounts: Mounts
 ) -> None:
-    """A crash of its instance, its restart and a start by a caller, beside one that is well."""
+    """A crash, its restart and a start by a caller, while another instance runs normally."""
     for number in range(2):
         Program(daemon.workspace, f"e{number}")
     await mounts.start(backoff_initial=0.05, backoff_max=0.1, max_failures=2)
@@ -236,7 +236,7 @@ async def test_the_daemon_stops_and_restarts_despite_an_unresponsive_directory(
 async def test_a_process_with_locked_memory_does_not_block_the_startup(
     daemon: Daemon, mounts: Mounts, stranger: subprocess.Popen[bytes]
 ) -> None:
-    """An instance's own, and a stranger's: the kernel waits for the lock in these files."""
+    """An instance's and a foreign process': the kernel waits for the lock in these files."""
     for number in range(2):
         Program(daemon.workspace, f"e{number}")
     await mounts.start()
@@ -282,7 +282,7 @@ async def test_a_hung_gpu_driver_affects_only_instances_that_request_a_gpu(
 async def test_descriptors_of_a_process_that_hang_are_read_in_threads_alone(
     daemon: Daemon, mounts: Mounts
 ) -> None:
-    """They tell who has a port, and what an adopted process has left."""
+    """They identify the owner of a port and the descendants of an adopted process."""
     for number in range(2):
         Program(daemon.workspace, f"e{number}")
     await mounts.start()

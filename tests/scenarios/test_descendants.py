@@ -1,4 +1,4 @@
-"""What an instance starts and does not end: scenarios 13 and 14."""
+"""Descendants of an instance: scenarios 13 and 14."""
 
 import asyncio
 import functools
@@ -48,7 +48,7 @@ async def left_by(program: Program, number: int) -> list[int]:
 
 
 async def start_each(daemon: Daemon, scripts: Sequence[str]) -> list[Program]:
-    """One instance for each script, all at once; ready, and with what they start beside them."""
+    """One ready instance for each script, with the descendants that it starts."""
     programs = [
         Program(daemon.workspace, f"e{number}", script=script)
         for number, script in enumerate(scripts)
@@ -65,7 +65,7 @@ async def start_each(daemon: Daemon, scripts: Sequence[str]) -> list[Program]:
 
 @pytest.mark.parametrize("leader", [SERVE, SHELL], ids=["comfyui", "shell"])
 async def test_a_stop_ends_all_descendants_of_the_instance(daemon: Daemon, leader: str) -> None:
-    """Scenario 13: looked at once, in the moment of the answer."""
+    """Scenario 13: checked at the time of the response."""
     kinds = RELATIVES | {"only a parent": ONLY_A_PARENT}
     await daemon.start(stop_grace=0.4)
     programs = await start_each(daemon, [script + leader for script in kinds.values()])
@@ -113,7 +113,7 @@ done
 async def test_descendants_of_a_dead_leader_are_gone_before_the_next_start(
     daemon: Daemon, leader: str
 ) -> None:
-    """Scenario 14: the next generation itself looks whether something of the last one lives."""
+    """Scenario 14: the next generation itself checks for processes of the previous one."""
     await daemon.start()
     scripts = [f"say pid $$\n{OVERLAP}{script}{leader}" for script in RELATIVES.values()]
     programs = await start_each(daemon, scripts)
@@ -131,7 +131,7 @@ async def test_descendants_of_a_dead_leader_are_gone_before_the_next_start(
 
 
 async def test_descendants_of_a_leader_that_is_not_restarted_are_ended(daemon: Daemon) -> None:
-    """Scenario 14: with all kinds of relatives at once."""
+    """Scenario 14: with all kinds of descendants at once."""
     program = Program(daemon.workspace, script="".join(RELATIVES.values()) + SHELL)
     await daemon.start()
     started = await daemon.api.start(0, daemon.ports.reserve(), restart="never")
@@ -144,7 +144,7 @@ async def test_descendants_of_a_leader_that_is_not_restarted_are_ended(daemon: D
 
 
 async def test_relatives_of_others_are_left_alone(daemon: Daemon) -> None:
-    """Scenario 14: the sweep of one instance does not touch what another one started."""
+    """Scenario 14: the sweep of one instance does not affect descendants of another."""
     programs = [
         Program(daemon.workspace, name, script="".join(RELATIVES.values()) + SERVE)
         for name in ("a", "b")
@@ -161,7 +161,7 @@ async def test_relatives_of_others_are_left_alone(daemon: Daemon) -> None:
 
 
 async def test_the_exit_of_a_leader_is_reported_without_polling(daemon: Daemon) -> None:
-    """Scenario 14: nothing that looks from time to time could see it so soon."""
+    """Scenario 14: polling could not detect the exit this early."""
     program = Program(daemon.workspace, script=RELATIVES["own session"] + SERVE)
     await daemon.start(probe_period=NEVER)
     await daemon.api.start(0, daemon.ports.reserve(), max_failures=100, backoff_initial=0.01)
@@ -178,7 +178,7 @@ async def test_the_exit_of_a_leader_is_reported_without_polling(daemon: Daemon) 
 
 
 async def test_a_relative_that_floods_the_log_does_not_hold_the_daemon(daemon: Daemon) -> None:
-    """Scenario 14: what a dead leader leaves may write on as fast as it can until it is swept."""
+    """Scenario 14: descendants of a dead leader may write at full speed until the sweep."""
     flood = "setsid -f sh -c 'echo left $$ >> $0; exec yes flood' $said;"
     program = Program(daemon.workspace, script=flood * 3 + SERVE)
     await daemon.start()

@@ -22,7 +22,7 @@ async def begin(daemon: Daemon, number: int = 0) -> Comfy:
 
 
 async def emptied(comfy: Comfy) -> None:
-    """Waits until nothing waits."""
+    """Wait until no prompt waits."""
 
     async def is_so() -> bool:
         return not (await comfy.queue())[1]

@@ -1,4 +1,4 @@
-"""The stream of events of a real daemon: scenario 36, and what holds over a life of it."""
+"""The event stream of a real daemon: scenario 36, restarts and shutdown."""
 
 import asyncio
 import os
@@ -120,7 +120,7 @@ async def test_a_reader_of_all_events_misses_none_over_a_restart_in_place(
 async def test_readers_that_do_not_read_delay_neither_other_readers_nor_the_shutdown(
     daemon: Daemon,
 ) -> None:
-    """Scenario 36. Their connections are full when the daemon is told to end."""
+    """Scenario 36. Their connections are full when the daemon is told to shut down."""
     Program(daemon.workspace, script="for n in $(seq 40); do echo $n; done; exit 3")
     await daemon.start(
         max_failures=10_000, backoff_initial=0.001, backoff_max=0.002, shutdown_grace=NEVER

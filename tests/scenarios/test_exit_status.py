@@ -1,4 +1,4 @@
-"""Whether it is told rightly how a process ended, as thoroughly as tini does: scenarios 2, 17."""
+"""Exit statuses are reported correctly, as by tini: scenarios 2 and 17."""
 
 import asyncio
 import signal
@@ -39,7 +39,7 @@ def name_of(number: int) -> str:
 
 
 async def run_to_the_end(daemon: Daemon, number: int, environment: str) -> dict[str, Any]:
-    """Starts an instance that is not restarted, and returns how its process ended."""
+    """Start an instance that is not restarted, and return its exit."""
     answer = await daemon.api.start(
         number, daemon.ports.reserve(), environment=environment, restart="never"
     )
@@ -72,7 +72,7 @@ async def test_every_exit_code_is_reported(daemon: Daemon, *, orphans: bool) -> 
 
 
 async def test_every_signal_is_reported(daemon: Daemon) -> None:
-    """Scenario 2: all that end a process, the real-time ones too, which have no names."""
+    """Scenario 2: all terminating signals, including the unnamed real-time signals."""
     for number in DEADLY:
         Program(daemon.workspace, f"signal-{number}", script=f"kill -{number} $$; sleep 60")
     await daemon.start()
@@ -86,7 +86,7 @@ async def test_every_signal_is_reported(daemon: Daemon) -> None:
 
 
 async def test_a_hundred_orphans_leave_no_zombie_and_hide_no_exit_code(daemon: Daemon) -> None:
-    """Scenario 17: eight instances leave a hundred each, which end while they end themselves."""
+    """Scenario 17: eight instances leave a hundred orphans each, which end at the same time."""
     orphans = f"'<python>' -I -S -c '{ORPHANS}' 100;"
     for code in range(41, 49):
         Program(daemon.workspace, f"code-{code}", script=f"{orphans} exit {code}")

@@ -1,4 +1,4 @@
-"""Starts that come to nothing: scenarios 2, 3 and 6."""
+"""Failed starts: scenarios 2, 3 and 6."""
 
 import shutil
 import time
@@ -26,7 +26,7 @@ ENDINGS = {
 async def test_an_immediate_exit_is_a_failure_that_is_reported_in_full(
     daemon: Daemon, script: str
 ) -> None:
-    """Scenario 2. The answer comes with the end, long before the caller tires of waiting."""
+    """Scenario 2. The response follows the exit, long before the timeout of the caller."""
     Program(daemon.workspace, script=script)
     await daemon.start(backoff_initial=600, backoff_max=600)
     port = daemon.ports.reserve()
@@ -81,7 +81,7 @@ async def test_the_exit_reason_comes_from_the_last_output(daemon: Daemon) -> Non
 
 
 async def test_the_last_lines_belong_to_the_last_process(daemon: Daemon) -> None:
-    """Scenario 2: a log is appended to, and an earlier reason must not be told again."""
+    """Scenario 2: the log is appended to, and an earlier reason must not be reported again."""
     script = 'if [ -e "$said" ]; then exit 4; fi; say x; echo "first words"; exit 3'
     Program(daemon.workspace, script=script)
     await daemon.start()
@@ -96,7 +96,7 @@ async def test_the_last_lines_belong_to_the_last_process(daemon: Daemon) -> None
 async def test_a_timed_out_start_reports_that_the_instance_is_still_loading(
     daemon: Daemon,
 ) -> None:
-    """Scenario 3: not before the time-out, and long before the instance is given up."""
+    """Scenario 3: not before the timeout, and long before the startup timeout of the instance."""
     Program(daemon.workspace, script=NEVER_READY)
     await daemon.start(startup_timeout=NEVER)
     port = daemon.ports.reserve()
@@ -118,7 +118,7 @@ async def test_a_timed_out_start_reports_that_the_instance_is_still_loading(
 async def test_an_instance_that_does_not_become_ready_is_ended_at_the_startup_timeout(
     daemon: Daemon,
 ) -> None:
-    """Scenario 3: it counts as a failure, and is tried again."""
+    """Scenario 3: it counts as a failure and is retried."""
     program = Program(daemon.workspace, script="say pid $$; " + NEVER_READY)
     await daemon.start()
 
@@ -169,7 +169,7 @@ def _no_environment(environment: Path) -> str:
 async def test_an_unusable_environment_is_refused_with_the_invalid_path(
     daemon: Daemon, damage: Callable[[Path], str]
 ) -> None:
-    """Scenario 6: nothing is spawned, and nothing enters the table."""
+    """Scenario 6: no process is spawned, and no instance is added."""
     path = damage(Program(daemon.workspace).directory)
     await daemon.start()
     port = daemon.ports.reserve()
@@ -193,7 +193,7 @@ async def test_an_unusable_environment_is_refused_with_the_invalid_path(
 
 
 async def test_a_missing_interpreter_fails_at_exec(daemon: Daemon) -> None:
-    """Scenario 6: the file is there and executable, and what its first line names is not."""
+    """Scenario 6: the file is executable, but its interpreter line names a missing file."""
     program = Program(daemon.workspace)
     program.python.write_text("#!/nowhere/interpreter\n")
     await daemon.start()
@@ -208,7 +208,7 @@ async def test_a_missing_interpreter_fails_at_exec(daemon: Daemon) -> None:
 
 
 async def test_a_python_restored_during_a_back_off_is_used(daemon: Daemon) -> None:
-    """Scenario 22: it vanishes, and once it is there again the instance goes on by itself."""
+    """Scenario 22: it is removed, and once it is restored the instance restarts by itself."""
     program = Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=0.05, backoff_max=0.05, max_failures=1000)
     await daemon.api.start(0, daemon.ports.reserve())

@@ -1,4 +1,4 @@
-"""Time in which the daemon looked at nothing, dead or stopped, ends no instance."""
+"""Time without supervision, while the daemon is dead or stopped, ends no instance."""
 
 import asyncio
 import os
@@ -17,14 +17,14 @@ STARTUP = 3.0
 
 
 async def be_stopped(daemon: Daemon, seconds: float) -> None:
-    """Stops the daemon for longer than any of its deadlines: that time is what is tested."""
+    """Stop the daemon for longer than any of its deadlines."""
     daemon.signal(signal.SIGSTOP)
     await until(lambda: kernel.stat(daemon.pid)[0] == "T")
     await asyncio.sleep(seconds)
 
 
 async def test_an_instance_that_became_ready_between_two_daemons_is_kept(daemon: Daemon) -> None:
-    """The next daemon comes after the deadline of the start: it looks first."""
+    """The next daemon starts after the deadline of the start, and probes first."""
     await daemon.start(startup_timeout=STARTUP)
     loading = await launch(daemon, 0, GATED)
     before = await daemon.api.until(0, state="starting")
@@ -56,7 +56,7 @@ async def test_an_instance_that_became_ready_while_the_daemon_was_stopped_is_kep
 
 
 async def test_an_instance_that_never_becomes_ready_still_times_out(daemon: Daemon) -> None:
-    """What was left of its time, and not more, is left after the gap."""
+    """After the gap exactly the remaining time is left."""
     await daemon.start(startup_timeout=STARTUP, max_failures=1, stop_grace=0.2)
     await launch(daemon, 0, "exec sleep 3600")
     await be_stopped(daemon, STARTUP + 0.5)
@@ -68,7 +68,7 @@ async def test_an_instance_that_never_becomes_ready_still_times_out(daemon: Daem
 
 
 async def test_the_signals_of_a_stop_keep_their_intervals_after_a_gap(daemon: Daemon) -> None:
-    """It would have ended by itself, but was stopped with the daemon, as by `docker pause`."""
+    """It would have ended by itself, but was stopped together with the daemon (`docker pause`)."""
     await daemon.start(stop_grace=1.5)
     tidy = await launch(daemon, 0, TIDY)
     await until(partial(tidy.said, "ready"))

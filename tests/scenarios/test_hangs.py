@@ -1,4 +1,4 @@
-"""What counts as hung, and what does not: scenarios 37 and 38."""
+"""Which instances are unresponsive: scenarios 37 and 38."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ async def begin(daemon: Daemon, **env: str) -> tuple[Comfy, Answer]:
 
 
 def block(seconds: float, *, burn: bool) -> Graph:
-    """Sleeps first, so that everybody has heard that it runs."""
+    """A prompt that sleeps first, so that its start is reported."""
     node_2 = node("StandInBlock", seconds=seconds, burn=burn)["1"]
     return {**sleep(0.3), "2": node_2}
 
@@ -54,7 +54,7 @@ async def test_a_stopped_process_is_ended_after_exactly_the_threshold(daemon: Da
 async def test_a_stopped_process_with_a_prompt_is_ended_at_the_same_threshold(
     daemon: Daemon,
 ) -> None:
-    """A prompt runs, but nothing is done for it."""
+    """A prompt runs without using CPU."""
     comfy, answer = await begin(daemon)
     await comfy.submit(sleep(60), "runs")
     await known(daemon, 1, 0)
@@ -109,7 +109,7 @@ async def test_an_instance_that_uses_cpu_for_a_prompt_has_five_times_the_thresho
 async def test_an_instance_that_holds_the_gil_before_its_prompt_is_seen_has_the_longer_threshold(
     daemon: Daemon,
 ) -> None:
-    """Nothing tells that it has a prompt; that it works is enough."""
+    """Its prompt is unknown; its use of CPU is sufficient."""
     comfy, _ = await begin(daemon)
     await comfy.submit(node("StandInBlock", seconds=2.5 * THRESHOLD, burn=True), "blocks")
 
@@ -129,7 +129,7 @@ async def test_an_instance_whose_prompt_never_ends_is_ended(daemon: Daemon) -> N
 async def test_an_instance_that_waits_in_a_prompt_is_ended_at_the_threshold(
     daemon: Daemon,
 ) -> None:
-    """Dead-locked: a prompt runs, and no CPU is used for it."""
+    """A deadlock: a prompt runs without using CPU."""
     comfy, _ = await begin(daemon)
     await comfy.submit(block(60, burn=False), "blocks")
 
@@ -161,7 +161,7 @@ async def test_an_instance_with_a_dead_worker_is_restarted_and_receives_the_wait
 
 
 async def test_a_gpu_error_that_fails_every_prompt_is_a_condition(daemon: Daemon) -> None:
-    """It answers, and runs what it is given: nothing else tells."""
+    """It responds and executes prompts: only their failures show the error."""
     comfy, _ = await begin(daemon)
     message = "CUDA error: an illegal memory access was encountered"
     for number in range(3):

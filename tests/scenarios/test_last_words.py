@@ -1,4 +1,4 @@
-"""Whose lines explain a death, and what the log tells of an instance that runs."""
+"""Which lines explain an exit, and which conditions the log shows of a running instance."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ async def test_the_log_of_a_removed_instance_does_not_explain_the_next_one_with_
 async def test_an_old_unwritable_log_does_not_explain_a_new_exit(
     daemon: Daemon,
 ) -> None:
-    """What the log refused is known all the same, and explains it."""
+    """The output that the log refused is known and explains the exit."""
     Program(daemon.workspace, script="echo 'MemoryError'; exit 1")
     _log_of_another_life(daemon.log_dir)
     (daemon.log_dir / "comfyui_instance_0.log").mkdir()
@@ -78,14 +78,14 @@ echo own line; while [ ! -e '<directory>/go' ]; do sleep 0.02; done; exit 4
 
 
 def _place_written(daemon: Daemon) -> bool:
-    """Whether the place where the second process began is written down."""
+    """Return whether the start offset of the second process is stored."""
     (record,) = json.loads((daemon.run_dir / "state.json").read_bytes())["instances"]
     process = record["process"]
     return record["life"]["generation"] == 2 and bool(process and process["log_began"])
 
 
 async def test_a_failed_custom_node_is_a_condition_of_the_running_instance(daemon: Daemon) -> None:
-    """Also by the next daemon; the next process begins without."""
+    """Also in the next daemon; the next process starts without it."""
     program = Program(daemon.workspace, script=TABLE + SERVE)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve())
@@ -114,7 +114,7 @@ USAGE = "\n".join(
 async def test_an_unknown_argument_is_retried_once_and_reported_without_the_usage(
     daemon: Daemon,
 ) -> None:
-    """Scenario 2: it cannot go otherwise, and twenty lines of usage say nothing."""
+    """Scenario 2: a retry cannot succeed, and twenty lines of usage do not help."""
     error = "main.py: error: unrecognized arguments: --lowrvam"
     program = Program(daemon.workspace, script=f"say started; echo '{USAGE}\n{error}'; exit 2")
     await daemon.start(backoff_initial=0.01, max_failures=5)
@@ -147,7 +147,7 @@ async def test_a_hint_names_the_requirements_of_the_custom_node_that_failed(
 
 
 async def test_a_missing_module_is_retried_until_it_is_installed(daemon: Daemon) -> None:
-    """Somebody may be installing it."""
+    """The module may be about to be installed."""
     script = f"""
 say started; [ "$(grep -c started "$said")" -gt 3 ] || {{ echo "{MISSING}"; exit 1; }}; """
     Program(daemon.workspace, script=script + SERVE)

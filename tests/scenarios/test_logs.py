@@ -27,7 +27,7 @@ for number in range(lines):
 
 
 def write(lines: int, width: int, pause: float = 0.0) -> str:
-    """The shell line that writes numbered lines, each in a write of its own."""
+    """Return a shell command that writes numbered lines, each in a separate write."""
     return f"'<python>' -I -S '<directory>/write.py' {lines} {width} {pause}"
 
 

@@ -1,4 +1,4 @@
-"""Many callers at once, each with a wish of its own: scenario 9."""
+"""Concurrent callers with different requests: scenario 9."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ ALONE = 'exec 9>>"$said.lock"; flock -n 9 || say two; say one $$; '
 
 
 class Caller:
-    """One connection that is open already, so that requests arrive in the order they are sent."""
+    """One open connection, so that requests arrive in the order in which they are sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -76,7 +76,7 @@ async def test_twenty_concurrent_requests_make_one_process_and_the_last_takes_ef
 
 
 async def test_twenty_concurrent_first_starts_make_one_process(daemon: Daemon) -> None:
-    """Scenario 9, for an instance that nobody knew before."""
+    """Scenario 9, for a new instance."""
     program = Program(daemon.workspace, script=ALONE + SERVE)
     port = daemon.ports.reserve()
     await daemon.start()

@@ -1,4 +1,4 @@
-"""Ports that are not free, and strangers on them: scenarios 4 and 5."""
+"""Ports in use, and other programs on them: scenarios 4 and 5."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ sys.stdin.read()
 
 @contextmanager
 def stranger_on(port: int) -> Iterator[int]:
-    """Yields the pid of a process that listens on the port and says nothing."""
+    """Yield the pid of a process that listens on the port and does not respond."""
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -86,7 +86,7 @@ async def test_the_port_of_another_instance_is_refused_while_it_may_restart(
 
 
 async def test_the_daemons_own_port_is_refused(daemon: Daemon) -> None:
-    """Scenario 4: 8001, or whatever it is."""
+    """Scenario 4: 8001 or the configured port."""
     Program(daemon.workspace)
     await daemon.start()
 
@@ -109,7 +109,7 @@ async def test_a_port_taken_during_a_back_off_fails_until_the_port_is_free(
         program.write("serve")
 
         def refused() -> list[dict[str, Any]]:
-            """Starts without a process; one that was made before finds the port taken itself."""
+            """Starts without a process; an earlier process finds the port in use itself."""
             ended = daemon.events("instance.exited", reason="port_in_use")
             return [each for each in ended if f"pid {pid} " in each["message"]]
 
@@ -136,7 +136,7 @@ class Impostor(BaseHTTPRequestHandler):
 
 
 class CountingServer(HTTPServer):
-    """Counts who connects."""
+    """Count the connections."""
 
     accepted = 0
 
@@ -162,7 +162,7 @@ def impostor_on(address: str, port: int) -> Iterator[CountingServer]:
 async def test_another_program_that_answers_as_comfyui_makes_no_instance_ready(
     daemon: Daemon, address: str
 ) -> None:
-    """Scenario 5: looked at twenty times, and never believed."""
+    """Scenario 5: probed twenty times, and never ready."""
     program = Program(
         daemon.workspace, script='say pid $$; while [ ! -e "$said.go" ]; do sleep 0.01; done; serve'
     )

@@ -39,7 +39,7 @@ SPOILERS = {
 async def test_a_restart_in_place_that_would_fail_is_refused(
     daemon: Daemon, reason: str, spoil: Callable[[Daemon], None]
 ) -> None:
-    """Over HTTP, by SIGHUP, and on the command line; every reason is named."""
+    """Over HTTP, by SIGHUP, and on the command line; every reason is reported."""
     (daemon.root / "modules").mkdir()
     (daemon.root / "token").write_text("hunter2")
     await daemon.start(

@@ -1,4 +1,4 @@
-"""Following instances.json as a real daemon does: scenario 49 and its relatives."""
+"""Reloads of instances.json by a real daemon: scenario 49 and similar ones."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class File:
         self.path.write_text(json.dumps({"instances": instances}))
 
     def replace(self, text: str) -> None:
-        """Put another file in its place, as careful programs do."""
+        """Replace the file atomically."""
         draft = self.path.with_suffix(".new")
         draft.write_text(text)
         draft.replace(self.path)
@@ -51,7 +51,7 @@ def ids(answer: Answer) -> dict[str, list[int]]:
 
 
 def long_text(port: int, word: str, fillers: int) -> str:
-    """A file with the word in all of its parts, and one instance that is enabled."""
+    """A file with the word in all of its parts, and one enabled instance."""
     filler = [{"id": 10 + n, "enabled": False, "description": word * 100} for n in range(fillers)]
     instance = {"id": 0, "port": port, "description": word}
     return json.dumps({"instances": [*filler, instance]}) + f"// {word}"
@@ -78,7 +78,7 @@ def replacing(file: File, texts: Sequence[str]) -> Iterator[None]:
 
 @pytest.fixture
 async def file(daemon: Daemon) -> File:
-    """The file of a daemon that runs, with one environment and nothing started."""
+    """The file of a running daemon with one environment and no instance."""
     Program(daemon.workspace)
     await daemon.start()
     return File(daemon)
@@ -179,7 +179,7 @@ async def test_an_invalid_entry_is_skipped_and_its_instance_keeps_running(
 
 
 async def test_a_half_written_file_stops_nothing(daemon: Daemon, file: File) -> None:
-    """Scenario 49: whoever writes it without care leaves every prefix of it for a moment."""
+    """Scenario 49: a writer that does not replace the file exposes every prefix of it."""
     entries = [{"id": number, "port": daemon.ports.reserve()} for number in range(2)]
     await file.reload(*entries)
     pids = set(daemon.processes())
@@ -205,7 +205,7 @@ async def test_a_half_written_file_stops_nothing(daemon: Daemon, file: File) -> 
 async def test_a_file_replaced_while_it_is_read_is_read_completely(
     daemon: Daemon, file: File
 ) -> None:
-    """Scenario 49. Old and new differ from their first byte to their last, and in length."""
+    """Scenario 49. The old and the new file differ in every byte and in length."""
     port = daemon.ports.reserve()
     texts = (long_text(port, "old", 300), long_text(port, "new", 700))
     file.replace(texts[0])
@@ -262,7 +262,7 @@ async def test_a_fifo_or_a_directory_in_place_of_the_file_is_refused_at_once(
 async def test_an_entry_that_failed_to_start_is_reported_until_a_reload_starts_it(
     daemon: Daemon,
 ) -> None:
-    """A container whose instances are missing must not look well."""
+    """A container whose instances are missing must not look healthy."""
     Program(daemon.workspace)
     file = File(daemon)
     port = daemon.ports.reserve()
@@ -292,7 +292,7 @@ async def test_an_entry_that_failed_to_start_is_reported_until_a_reload_starts_i
 async def test_the_next_daemon_knows_the_entries_of_the_last_reload(
     daemon: Daemon, end: str
 ) -> None:
-    """An entry that the file gave up and has again is started: nobody removed it by hand."""
+    """An entry that was removed from the file and added again is started: no caller removed it."""
     Program(daemon.workspace)
     await daemon.start()
     file = File(daemon)

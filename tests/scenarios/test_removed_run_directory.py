@@ -1,4 +1,4 @@
-"""Somebody removes what the daemon stands on while it runs: it is made anew, and said."""
+"""A run directory removed while the daemon runs is recreated and reported."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ SPEAKER = "while [ ! -e '<directory>/go' ]; do sleep 0.02; done; echo here I am;
 
 
 def remove_all(daemon: Daemon) -> None:
-    """Removes the run directory, in which the daemon may write a file at any moment."""
+    """Remove the run directory, to which the daemon may write at any moment."""
     shutil.rmtree(daemon.run_dir, ignore_errors=True)
     while daemon.run_dir.exists() and not (daemon.run_dir / "api.sock").exists():
         shutil.rmtree(daemon.run_dir, ignore_errors=True)
@@ -40,7 +40,7 @@ async def command(daemon: Daemon, *words: str) -> int:
 async def test_a_removed_run_directory_is_recreated_and_reported(
     daemon: Daemon, remove: Callable[[Daemon], None]
 ) -> None:
-    """The command line works again, no second daemon enters, and the next one loses nothing."""
+    """The command line works again, no second daemon starts, and the next daemon loses nothing."""
     program = Program(daemon.workspace, script=SPEAKER)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"}, name="mine")

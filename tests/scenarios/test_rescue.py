@@ -1,4 +1,4 @@
-"""Prompts whose ComfyUI ends: scenario 40."""
+"""Prompts whose ComfyUI exits: scenario 40."""
 
 from contextlib import suppress
 from functools import partial
@@ -16,7 +16,7 @@ from tests.scenarios.waiting import until
 async def test_the_running_and_the_waiting_prompts_are_resubmitted(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    """The same ids, order, client, extra data and targets; a front one before all that waited."""
+    """With the same ids, order, client, extra data and targets; a front prompt first."""
     graph = {**sleep(60), "2": node("SaveText", text="t", filename_prefix="t")["1"]}
     await comfy.submit(sleep(60), "runs", client_id="me")
     await comfy.runs("runs")
@@ -65,7 +65,7 @@ async def test_a_prompt_that_crashes_comfyui_twice_is_given_up_and_the_others_ru
 async def test_a_prompt_that_crashes_at_once_cannot_loop(
     daemon: Daemon, comfy: Comfy, seconds: float
 ) -> None:
-    """Before anybody can look who runs."""
+    """Before the queue can be read."""
     go_on = daemon.workspace / "go on"
     await comfy.submit(wait_for(go_on), "before")
     await comfy.runs("before")
@@ -82,14 +82,14 @@ async def test_a_prompt_that_crashes_at_once_cannot_loop(
 
 
 def reported(daemon: Daemon, count: int) -> bool:
-    """Return whether so many prompts were given up."""
+    """Return whether that many prompts were given up."""
     return len(daemon.events("prompt.given_up")) >= count
 
 
 async def test_a_prompt_that_crashes_an_idle_instance_at_once_is_reported(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    """It was in no queue that was read; the output shows that it was accepted."""
+    """It was never read in the queue; the output shows that it was accepted."""
     for number in range(3):
         await known(daemon, 0, 0)
         with suppress(aiohttp.ClientError):  # it may exit before it has answered
@@ -166,7 +166,7 @@ async def test_the_rescue_policy_selects_the_prompts(
 async def test_a_caller_selects_the_prompts(
     daemon: Daemon, comfy: Comfy, verb: str, rescue: str, runs: list[str], waits: list[str]
 ) -> None:
-    """With the stop or restart that ends the process, or later, with the start after it."""
+    """With the stop or restart that ends the process, or with the following start."""
     await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
     await comfy.submit(sleep(60), "w")

@@ -13,7 +13,7 @@ from tests.scenarios.waiting import until
 async def test_a_prompt_that_finished_while_no_daemon_ran_is_not_resubmitted(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    """The instance tells the next daemon nothing before it dies; its output does."""
+    """The instance reports nothing to the next daemon before it dies; its output does."""
     finish = daemon.root / "finish"
     await comfy.submit({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
     await comfy.submit({**text("begun"), "2": sleep(600)["1"]}, "runs")
@@ -51,7 +51,7 @@ async def test_an_api_key_is_kept_in_memory_and_never_written_to_disk(
 
 
 async def test_prompts_outlive_the_daemon_and_the_instance(daemon: Daemon, comfy: Comfy) -> None:
-    """Both die; the next daemon submits what the last one knew, but what held a key."""
+    """Both die; the next daemon resubmits the known prompts except those with a key."""
     await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
     await comfy.submit(sleep(60), "key", extra_data={"auth_token_comfy_org": "hush"})
@@ -107,7 +107,7 @@ async def test_a_removed_instance_leaves_no_backlog(daemon: Daemon, comfy: Comfy
 async def test_a_shutdown_gives_up_the_prompts_and_reports_them(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    """The next daemon begins with an empty table."""
+    """The next daemon starts with an empty table."""
     await comfy.submit(sleep(60), "r")
     await comfy.runs("r")
     await comfy.submit(sleep(60), "w")

@@ -28,7 +28,7 @@ async def test_a_queue_is_unknown_while_a_node_holds_the_gil(daemon: Daemon, com
 
 
 async def test_a_hanging_prompt_is_given_up(daemon: Daemon, comfy: Comfy) -> None:
-    """It outlasts the time for a drain twice."""
+    """It exceeds two drains."""
     await comfy.submit(node("StandInStubborn", seconds=600), "hangs")
     await comfy.runs("hangs")
     for _ in range(2):
@@ -43,7 +43,7 @@ async def test_a_hanging_prompt_is_given_up(daemon: Daemon, comfy: Comfy) -> Non
 async def test_a_hanging_prompt_is_dropped_although_its_start_was_not_reported(
     daemon: Daemon, comfy: Comfy
 ) -> None:
-    """The one before it had ended a moment earlier: only the log tells that, and it stays done."""
+    """The previous prompt had just finished: only the log shows it, and it is not run again."""
     finish = daemon.root / "finish"
     await comfy.submit({**text("before"), "2": node("StandInMute", after=str(finish))["1"]}, "b")
     await comfy.submit(node("StandInStubborn", seconds=600), "hangs")

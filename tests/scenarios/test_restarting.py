@@ -1,4 +1,4 @@
-"""What dies is started again: scenarios 20 and 23."""
+"""Restarts after crashes: scenarios 20 and 23."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ COUNTED = 1_500
 async def test_a_killed_stable_instance_has_a_new_process_without_a_back_off(
     daemon: Daemon,
 ) -> None:
-    """Scenario 20: nine times. `benchmarks` says how many milliseconds that takes."""
+    """Scenario 20, nine times. `benchmarks` measures the milliseconds."""
     Program(daemon.workspace, script=f"[ -e $said ] || {{ say x; exit 1; }}; {SERVE}")
     await daemon.start(stable_after=0.01)
     await daemon.api.start(0, daemon.ports.reserve())
@@ -39,7 +39,7 @@ async def test_a_killed_stable_instance_has_a_new_process_without_a_back_off(
 
 
 async def test_a_requested_restart_is_no_failure(daemon: Daemon) -> None:
-    """Scenario 20, by a caller: a new process, and nothing counted."""
+    """Scenario 20, by a caller: a new process, and no failure counted."""
     Program(daemon.workspace)
     await daemon.start()
     first = (await daemon.api.start(0, daemon.ports.reserve())).body["instance"]
@@ -66,7 +66,7 @@ def burden(pid: int) -> dict[str, int]:
 
 
 async def is_at_rest_as(before: dict[str, int], pid: int) -> None:
-    """Waits until a process holds no more than before; a pool may have grown over its mark."""
+    """Wait until a process holds no more than before; a pool may have exceeded its size."""
     allowed = {**before, "POOLS of threads": before["POOLS of threads"] + 1}
     await until(lambda: all(now <= allowed[name] for name, now in burden(pid).items()))
 
@@ -97,7 +97,7 @@ async def test_a_thousand_restarts_leak_no_resources(daemon: Daemon) -> None:
 
 
 async def lives(program: Program, count: int) -> None:
-    """Waits until it has been started so often; that each next one comes is what is waited for."""
+    """Wait for that number of starts, one after another."""
     for number in range(1, count + 1):
         await until(lambda number=number: len(program.said("x")) >= number)  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""Secrets: tokens and values of `env` are seen by those who need them, and shown to nobody."""
+"""Secrets: tokens and values of `env` reach only their users and appear in no output."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def of_process(pid: int, what: str) -> str:
 
 
 class Listener:
-    """Says things to a daemon over TCP, and remembers all that it says."""
+    """A client of a daemon over TCP that records all responses."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -53,7 +53,7 @@ class Listener:
         return answer.status, text
 
     async def listen(self, stream: aiohttp.ClientResponse, last: str) -> None:
-        """Take in what comes, until `last` does."""
+        """Read until `last`."""
         text = ""
 
         async def has_come() -> bool:
@@ -105,7 +105,7 @@ def secret_settings(daemon: Daemon) -> dict[str, str]:
 
 
 async def reload_wrong_and_right(daemon: Daemon, caller: Listener, ports: list[int]) -> None:
-    """Make mistakes in instances.json around its secrets, then none."""
+    """Write errors into instances.json around its secrets, then a valid file."""
     file = daemon.root / "instances.json"
     good = [
         {"id": 2, "port": ports[0]},
@@ -122,7 +122,7 @@ async def reload_wrong_and_right(daemon: Daemon, caller: Listener, ports: list[i
 
 
 async def say_everything_wrong(caller: Listener, one: dict[str, Any]) -> None:
-    """Make each kind of error that knows a secret."""
+    """Cause each kind of error whose request contains a secret."""
     wrong = [
         {**one, "env": {"HF_TOKEN": [VALUE]}},
         {**one, "env": {"HF_TOKEN": f"{VALUE}\0"}},

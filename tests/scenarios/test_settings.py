@@ -1,4 +1,4 @@
-"""The environment is wrong: at a first start, and where a daemon has run already."""
+"""Invalid settings: at a first start, and at later ones."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from tests.scenarios.waiting import bounded
 
 
 async def end_of(daemon: Daemon, **variables: str) -> tuple[int, str]:
-    """Starts one that cannot begin; returns its exit code and what it says."""
+    """Start a daemon that cannot start; return its exit code and output."""
     process = await daemon.spawn(variables=variables)
     try:
         async with asyncio.timeout(60):
@@ -51,7 +51,7 @@ async def test_a_first_start_exits_with_all_errors(daemon: Daemon) -> None:
 async def test_a_restarted_daemon_uses_the_last_valid_settings(
     daemon: Daemon,
 ) -> None:
-    """The token of a file that has gone is asked for as before, and is written nowhere."""
+    """The token of a removed file is still required, and is not stored."""
     file = daemon.root / "token"
     file.write_text("hunter2")
     guarded = {"COMFYSUP_TOKEN_FILE": str(file), "COMFYSUP_PROBE_FAILURES": "77"}
@@ -173,7 +173,7 @@ LIMITS = {"-v 400000": "ulimit -v", "-v 200000": "ulimit -v", "-d 200000": "ulim
 async def test_a_too_low_memory_limit_is_reported_at_startup(
     daemon: Daemon, limit: str, named: str
 ) -> None:
-    """Instead of a thread that is lost at its beginning, and waited for."""
+    """Otherwise a thread would fail at its start and block the daemon."""
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *SERVE),
         env=daemon._environ({}),

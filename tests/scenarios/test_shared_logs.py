@@ -1,4 +1,4 @@
-"""Two daemons with one directory of logs, as on a volume that containers share."""
+"""Two daemons with one log directory, as on a volume shared by containers."""
 
 from tests.scenarios.harness import Daemon
 from tests.scenarios.programs import SERVE, Program
@@ -7,7 +7,7 @@ from tests.scenarios.programs import SERVE, Program
 async def test_a_second_daemon_on_a_log_directory_uses_separate_logs_and_reports_it(
     daemon: Daemon,
 ) -> None:
-    """The first one goes on as if it were alone, and keeps the names after a restart."""
+    """The first daemon is not affected, and keeps the names after a restart."""
     Program(daemon.workspace, script="echo mine; " + SERVE)
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve())

@@ -19,7 +19,7 @@ PREVIEW = {
 
 
 async def preview(port: int) -> str:
-    """Runs a workflow, and returns the name of its preview's file."""
+    """Run a workflow, and return the name of its preview file."""
     url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession(url) as client:
         async with client.post("/prompt", json={"prompt": PREVIEW}) as answer:

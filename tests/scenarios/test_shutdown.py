@@ -1,4 +1,4 @@
-"""The end of the daemon, told by a signal: scenario 18."""
+"""Shutdown of the daemon by a signal: scenario 18."""
 
 import asyncio
 import functools
@@ -60,7 +60,7 @@ async def start_in_every_state(daemon: Daemon) -> None:
 async def test_instances_in_every_state_end_within_the_shutdown_grace(
     daemon: Daemon, number: signal.Signals
 ) -> None:
-    """Scenario 18: all are gone and the daemon exits with 0, whatever grace they have."""
+    """Scenario 18: all instances end and the daemon exits with 0, regardless of their grace."""
     await daemon.start(stop_grace=NEVER, shutdown_grace=3)
     await start_in_every_state(daemon)
     pids = list(daemon.processes())
@@ -98,7 +98,7 @@ async def test_sigint_is_the_first_signal_when_a_container_stops(daemon: Daemon)
 
 
 async def test_a_second_signal_shortens_the_shutdown(daemon: Daemon) -> None:
-    """Scenario 18: far from over, it is over."""
+    """Scenario 18: long before the grace period ends."""
     await daemon.start(stop_grace=NEVER, shutdown_grace=NEVER)
     await start_in_every_state(daemon)
 
@@ -113,7 +113,7 @@ async def test_a_second_signal_shortens_the_shutdown(daemon: Daemon) -> None:
 
 
 async def test_waiting_callers_are_answered_when_the_daemon_shuts_down(daemon: Daemon) -> None:
-    """Scenario 18: and nothing is started any more."""
+    """Scenario 18: no instance is started any more."""
     Program(daemon.workspace, script=DEAF)
     await daemon.start(shutdown_grace=2)
     waiting = asyncio.create_task(daemon.api.start(0, daemon.ports.reserve()))
@@ -130,7 +130,7 @@ async def test_waiting_callers_are_answered_when_the_daemon_shuts_down(daemon: D
 
 
 async def test_a_signal_during_autolaunch_ends_the_daemon(daemon: Daemon) -> None:
-    """Scenario 18: with the instances that it launches by itself."""
+    """Scenario 18: with the instances of autolaunch."""
     Program(daemon.workspace)
     instances = ", ".join(
         f'{{"id": {number}, "port": {daemon.ports.reserve()}}}' for number in range(5)

@@ -1,4 +1,4 @@
-"""How an instance is ended: scenarios 12, 19 and 25."""
+"""The signals of a stop: scenarios 12, 19 and 25."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ while True:
 
 
 async def test_a_process_that_exits_on_sigint_receives_no_other_signal(daemon: Daemon) -> None:
-    """Scenario 12: it cleans up for a while, within its grace, and exits with 0."""
+    """Scenario 12: it cleans up within its grace period, and exits with 0."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve(), env={"STANDIN_STOP_SECONDS": "0.3"})
@@ -51,7 +51,7 @@ async def test_a_process_that_exits_on_sigint_receives_no_other_signal(daemon: D
 
 
 async def test_sigterm_is_sent_after_the_grace_period(daemon: Daemon) -> None:
-    """Scenario 12: told by the process itself, which ends of SIGTERM, before SIGKILL would."""
+    """Scenario 12: reported by the process itself, which exits on SIGTERM, before SIGKILL."""
     program = Program(daemon.workspace, script=TELLS_TIME)
     await daemon.start()
     await start_deaf(daemon, program, stop_grace=GRACE)
@@ -72,7 +72,7 @@ async def test_sigterm_is_sent_after_the_grace_period(daemon: Daemon) -> None:
 async def test_a_process_that_ignores_sigint_and_sigterm_is_killed_in_bounded_time(
     daemon: Daemon,
 ) -> None:
-    """Scenario 12: at one and a half times the grace, and with what it started."""
+    """Scenario 12: after one and a half times the grace period, with its descendants."""
     program = Program(
         daemon.workspace, script="trap '' INT TERM HUP; sleep 600 & say child $!; say deaf; wait"
     )
@@ -91,7 +91,7 @@ async def test_a_process_that_ignores_sigint_and_sigterm_is_killed_in_bounded_ti
 
 
 async def test_a_second_stop_does_not_lengthen_the_first(daemon: Daemon) -> None:
-    """Scenario 12: each comes within the grace of the one before, so that the end would never."""
+    """Scenario 12: each stop within the grace period of the previous one must not prolong it."""
     program = Program(daemon.workspace, script="trap '' INT TERM; say deaf; sleep 600 & wait")
     await daemon.start()
     await start_deaf(daemon, program, stop_grace=GRACE)
@@ -108,7 +108,7 @@ async def test_a_second_stop_does_not_lengthen_the_first(daemon: Daemon) -> None
 async def test_a_signal_that_races_the_end_breaks_nothing(
     daemon: Daemon, number: signal.Signals
 ) -> None:
-    """Scenario 19: forty times, killed by others in the moment that it is told to stop."""
+    """Scenario 19: forty times, killed by another process at the moment of the stop."""
     Program(daemon.workspace)
     port = daemon.ports.reserve()
     await daemon.start()
@@ -127,7 +127,7 @@ async def test_a_signal_that_races_the_end_breaks_nothing(
 
 
 async def test_an_instance_keeps_its_grace_period_while_others_end(daemon: Daemon) -> None:
-    """Scenario 25: the neighbour crashes all the time, and is restarted meanwhile."""
+    """Scenario 25: another instance crashes and restarts continuously."""
     program = Program(daemon.workspace, script=TELLS_TIME)
     Program(daemon.workspace, "crashes", script="exit 1")
     Program(daemon.workspace, "serves", script=SERVE)
@@ -157,7 +157,7 @@ async def test_an_instance_keeps_its_grace_period_while_others_end(daemon: Daemo
 
 
 async def start_deaf(daemon: Daemon, program: Program, **fields: float) -> int:
-    """Starts a program that is never ready, and waits until it has said that it is deaf."""
+    """Start a program that is never ready, and wait until it ignores signals."""
     number = program.said("deaf")
     answer = await daemon.api.start(0, daemon.ports.reserve(), wait={"wait": "spawn"}, **fields)
     await until(lambda: len(program.said("deaf")) > len(number))

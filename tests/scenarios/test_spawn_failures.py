@@ -1,4 +1,4 @@
-"""When the kernel makes no process: scenario 10."""
+"""Failures to spawn a process: scenario 10."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ def under_another_user() -> tuple[str, ...]:
 
 @contextmanager
 def limited(pid: int, what: int, limit: int) -> Iterator[None]:
-    """Sets the soft limit of another process, and what it was before after the block."""
+    """Set the soft limit of another process for the block."""
     before = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (limit, before[1]))
     try:
@@ -50,13 +50,13 @@ def limited(pid: int, what: int, limit: int) -> Iterator[None]:
 
 
 def limit_processes(pid: int, limit: str) -> None:
-    """Sets the soft limit of processes of the daemon's user, as that user."""
+    """Set the soft limit of processes of the daemon's user, as that user."""
     command = (*under_another_user(), "prlimit", f"--pid={pid}", f"--nproc={limit}:")
     subprocess.run(command, check=True)
 
 
 async def start_two(daemon: Daemon) -> list[int]:
-    """Starts two instances that have two failures at most, and returns their pids."""
+    """Start two instances with at most two failures, and return their pids."""
     Program(daemon.workspace)
     await daemon.start(max_failures=2)
     for number in range(2):
@@ -65,7 +65,7 @@ async def start_two(daemon: Daemon) -> list[int]:
 
 
 def attempts(daemon: Daemon) -> int:
-    """How often a second process of instance 0 was tried; one that cannot log is made too."""
+    """Return how often a second process of instance 0 was attempted."""
     made = daemon.events("instance.starting", instance=0)[1:]
     not_made = [each for each in daemon.events("instance.exited") if each["pid"] is None]
     return len(made) + len(not_made)
@@ -98,7 +98,7 @@ async def test_a_spawn_without_a_descriptor_fails_and_is_retried(daemon: Daemon,
 
 
 async def test_instances_leave_the_daemon_the_descriptors_to_answer_with(daemon: Daemon) -> None:
-    """As many as fit are started; the others fail and say why, and whoever asks is answered."""
+    """As many as possible are started; the others fail with a reason; requests are answered."""
     Program(daemon.workspace)
     await daemon.start("prlimit", "--nofile=80:80")
     count = 16
@@ -158,7 +158,7 @@ async def test_a_start_without_a_free_process_is_retried_beyond_max_failures(
 
 
 async def test_arguments_too_large_for_the_kernel_are_a_failure(daemon: Daemon) -> None:
-    """Scenario 10, E2BIG: nothing is left of what was made for the process."""
+    """Scenario 10, E2BIG: no resource of the process is left."""
     Program(daemon.workspace)
     await daemon.start()
     before = kernel.descriptors(daemon.pid)

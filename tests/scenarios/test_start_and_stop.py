@@ -1,4 +1,4 @@
-"""Starting and stopping what behaves: scenarios 1, 7, 8 and 11."""
+"""Starts and stops of well-behaved instances: scenarios 1, 7, 8 and 11."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ async def test_eight_instances_of_two_environments_start_and_stop_at_once(daemon
 
 
 async def test_the_same_start_twice_makes_one_process(daemon: Daemon) -> None:
-    """Scenario 7: at once, and once more when it runs."""
+    """Scenario 7: concurrently, and once more when it runs."""
     Program(daemon.workspace)
     port = daemon.ports.reserve()
     await daemon.start()
@@ -85,7 +85,7 @@ async def test_the_same_start_twice_makes_one_process(daemon: Daemon) -> None:
 
 
 async def test_another_spec_for_a_running_instance_is_a_conflict(daemon: Daemon) -> None:
-    """Scenario 7: what runs is untouched."""
+    """Scenario 7: the running process is not affected."""
     Program(daemon.workspace)
     Program(daemon.workspace, "other")
     port, other = daemon.ports.reserve(), daemon.ports.reserve()

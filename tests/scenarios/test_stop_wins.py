@@ -1,4 +1,4 @@
-"""A stop overrides whatever was asked or decided before it: scenario 16."""
+"""A stop overrides every earlier request and decision: scenario 16."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ have come back."""
 
 
 async def let_time_pass(daemon: Daemon) -> None:
-    """Returns when an instance that had been in a back-off would have come back several times."""
+    """Return when an instance in a back-off would have restarted several times."""
     Program(daemon.workspace, "witness", script="exit 1")
     policy = {"backoff_initial": BACKOFF, "backoff_max": BACKOFF, "max_failures": 1000}
     wait = {"wait": "spawn"}
@@ -41,7 +41,7 @@ async def stays_stopped(daemon: Daemon, ref: int = 0) -> None:
 
 
 async def test_a_stop_during_a_start_keeps_the_instance_stopped(daemon: Daemon) -> None:
-    """Scenario 16: whoever waits for the start is told."""
+    """Scenario 16: callers that wait for the start receive an error."""
     program = Program(daemon.workspace, script="say pid $$; " + NEVER_READY)
     await daemon.start(backoff_initial=BACKOFF)
     starting = asyncio.create_task(daemon.api.start(0, daemon.ports.reserve()))
@@ -57,7 +57,7 @@ async def test_a_stop_during_a_start_keeps_the_instance_stopped(daemon: Daemon) 
 
 
 async def test_a_stop_right_after_a_start_keeps_the_instance_stopped(daemon: Daemon) -> None:
-    """Scenario 16: in the moment of the spawn."""
+    """Scenario 16: at the moment of the spawn."""
     Program(daemon.workspace, script=SERVE)
     await daemon.start(backoff_initial=BACKOFF)
     await daemon.api.start(0, daemon.ports.reserve())
@@ -92,7 +92,7 @@ async def test_a_stop_during_a_back_off_keeps_the_instance_stopped(
 
 
 async def test_a_stop_during_a_restart_keeps_the_instance_stopped(daemon: Daemon) -> None:
-    """Scenario 16: the old process takes its time to end, and no new one follows it."""
+    """Scenario 16: the old process ends slowly, and no new one follows it."""
     program = Program(daemon.workspace, script="say pid $$; trap '' INT; serve & wait; sleep 60")
     await daemon.start(backoff_initial=BACKOFF)
     await daemon.api.start(0, daemon.ports.reserve(), stop_grace=0.5)
@@ -112,7 +112,7 @@ async def test_a_stop_during_a_restart_keeps_the_instance_stopped(daemon: Daemon
 async def test_a_stop_during_the_kill_of_an_unhealthy_instance_keeps_it_stopped(
     daemon: Daemon,
 ) -> None:
-    """Scenario 16: frozen, it does not answer and hears no SIGINT. [pebble restarts it]"""
+    """Scenario 16: stopped, it neither responds nor handles SIGINT. [pebble restarts it]"""
     Program(daemon.workspace)
     await daemon.start(backoff_initial=BACKOFF)
     started = await daemon.api.start(
@@ -134,7 +134,7 @@ async def test_a_stop_during_the_kill_of_an_unhealthy_instance_keeps_it_stopped(
 
 
 async def test_a_stop_during_a_sweep_keeps_the_instance_stopped(daemon: Daemon) -> None:
-    """Scenario 16: in the moments after a crash."""
+    """Scenario 16: immediately after a crash."""
     Program(daemon.workspace, script="(setsid sleep 3600 &) ; " * 3 + SERVE)
     await daemon.start(backoff_initial=BACKOFF, stable_after=0.01)
     started = await daemon.api.start(0, daemon.ports.reserve())
@@ -154,7 +154,7 @@ async def test_a_stop_during_a_sweep_keeps_the_instance_stopped(daemon: Daemon) 
 
 
 async def test_a_start_requested_after_a_stop_is_carried_out(daemon: Daemon) -> None:
-    """Scenario 16, the other way round: the last wish counts, once the stop has ended."""
+    """Scenario 16, reversed: the last request takes effect once the stop has ended."""
     Program(daemon.workspace, script="trap '' INT; serve & wait; sleep 60")
     await daemon.start()
     await daemon.api.start(0, daemon.ports.reserve(), stop_grace=0.3)
@@ -174,7 +174,7 @@ async def test_a_start_requested_after_a_stop_is_carried_out(daemon: Daemon) -> 
 
 
 async def test_a_delete_removes_the_instance_and_ends_its_process(daemon: Daemon) -> None:
-    """Scenario 16, for good."""
+    """Scenario 16, permanently."""
     Program(daemon.workspace, script="exit 1")
     await daemon.start(backoff_initial=BACKOFF, backoff_max=BACKOFF, max_failures=1000)
     await daemon.api.start(0, daemon.ports.reserve())

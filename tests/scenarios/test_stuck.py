@@ -1,4 +1,4 @@
-"""What even SIGKILL does not end: scenario 15."""
+"""Processes that survive SIGKILL: scenario 15."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ async def start(daemon: Daemon, port: int) -> int:
 
 
 async def test_an_unkillable_instance_is_stuck_and_keeps_its_port(daemon: Daemon) -> None:
-    """Scenario 15: the daemon says so in bounded time, goes on, and sees the end when it comes."""
+    """Scenario 15: the daemon reports it in bounded time, and detects the later exit."""
     Program(daemon.workspace)
     port = daemon.ports.reserve()
     await daemon.start()
@@ -56,7 +56,7 @@ async def test_an_unkillable_instance_is_stuck_and_keeps_its_port(daemon: Daemon
 
 
 async def test_a_stuck_instance_is_started_once_its_process_has_ended(daemon: Daemon) -> None:
-    """Scenario 15: who asks meanwhile is told why not now."""
+    """Scenario 15: requests in the meantime are refused with the reason."""
     Program(daemon.workspace)
     await daemon.start()
     pid = await start(daemon, daemon.ports.reserve())
@@ -74,7 +74,7 @@ async def test_a_stuck_instance_is_started_once_its_process_has_ended(daemon: Da
 
 
 async def test_a_stuck_instance_delays_neither_stop_all_nor_the_shutdown(daemon: Daemon) -> None:
-    """Scenarios 15 and 18: the daemon ends in time, and says by its exit code what it left."""
+    """Scenarios 15 and 18: the daemon ends in time, with an exit code for the stuck process."""
     Program(daemon.workspace)
     await daemon.start(shutdown_grace=2)
     pid = await start(daemon, daemon.ports.reserve())

@@ -1,4 +1,4 @@
-"""Requests whose daemon or whose caller is gone before the answer."""
+"""Requests whose daemon or caller has gone before the response."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def test_the_next_daemon_completes_an_interrupted_delete(daemon: Daemon) -
 
 
 async def test_a_start_after_a_delete_outlives_the_daemon(daemon: Daemon) -> None:
-    """The last wish counts."""
+    """The last request takes effect."""
     await daemon.start(stop_grace=600)
     deaf = await launch(daemon, 0, DEAF)
     await until(lambda: deaf.said("deaf"))
@@ -87,7 +87,7 @@ async def test_a_stop_in_progress_continues_over_a_restart_in_place(
 
 
 async def follow_daemon(daemon: Daemon, end: str, asking: asyncio.Task[Answer]) -> None:
-    """Lets the next daemon begin in the middle of a request."""
+    """Start the next daemon during a request."""
     if end == "restart":
         daemon.signal(signal.SIGHUP)
     else:
@@ -103,7 +103,7 @@ async def follow_daemon(daemon: Daemon, end: str, asking: asyncio.Task[Answer]) 
 async def test_the_next_daemon_completes_a_restart_begun_by_a_reload(
     daemon: Daemon, end: str
 ) -> None:
-    """Also with autolaunch off: nobody has stopped it."""
+    """Also with autolaunch off: no caller has stopped it."""
     deaf = Program(daemon.workspace, "e0", script=DEAF)
     entry = {"id": 0, "port": daemon.ports.reserve(), "environment": "e0"}
     file = daemon.root / "instances.json"
@@ -129,7 +129,7 @@ async def test_the_next_daemon_completes_a_restart_begun_by_a_reload(
 async def test_an_instance_that_a_reload_was_removing_can_be_started_by_the_next_reload(
     daemon: Daemon, end: str
 ) -> None:
-    """It is not taken for an instance that somebody has deleted by hand."""
+    """It does not count as deleted by a caller."""
     deaf = Program(daemon.workspace, "e0", script=DEAF)
     entry = {"id": 0, "port": daemon.ports.reserve(), "environment": "e0"}
     file = daemon.root / "instances.json"

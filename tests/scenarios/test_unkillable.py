@@ -1,4 +1,4 @@
-"""What the daemon may not signal, and what cannot be cleaned up: it is named, and not doubled."""
+"""Processes that cannot be signalled, and files that cannot be removed, are reported."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ OF_ANOTHER_USER = f"setsid -f {BECOME} '<directory>/sleeper' 3600; "
 
 
 def add_sleeper(program: Program) -> None:
-    """Puts a program there whose processes are known by it."""
+    """Create a program whose processes can be identified."""
     sleep = shutil.which("sleep")
     assert sleep is not None
     sleeper = program.directory / "sleeper"
@@ -41,7 +41,7 @@ def sleepers(program: Program) -> list[int]:
 
 
 async def start_without_rights(daemon: Daemon) -> None:
-    """Starts the daemon as one that may not signal other users' processes (CAP_KILL)."""
+    """Start the daemon without the right to signal other users' processes (CAP_KILL)."""
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, and setpriv")
     without = ("setpriv", "--bounding-set=-kill", "--inh-caps=-kill")
@@ -49,7 +49,7 @@ async def start_without_rights(daemon: Daemon) -> None:
 
 
 async def end_sleeper(program: Program, pid: int) -> None:
-    """Kills it, and waits until the kernel has ended it: the daemon's teardown finds it else."""
+    """Kill a process, and wait until it has ended, before the teardown of the daemon."""
     os.kill(pid, signal.SIGKILL)
     await until(lambda: pid not in sleepers(program))
 
@@ -125,7 +125,7 @@ async def test_the_next_daemon_adopts_a_stuck_instance(daemon: Daemon) -> None:
 
 @pytest.fixture
 def fixed() -> Iterator[Callable[[Path], None]]:
-    """Makes a directory unchangeable; undone after the test."""
+    """Make a directory immutable for the test."""
     directories: list[Path] = []
 
     def fix(directory: Path) -> None:
@@ -141,7 +141,7 @@ def fixed() -> Iterator[Callable[[Path], None]]:
 async def test_a_fifo_that_cannot_be_removed_prevents_no_start(
     daemon: Daemon, fixed: Callable[[Path], None]
 ) -> None:
-    """The cleanup goes on, and is not done twice on a descriptor that is another's by then."""
+    """The cleanup continues, and does not act twice on a reused descriptor."""
     Program(daemon.workspace)
     await daemon.start(stable_after=0.01)
     for number in (0, 1):

@@ -1,4 +1,4 @@
-"""The run directory is full, or read-only, while the daemon runs: scenario 32."""
+"""A full or read-only run directory: scenario 32."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.unit.api.streams import Event
 
 @pytest.fixture
 def disk(daemon: Daemon) -> Iterator[Path]:
-    """The run directory of the daemon as a small file system of its own."""
+    """The run directory of the daemon as a small file system."""
     daemon.run_dir.mkdir(mode=0o700)
     mounting = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", str(daemon.run_dir)]
     if shutil.which("mount") is None or subprocess.run(mounting, check=False).returncode != 0:
@@ -68,7 +68,7 @@ async def heard(daemon: Daemon, *names: str) -> list[Event]:
 
 
 async def describe_at_length(daemon: Daemon) -> None:
-    """Makes the state longer than what the disk has given to it already."""
+    """Make the state longer than the disk space that it has."""
     for each in await daemon.api.show_all():
         await daemon.api.start(each["id"], each["port"], description="ä" * 1_000)
 
@@ -85,7 +85,7 @@ async def begin(daemon: Daemon) -> tuple[dict[str, Any], dict[str, Any]]:
 async def test_instances_keep_running_and_the_state_is_written_once_possible(
     daemon: Daemon, disk: Path, spoil: Callable[[Path], Callable[[], None]]
 ) -> None:
-    """Scenario 32: it is said once, and mended as soon as it can be."""
+    """Scenario 32: the error is reported once, and the state is written as soon as possible."""
     first, second = await begin(daemon)
 
     mend = spoil(disk)
@@ -130,7 +130,7 @@ async def test_an_unwritable_state_file_is_reported_everywhere_until_it_can_be_w
 
 
 async def test_a_crash_while_the_state_is_unwritable_is_handled(daemon: Daemon) -> None:
-    """Scenario 32, where only the state file is hindered: instances are restarted all the same."""
+    """Scenario 32, with only the state file unwritable: instances are restarted nevertheless."""
     first, _ = await begin(daemon)
     draft = daemon.run_dir / "state.draft"
     draft.unlink()
@@ -148,7 +148,7 @@ async def test_a_crash_while_the_state_is_unwritable_is_handled(daemon: Daemon) 
 async def test_a_daemon_with_an_outdated_state_file_refuses_to_restart_in_place(
     daemon: Daemon, disk: Path
 ) -> None:
-    """The next program would go on with what was: a stop would be forgotten."""
+    """The next program would resume an outdated state: a stop would be lost."""
     await begin(daemon)
     mend = make_read_only(disk)
     await daemon.api.act(0, "stop")

@@ -1,4 +1,4 @@
-"""What an instance uses, as the API shows it."""
+"""The usage of an instance in the API."""
 
 from comfysup.demo.workspace import build_environment
 from tests.scenarios.harness import Daemon
@@ -30,7 +30,7 @@ async def test_usage_covers_the_whole_process_tree(daemon: Daemon) -> None:
 
 
 async def test_without_a_gpu_all_other_usage_is_reported(daemon: Daemon) -> None:
-    """It is said once; `auto` names none, and a number is passed as it is."""
+    """The lack is logged once; `auto` selects none, and a number is passed unchanged."""
     build_environment(daemon.workspace, "comm")
     await daemon.start()
 

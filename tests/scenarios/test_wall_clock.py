@@ -1,4 +1,4 @@
-"""The time of day jumps, and nothing that waits notices: scenario 24."""
+"""Jumps of the wall clock: scenario 24."""
 
 import asyncio
 import os
@@ -122,7 +122,7 @@ async def restarted(daemon: Daemon) -> str:
 
 
 def has_jumped(date: str, seconds: int) -> bool:
-    """Whether the daemon knew that date by the clock that jumped: the jump was a real one."""
+    """Return whether the daemon used the clock that jumped for that date."""
     return (
         abs((datetime.fromisoformat(date) - datetime.now(UTC)).total_seconds() - seconds) < JUMP / 2
     )

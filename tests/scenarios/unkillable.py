@@ -27,7 +27,7 @@ sys.stdin.read()
 
 @asynccontextmanager
 async def unkillable(pid: int) -> AsyncIterator[None]:
-    """Makes a process unkillable for the block; after it, it dies of what it was sent."""
+    """Make a process unkillable for the block; afterwards it dies of the signals sent to it."""
     tracer = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _TRACER, str(pid)),
         stdin=asyncio.subprocess.PIPE,

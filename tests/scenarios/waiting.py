@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 
 def bounded() -> asyncio.Timeout:
-    """Ends a wait that has no condition of its own: `async with bounded(): await reply()`."""
+    """Limit a wait without a condition: `async with bounded(): await reply()`."""
     return asyncio.timeout(HANG)
 
 
 async def until(condition: Callable[[], T], within: float = HANG) -> T:
-    """Returns what the condition says, once that is true."""
+    """Wait until the condition is true, and return its value."""
 
     async def ask() -> T:
         return condition()
@@ -32,7 +32,7 @@ async def until(condition: Callable[[], T], within: float = HANG) -> T:
 
 
 async def until_async(condition: Callable[[], Awaitable[T]], within: float = HANG) -> T:
-    """Awaits and returns what the condition says, once that is true."""
+    """Wait until the awaited condition is true, and return its value."""
     give_up = time.monotonic() + within
     while not (found := await condition()):
         if time.monotonic() > give_up:

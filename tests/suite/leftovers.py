@@ -26,7 +26,7 @@ DYING = 10.0
 
 @dataclass(slots=True)
 class Run:
-    """One run of pytest, its workers included."""
+    """One run of pytest, including its workers."""
 
     repository: Path
     entries: set[str]
@@ -35,7 +35,7 @@ class Run:
 
     @classmethod
     def begin(cls, repository: Path) -> "Run":
-        """Makes the directory, and tells whoever is started about it."""
+        """Create the directory, and export it to all started processes."""
         # A short path: that of a unix socket is at most 107 bytes long.
         root = Path(tempfile.mkdtemp(prefix="suite-"))
         root.chmod(0o711)  # a test runs its daemon as another user
@@ -48,7 +48,7 @@ class Run:
         return self.root / "t"
 
     def end(self) -> None:
-        """Looks for what is left, and removes it."""
+        """Find and remove leftovers."""
         give_up = time.monotonic() + DYING
         while (pids := list(self._processes())) and time.monotonic() < give_up:
             time.sleep(0.01)
@@ -95,7 +95,7 @@ def _threads(pid: str) -> list[Path]:
 
 
 def _described(pid: int) -> str:
-    """The command of a process, and the test that started it."""
+    """Return the command of a process, and the test that started it."""
     for thread in _threads(str(pid)):
         with suppress(OSError):
             words = (thread / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()

@@ -15,7 +15,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Collects no garbage while a report is made; what has become garbage is collected after it."""
+    """Disable the garbage collector while a report is made."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What the suite promises of itself, by runs of pytest within a test."""
+"""The guarantees of the test suite, by runs of pytest within a test."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ HOOKS = ("signals", "reporting", "examples", "leftovers")
 
 
 def run(directory: Path, test: str, *wrapper: str) -> tuple[int, str]:
-    """Runs a file with one test under the hooks of this suite; its exit code and what it said."""
+    """Run a file with one test under the hooks of this suite; return its exit code and output."""
     (directory / "test_it.py").write_text(test)
     hooks = [f"-ptests.suite.{name}" for name in HOOKS]
     pytest = (sys.executable, "-m", "pytest", *hooks, "-c", os.devnull, "--rootdir", ".")
@@ -81,7 +81,7 @@ def test_it():
 
 
 def test_a_zombie_leader_with_a_remaining_thread_is_reported(tmp_path: Path) -> None:
-    """Such a process is a zombie, as what a dead mount holds is."""
+    """Such a process is a zombie, like one that hangs in a mount."""
     code, said = run(tmp_path, LEAVES_A_THREAD)
 
     assert code == 1, said

@@ -1,4 +1,4 @@
-"""What both examples need: a daemon with the environment that they name."""
+"""A daemon with the environment of both examples."""
 
 from collections.abc import AsyncIterator
 

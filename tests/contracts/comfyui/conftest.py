@@ -17,7 +17,7 @@ def environment(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def start(environment: Path) -> AsyncIterator[Start]:
-    """Starts stand-ins of the environment, and ends them after the test."""
+    """Start stand-ins of the environment, and end them after the test."""
     started: list[Running] = []
     async with aiohttp.ClientSession() as client:
 

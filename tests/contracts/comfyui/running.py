@@ -1,4 +1,4 @@
-"""One stand-in as a process, and how tests wait for what it says and does."""
+"""One stand-in as a process, with waits for its output and state."""
 
 import asyncio
 import os
@@ -81,7 +81,7 @@ class Running:
         return cls(process, port, client, stdout, stderr)
 
     async def says(self, text: str) -> str:
-        """Waits for a line with the text in it; AssertionError if the output ends before."""
+        """Wait for a line with the text; raise AssertionError if the output ends before."""
         while line := await self.stderr.reader.readline():
             self.lines.append(line.decode().rstrip("\n"))
             if text in self.lines[-1]:
@@ -108,7 +108,7 @@ class Running:
         data: bytes | dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The answer as the recorded ones have it: `status` and `body`."""
+        """Return a response in the recorded form: `status` and `body`."""
         async with self.client.request(
             method, self.url(path), json=json, data=data, headers=headers
         ) as response:
@@ -123,7 +123,7 @@ class Running:
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def close(self) -> None:
-        """Kills what is left of its process group."""
+        """Kill the rest of the process group."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.ended()

@@ -1,4 +1,4 @@
-"""The stand-in against what ComfyUI 0.3.64 answered: `comfyui-0.3.64.json` was recorded from it."""
+"""The stand-in compared with the recorded responses of ComfyUI 0.3.64 (`comfyui-0.3.64.json`)."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ REFUSED = [name for name in RECORDED if name.startswith("refused_")]
 
 
 def shape(value: object) -> Any:  # noqa: ANN401 - as nested as the value
-    """Names and types, without the values; numbers are one type."""
+    """Return names and types without values; all numbers are one type."""
     if isinstance(value, dict):
         return {name: shape(inner) for name, inner in value.items()}
     if isinstance(value, list):

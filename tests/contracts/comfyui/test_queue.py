@@ -22,7 +22,7 @@ async def queue(running: Running) -> tuple[list[str], list[str]]:
 
 
 async def is_executing(running: Running) -> None:
-    """Waits for a sleeper's progress: an interruption before its first node is forgotten."""
+    """Wait for the progress of a sleeper: an interruption before its first node has no effect."""
     async with running.client.ws_connect(running.url("/ws")) as socket:
         while (await socket.receive_json())["type"] != "progress":
             pass

@@ -22,7 +22,7 @@ def _now() -> float:
 
 
 class _Datetime(_datetime):
-    """Knows the time of day from here."""
+    """The process reads the time of day from this module."""
 
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> Self:  # type: ignore[explicit-override]

@@ -1,4 +1,4 @@
-"""Every route of the table, asked with headers of all kinds."""
+"""Requests to every route of the table with various headers."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def bearer(token: str) -> dict[str, str]:
 async def status_of(
     method: str, path: str, headers: dict[str, str], admission: Admission = GUARDED
 ) -> tuple[int, object]:
-    """The status, and the code where it is an error; an empty body reaches no further than 422."""
+    """Return the status and the error code; an empty body leads to 422 at most."""
     async with (
         site_of(World(admission=admission)) as site,
         site.client.request(method, path, headers=headers) as answer,

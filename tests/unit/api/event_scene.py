@@ -42,14 +42,14 @@ class Scene:
         return result.instance
 
     async def told(self, instance: Instance, notice: LifecycleEvent) -> tuple[object, object]:
-        """The reason and the message that readers get with a notice."""
+        """Return the reason and the message of an event."""
         async with following(self.site.client.get) as stream:
             self.publisher.instance(instance, notice)
             [event] = await stream.take(1)
         return event.data["reason"], event.data["message"]
 
     async def silent_reader(self, path: Path | None = None) -> socket.socket:
-        """Ask for the events, over a unix socket if need be, and read nothing of them."""
+        """Request the events, optionally over a unix socket, without reading them."""
         own = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         own.setblocking(False)  # noqa: FBT003 - the standard library's own

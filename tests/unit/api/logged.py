@@ -25,7 +25,7 @@ EVENTS = {"Accept": "text/event-stream"}
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A site with one instance, `comfyui-0`, whose log is written to by hand."""
+    """A site with one instance, `comfyui-0`, whose log the test writes."""
 
     site: Site
     world: World
@@ -35,7 +35,7 @@ class Desk:
     log: Path
 
     async def write(self, data: bytes) -> None:
-        """Returns when it is in the log."""
+        """Write data, and return when it is in the log."""
         for begin in range(0, len(data), 65536):
             os.write(self.end, data[begin : begin + 65536])
             await self.pipe.drain()
@@ -44,7 +44,7 @@ class Desk:
         return self.site.client.get(f"{API}/instances/{ref}/logs{query}", headers=headers)
 
     async def remove(self) -> None:
-        """Removes the instance; the daemon's observer does the same."""
+        """Remove the instance as the daemon's observer does."""
         await self.site.ask("DELETE", f"{API}/instances/0")
         self.reader.finish(self.log)
 
@@ -77,7 +77,7 @@ async def desk_of(directory: Path, rotation: Rotation, slots: int = 5) -> AsyncI
 
 
 async def text_until(answer: aiohttp.ClientResponse, end: str) -> str:
-    """What comes, up to that end."""
+    """Read text up to that end."""
     data = b""
     async with bounded():
         while not data.endswith(end.encode()):
@@ -93,7 +93,7 @@ class Event:
 
 
 async def events_until(answer: aiohttp.ClientResponse, end: str) -> list[Event]:
-    """The events that come, up to one with such an end."""
+    """Read events up to one with that end."""
     found: list[Event] = []
     fields: dict[str, list[str]] = {}
     async with bounded():

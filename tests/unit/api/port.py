@@ -1,4 +1,4 @@
-"""The application, listening as the daemon lets it, and callers that speak to it in bytes."""
+"""The application, listening as in the daemon, and callers that send bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,13 +22,13 @@ START = (
 
 @dataclass
 class Caller:
-    """One connection, spoken to in bytes."""
+    """One connection that sends and receives bytes."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def answer(self) -> tuple[int, bytes]:
-        """The status and the body of the next answer."""
+        """Return the status and the body of the next response."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         fields = dict(line.split(b": ") for line in head.split(b"\r\n")[1:-2])
         body = await self.reader.readexactly(int(fields[b"Content-Length"]))
@@ -39,7 +39,7 @@ class Caller:
         return (await self.answer())[0]
 
     async def let_go(self) -> None:
-        """Return once the other side has closed it, however it did."""
+        """Return once the other side has closed the connection."""
         with suppress(ConnectionError):
             await self.reader.read()
 
@@ -51,7 +51,7 @@ class Caller:
 
 @dataclass
 class Port:
-    """The application, listening as the daemon lets it."""
+    """The application, listening as in the daemon."""
 
     number: int
     socket: Path

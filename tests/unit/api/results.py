@@ -1,4 +1,4 @@
-"""Reading the answer of `start-instances`."""
+"""Reading the response of `start-instances`."""
 
 
 def results(answer: dict[str, object]) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The real application on a real fleet, in a world without one real process."""
+"""The real application on a real fleet of fake processes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -94,7 +94,7 @@ async def reload_nothing() -> ReloadOutcome:
 
 @dataclass
 class World:
-    """What a test may put in the place of the world, before or while the site is up."""
+    """The replaceable services of a site."""
 
     stage: Stage = field(default_factory=Stage)
     troubles: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ class World:
 
 @dataclass(frozen=True)
 class Site:
-    """The application while it is served, its fleet, and a client that calls it."""
+    """The served application, its fleet, and a client."""
 
     client: TestClient[Request, Application]
     fleet: Fleet
@@ -147,19 +147,19 @@ class Site:
         await UnixSite(runner, path).start()
 
     async def get(self, path: str) -> dict[str, object]:
-        """Return the JSON of an answer that must be a success."""
+        """Return the JSON of a successful response."""
         status, body = await self.ask("GET", path)
         assert status == 200, body
         return body
 
     async def post(self, path: str, body: object = None) -> dict[str, object]:
-        """Return the JSON of an answer that must be a success."""
+        """Return the JSON of a successful response."""
         status, answer = await self.ask("POST", path, body)
         assert status == 200, answer
         return answer
 
     async def refused(self, method: str, path: str, body: object = None) -> tuple[int, object, str]:
-        """Return status, code and detail of an answer that must be an error."""
+        """Return status, code and detail of an error response."""
         status, answer = await self.ask(method, path, body)
         assert status >= 400, answer
         assert answer.keys() == {"code", "detail"}
@@ -168,7 +168,7 @@ class Site:
 
 @asynccontextmanager
 async def site_of(world: World | None = None) -> AsyncIterator[Site]:
-    """Serve the application meanwhile; its instances' tasks end with it."""
+    """Serve the application for the block; the tasks of its instances end with it."""
     world = world or World()
     board = StatusBoard()
     touched = world.stage.context.touched

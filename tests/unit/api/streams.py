@@ -26,7 +26,7 @@ class Event:
 
 
 class Stream:
-    """One stream; `comments` are the lines that browsers do not show to anybody."""
+    """One stream; `comments` are the lines that browsers ignore."""
 
     def __init__(self, answer: ClientResponse) -> None:
         self.answer = answer
@@ -62,7 +62,7 @@ class Stream:
         return found
 
     async def rest(self) -> list[Event]:
-        """All until its end."""
+        """Return all events until the end of the stream."""
         found = []
         while event := await self.next():
             found.append(event)
@@ -71,7 +71,7 @@ class Stream:
 
 @asynccontextmanager
 async def following(get: Get, *, last: object = None, **query: object) -> AsyncIterator[Stream]:
-    """Follow the events meanwhile; `last` is the id that a browser would send."""
+    """Follow the events for the block; `last` is the id that a browser would send."""
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     async with get(EVENTS, headers=headers, params=query) as answer:
         assert answer.status == 200, await answer.text()

@@ -1,4 +1,4 @@
-"""Who may call what: tokens, and the unix socket."""
+"""Access control: tokens and the unix socket."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -122,7 +122,7 @@ async def test_the_write_token_may_set_variables(path: str) -> None:
 
 
 async def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as a test can tell: each by `compare_digest`, whatever the other says."""
+    """Each token is compared by `compare_digest`, regardless of the other."""
     compared = []
 
     def compare(given: str, expected: str) -> bool:

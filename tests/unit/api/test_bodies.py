@@ -1,4 +1,4 @@
-"""Bodies from anybody: what is not meant well is refused with a clear text, in bounded time."""
+"""Invalid bodies are refused with a clear text in bounded time."""
 
 import asyncio
 import gzip

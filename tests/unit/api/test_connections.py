@@ -1,4 +1,4 @@
-"""Connections that want nothing, or want it slowly, keep nobody out."""
+"""Idle and slow connections do not block other callers."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from tests.unit.supervision.fakes import FakeLauncher, SlowLauncher
 
 
 async def over_socket(port: Port) -> int:
-    """The status of an answer to a call that does not come over the port."""
+    """Return the status of a request over the unix socket."""
     connector = UnixConnector(str(port.socket))
     async with (
         ClientSession("http://comfysup", connector=connector) as session,
@@ -45,7 +45,7 @@ async def test_the_longest_idle_connection_is_closed_for_a_new_one(tmp_path: Pat
 async def test_two_hundred_callers_connect_to_the_socket_while_the_daemon_is_busy(
     tmp_path: Path,
 ) -> None:
-    """The loop accepts none of them before all have connected, as while it does something else."""
+    """All of them connect before the loop accepts the first, as while it is busy."""
     async with listening(tmp_path, Limits()) as port:
         callers = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(200)]
         for caller in callers:

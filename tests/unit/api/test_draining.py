@@ -18,7 +18,7 @@ ROLL = f"{API}/environments/comm/restart"
 
 
 class Works(NothingToDrain):
-    """A drainer that waits until it is told that the work of an instance is done."""
+    """A drainer that waits until the test sets that the work is done."""
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
@@ -81,7 +81,7 @@ async def test_an_invalid_drain_is_422(drain: str) -> None:
 
 
 class Rolling(FakeLauncher):
-    """Notes how many of its processes live at each launch; a second `bad` one ends."""
+    """Record the number of running processes at each launch; the second `bad` process exits."""
 
     def __init__(self, bad: int | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What instances are started from, and by whom."""
+"""Environments and the daemon over HTTP."""
 
 from dataclasses import replace
 

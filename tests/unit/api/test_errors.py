@@ -1,4 +1,4 @@
-"""Errors have one form, whoever found them."""
+"""All errors have the same form."""
 
 import pytest
 from structlog.testing import capture_logs

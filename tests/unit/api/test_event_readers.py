@@ -31,7 +31,7 @@ async def test_the_number_of_readers_is_limited_and_a_slot_is_released_at_once()
 async def test_a_reader_that_does_not_read_is_disconnected_and_delays_no_other(
     name: str, tmp_path: Path
 ) -> None:
-    """Over TCP it is the kernel that lets it go; over a unix socket nobody would but we."""
+    """Over TCP the kernel ends the connection; over a unix socket only comfysup does."""
     async with scene(patience=0.3) as here:
         silent = await here.silent_reader(tmp_path / name if name else None)
         async with following(here.site.client.get) as stream:

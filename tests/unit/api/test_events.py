@@ -1,4 +1,4 @@
-"""`GET /api/comfyui/events`: what is in each event, taking up again, and readers that misbehave."""
+"""`GET /api/comfyui/events`: the content of events, resumption, and invalid ids."""
 
 import asyncio
 from dataclasses import replace
@@ -92,7 +92,7 @@ async def test_id_0_precedes_the_first_event_of_the_daemon() -> None:
 
 
 async def test_a_stream_without_a_position_states_the_id_at_which_it_begins() -> None:
-    """A reader that loses the connection before the first event can come back."""
+    """A reader that loses the connection before the first event can resume."""
     async with scene(first_id=100) as here:
         here.happen(2)
         async with following(here.site.client.get) as stream:

@@ -1,4 +1,4 @@
-"""Sharing the models of an environment, as callers see it."""
+"""Linking the models of an environment over HTTP."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The log of an instance over HTTP: what is in it is the same, however it is asked for."""
+"""The log of an instance over HTTP, in all of its formats."""
 
 import pytest
 

@@ -79,7 +79,7 @@ def test_every_parameter_is_described() -> None:
 
 
 def test_every_error_code_is_in_an_answer() -> None:
-    """Except those of addresses that no route has."""
+    """Except the codes of unknown paths."""
     elsewhere = {"method_not_allowed"}
     codes = {code for each in DOCUMENT["components"]["responses"].values() for code in _codes(each)}
 

@@ -1,4 +1,4 @@
-"""Browsers bring strangers along: pages of other sites, and names that point to us by a trick."""
+"""Cross-origin requests and DNS rebinding."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Connections that another program goes on with: nobody is reset, whatever the moment."""
+"""Connections handed over to another program: none is reset at any moment."""
 
 import asyncio
 import errno
@@ -20,7 +20,7 @@ from tests.unit.supervision.fakes import SlowLauncher
 
 
 async def pass_on(port: Port) -> list[Caller]:
-    """Passes on what there is, and what was not accepted too."""
+    """Hand over all connections, including those not accepted yet."""
     inherited = await port.doors.pass_on(port.fleet.dismiss)
     callers = [*inherited.tcp_callers, *inherited.own_callers]
     for each in (*inherited.tcp, *inherited.own):
@@ -31,7 +31,7 @@ async def pass_on(port: Port) -> list[Caller]:
 
 
 async def passed_on(port: Port) -> int:
-    """Passes on what there is; returns how many connections."""
+    """Hand over all connections; return their number."""
     callers = await pass_on(port)
     for each in callers:
         os.close(each.descriptor)
@@ -40,7 +40,7 @@ async def passed_on(port: Port) -> int:
 
 @asynccontextmanager
 async def next_program(directory: Path, callers: list[Caller]) -> AsyncIterator[Port]:
-    """Another application that goes on with those connections."""
+    """Another application that continues with those connections."""
     tcp, own = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
     own.bind(f"\0comfysup-test-{directory}")
     inherited = Inherited([tcp.detach()], [own.detach()], callers)
@@ -52,7 +52,7 @@ async def next_program(directory: Path, callers: list[Caller]) -> AsyncIterator[
 async def test_a_connection_accepted_during_the_handover_is_passed_on(
     tmp_path: Path, turns: int
 ) -> None:
-    """However many turns of the loop its acceptance has got."""
+    """At any stage of its acceptance."""
     async with listening(tmp_path, Limits()) as port:
         with socket.create_connection(("127.0.0.1", port.number)):
             for _ in range(turns):
@@ -64,7 +64,7 @@ async def test_a_connection_accepted_during_the_handover_is_passed_on(
 async def test_a_handover_waits_for_a_free_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A restart must not fail in its middle, with the doors half closed."""
+    """A restart must not fail after some of the sockets were closed."""
     async with listening(tmp_path, Limits()) as port:
         doors = len(port.doors._tcp[0].sockets) + len(port.doors._own.sockets)
         exhausted = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -98,7 +98,7 @@ async def test_a_received_request_is_answered_by_the_old_or_the_new_program(
 async def test_a_waiting_caller_is_answered_before_the_handover_of_its_connection(
     tmp_path: Path,
 ) -> None:
-    """With no word that the connection ends: it does not."""
+    """The response does not announce the end of the connection."""
     world = world_of(SlowLauncher())
     async with listening(tmp_path, Limits(), world) as port:
         caller = await port.connect()
@@ -132,7 +132,7 @@ BEFORE = {
 async def test_an_incomplete_request_head_is_passed_on_with_its_connection(
     tmp_path: Path, before: bytes, answers: int, length: int
 ) -> None:
-    """Whatever was asked before, in the same bytes too."""
+    """Regardless of earlier requests in the same bytes."""
     async with listening(tmp_path, Limits()) as port:
         caller = await port.connect()
         caller.writer.write(before + GET[:length])

@@ -1,4 +1,4 @@
-"""Queries: bounded numbers, known words, each once."""
+"""Queries: bounded numbers, known values, no duplicates."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Requests in bytes, as no honest client would send them, to the application as it listens."""
+"""Malformed requests in bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What of a connection's bytes belongs to the next request, however they came."""
+"""Which received bytes belong to the next request."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""`POST /api/comfyui/reload`: what is answered; what is done stands in tests/unit."""
+"""`POST /api/comfyui/reload`: its responses; tests/unit/app tests its actions."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The route table, from which admission, reading and documentation follow."""
+"""The route table, which defines access, parsing and documentation."""
 
 from comfysup.api.routes.table import ROUTES
 from comfysup.api.server.security import Access

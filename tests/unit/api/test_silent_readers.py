@@ -1,4 +1,4 @@
-"""Readers of logs that take nothing of what is sent keep nobody else out."""
+"""Log clients that do not read do not block others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ PIECE = "x" * 65_535 + "\n"
 
 
 class LongLogs(NoLogs):
-    """Every log has more than any buffer takes, until it `ends`; `given` counts the pieces."""
+    """Logs with more data than all buffers hold, until `ends`; `given` counts the pieces."""
 
     def __init__(self) -> None:
         self.ends = False
@@ -48,14 +48,14 @@ class LongLogs(NoLogs):
 
 @dataclass
 class Scene:
-    """A port, the log of instance 0, and both kinds of seats."""
+    """A port, the log of instance 0, and both stream limits."""
 
     port: Port
     logs: LongLogs
     world: World
 
     async def silent(self, request: bytes = HISTORY) -> Caller:
-        """A caller to whom a log is sent, and who has stopped to take it."""
+        """A caller that has requested a log and does not read it."""
         caller = await self.port.connect(limit=1)
         before = self.logs.given
         caller.writer.write(request)
@@ -64,7 +64,7 @@ class Scene:
         return caller
 
     async def _quiet(self) -> None:
-        """Return when nothing is sent any more: every buffer on the way is full."""
+        """Return when all buffers are full."""
         rounds = 0
         while rounds < 50:
             before = self.logs.given
@@ -72,7 +72,7 @@ class Scene:
             rounds = rounds + 1 if before == self.logs.given else 0
 
     async def status(self, request: bytes) -> int:
-        """The status of an answer whose body is left unread."""
+        """Return the status of a response whose body is not read."""
         caller = await self.port.connect()
         caller.writer.write(request)
         head = await caller.reader.readline()

@@ -1,4 +1,4 @@
-"""The requests of spec/external-api.md, as they stand there and in page order."""
+"""The requests of spec/external-api.md, unchanged and in page order."""
 
 from tests.unit.api.site import API, Site, World, site_of
 from tests.unit.supervision.stage import Stage

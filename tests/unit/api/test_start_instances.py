@@ -1,4 +1,4 @@
-"""`POST /api/comfyui/start-instances`: what the spec shows, and the truth in each result."""
+"""`POST /api/comfyui/start-instances`: the response of the specification and each result."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ START = f"{API}/start-instances"
 
 
 class MeetingLauncher(FakeLauncher):
-    """Makes no process before it is asked for all of them."""
+    """Makes no process before all of them are requested."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ async def test_all_starts_are_requested_before_the_first_is_awaited() -> None:
 
 
 async def test_they_share_one_deadline() -> None:
-    """One after another they would take longer than anything is waited for."""
+    """Sequential starts would exceed every timeout of the tests."""
     world = World(stage=Stage(prober=FakeProber(NeverReadyProbe)))
     async with site_of(world) as site, bounded():
         answer = await site.post(f"{START}?timeout=3", several(*map(one, range(50))))

@@ -1,4 +1,4 @@
-"""`POST /api/comfyui/start-instances`: what is refused, as one result or as the whole request."""
+"""`POST /api/comfyui/start-instances`: refusals of one instance and of the request."""
 
 import difflib
 from typing import Any

@@ -1,4 +1,4 @@
-"""`POST /api/comfyui/start-single`: one instance, its outcome in the status of the answer."""
+"""`POST /api/comfyui/start-single`: one instance, with its result as the status."""
 
 import asyncio
 

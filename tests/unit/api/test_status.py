@@ -1,4 +1,4 @@
-"""`GET /api/comfyui/status` and what an instance shows: its fields, and the truth."""
+"""`GET /api/comfyui/status` and the fields of an instance."""
 
 import re
 from dataclasses import replace

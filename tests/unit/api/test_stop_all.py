@@ -1,4 +1,4 @@
-"""`POST /api/comfyui/stop-all`: everything ends, in a time that can be relied on."""
+"""`POST /api/comfyui/stop-all`: all instances end in bounded time."""
 
 import pytest
 

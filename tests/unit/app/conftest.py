@@ -13,13 +13,13 @@ from tests.unit.app.recovering import SLEEP, Launch
 
 @pytest.fixture
 def word() -> str:
-    """An identity that no other test has."""
+    """An identity that is unique to the test."""
     return os.urandom(8).hex()
 
 
 @pytest.fixture
 def launch(tmp_path: Path, word: str) -> Iterator[Launch]:
-    """Starts what looks like an instance, with that marker after the identity."""
+    """Start a process that looks like an instance, with that marker after the identity."""
     directory = tmp_path / "ComfyUI-comm"
     directory.mkdir()
     main = directory / "main.py"

@@ -26,7 +26,7 @@ Launch = Callable[..., subprocess.Popen[bytes]]
 
 
 def seen(word: str) -> dict[str, list[Found]]:
-    """What lives with a marker that begins with that word."""
+    """Return the running processes whose marker begins with that identity."""
     markers = {pid: marker for pid in all_pids() if (marker := read_marker(pid))}
     return marked(word, markers)
 
@@ -47,7 +47,7 @@ OPTIONS = ("--listen", "0.0.0.0", "--port", "3007")  # noqa: S104 - what an inst
 
 
 def written(file: StateFile, *records: InstanceRecord) -> StateFile:
-    """A sound file of this life with those records."""
+    """Write a valid state file of this boot with those records."""
     state = {"version": 1, **asdict(LIFE), "applied": [], "instances": [*map(dump, records)]}
     file.write(json.dumps(state).encode())
     return file

@@ -32,7 +32,7 @@ def entry(number: int, **fields: object) -> dict[str, object]:
 
 @dataclass
 class Scene:
-    """A fleet that follows a file, and what was announced of that."""
+    """A fleet that follows a file, with the published reload results."""
 
     file: Path
     settings: Settings
@@ -57,7 +57,7 @@ class Scene:
         self.shortfall = Shortfall(self.file, lambda _file, said: self.troubles.append(said))
 
     async def autolaunch(self) -> None:
-        """Start what the file names, as a daemon does at its beginning."""
+        """Start the entries of the file, as a daemon does at startup."""
         file = self.read()
         self.shortfall.expect(file, self.reloader.applied)
         await autolaunch(self.reloader, file, self.shortfall)

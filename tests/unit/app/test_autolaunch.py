@@ -118,7 +118,7 @@ async def test_without_a_file_no_entry_is_missing(tmp_path: Path) -> None:
 async def test_an_instance_stopped_by_an_interrupted_reload_is_started_as_in_the_file(
     tmp_path: Path,
 ) -> None:
-    """With autolaunch off, so that nothing else of the file is expected."""
+    """With autolaunch off, so that no other entry is expected."""
     async with scene(tmp_path) as here:
         here.write(entry(0, extra_args="--lowvram"), entry(1), entry(2))
         gone = spec_of(3)

@@ -1,4 +1,4 @@
-"""Linking the models of an environment, which nothing may use meanwhile."""
+"""Linking the models of an environment, which is closed meanwhile."""
 
 import asyncio
 import threading
@@ -37,7 +37,7 @@ async def environment_service(
 
 @pytest.fixture
 def links(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
-    """Each release lets a link that is being made come to its end."""
+    """Each release completes one link in progress."""
     ends = threading.Semaphore(0)
 
     def link(*_paths: Path) -> LinkReport:

@@ -1,4 +1,4 @@
-"""How grave what happens to an instance is in the daemon's own log, and what is said of it."""
+"""The level and the fields of instance events in the daemon's log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ STOP = replace(CRASH, reason="stopped", expected=True)
 
 @dataclass
 class Seen:
-    """What a notice is logged of."""
+    """The data of a logged event."""
 
     life: Life
     spec: InstanceSpec = field(default_factory=spec_of)

@@ -1,4 +1,4 @@
-"""A state file that somebody edited: each record is read by itself, and held to what can be."""
+"""An edited state file: each record is read separately and validated."""
 
 import json
 from collections.abc import Callable

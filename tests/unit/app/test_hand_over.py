@@ -1,4 +1,4 @@
-"""The order in which a daemon hands over to the next program in its place."""
+"""The order of the steps of a restart in place."""
 
 from types import SimpleNamespace
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""What is found out about the end of one process."""
+"""The exit record of one process."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ REFUSED = "main.py: error: unrecognized arguments: --lowvran"
 
 
 class Process:
-    """A process that has ended with that status."""
+    """A process that has exited with that status."""
 
     def __init__(self, status: ExitStatus) -> None:
         self._status = status
@@ -32,7 +32,7 @@ class Process:
 
 
 class Pipe:
-    """Has kept those lines; None where they cannot be read."""
+    """A log with those lines, or None if it cannot be read."""
 
     def __init__(self, lines: Sequence[str] | None) -> None:
         self._lines = lines
@@ -42,7 +42,7 @@ class Pipe:
 
 
 class Files:
-    """The files of an environment; `looks` counts how often somebody looked at them."""
+    """The files of an environment; `looks` counts the reads."""
 
     known = Circumstances()
 
@@ -55,7 +55,7 @@ class Files:
 
 
 class Ended:
-    """A process that has ended, in a group in which the kernel has killed something meanwhile."""
+    """An exited process in a cgroup in which the kernel has killed a process."""
 
     def __init__(
         self, where: Path, status: ExitStatus, lines: Sequence[str] | None = ("loading",)

@@ -1,4 +1,4 @@
-"""A launch has one deadline, whatever each of its parts may take."""
+"""A launch has one deadline for all of its parts."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SPEC = InstanceSpec(0, "main", "comm", 3001)
 
 
 class Parts:
-    """The environment, the driver and the making; `hangs` is the one that does not answer."""
+    """The check, the driver and the spawn; `hangs` is the one that does not respond."""
 
     def __init__(self, hangs: str) -> None:
         self.hangs = hangs
@@ -50,7 +50,7 @@ class Parts:
 async def test_a_launch_has_failed_by_its_deadline(
     hangs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here no part has a limit of its own."""
+    """No part has its own limit in this test."""
     monkeypatch.setattr(module, "LAUNCH_DEADLINE", 0.01)
 
     with pytest.raises(LaunchError, match="together have not answered") as caught:

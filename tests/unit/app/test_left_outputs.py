@@ -1,4 +1,4 @@
-"""Output that a daemon which died had not moved into the log yet, and nobody else goes on with."""
+"""Output that a dead daemon had not moved to the log, of processes that were not adopted."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ def read(log: Path) -> str | None:
 
 
 def output(run: RunDirectory, generation: int = 3) -> int:
-    """A FIFO in which a line waits; who wrote it has ended, and another one holds it."""
+    """A FIFO with an unread line, whose writer has exited and which another process holds."""
     fifo = run.fifo(SPEC.id, generation)
     os.mkfifo(fifo)
     with closing(os.fdopen(open_for_instance(fifo, "from a process that has ended"))):
@@ -96,7 +96,7 @@ async def test_the_rest_of_abandoned_outputs_is_logged(
     log: Path,
     held: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """As after the death of a daemon whose log stalled."""
+    """As after the death of a daemon with a stalled log."""
     descriptor = output(run)
     if not held:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the event loop reports while no descriptor is left."""
+"""Errors of the event loop while no descriptor is free."""
 
 import asyncio
 import errno

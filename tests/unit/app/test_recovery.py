@@ -86,7 +86,7 @@ async def test_an_unreadable_process_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
     hides: str,
 ) -> None:
-    """The others are recalled, and nothing but a thread waits for that one."""
+    """The others are recovered; only a thread waits for that one."""
     stuck, well = launch("7:12", *OPTIONS), launch("8:3", *OPTIONS)
     await until(lambda: len(seen(word)) == 2)
     answers = threading.Event()
@@ -121,7 +121,7 @@ async def test_an_instance_missing_from_an_outdated_file_is_recognised(
     tmp_path: Path,
     known: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """The daemon before could not write any more."""
+    """The previous daemon could not write the file."""
     process = launch("7:12", *OPTIONS)
     await until(lambda: word in str(seen(word)))
     spec = InstanceSpec(7, "mine", "comm", 3007, gpu="auto")
@@ -153,7 +153,7 @@ async def test_the_command_of_a_running_process_overrides_the_recorded_one(
 
 
 async def test_only_strays_are_swept(launch: Launch, word: str, tmp_path: Path) -> None:
-    """What nobody knows at all may be somebody's work: it is said, and lives."""
+    """An unknown process is reported and left running."""
     own, old, unknown = launch("1:2"), launch("1:1"), launch("2:1")
     foreign = launch("1:1", identity=word[::-1])
     await until(lambda: len(seen(word)) == 3 and seen(word[::-1]))

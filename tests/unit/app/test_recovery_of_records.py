@@ -42,7 +42,7 @@ def naming(
 async def test_a_foreign_process_with_a_matching_start_time_is_not_adopted(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
-    """Somebody has edited the file."""
+    """The file was edited."""
     stranger = launch("7:12", *OPTIONS, identity=word[::-1])
     await until(lambda: seen(word[::-1]))
     file = written(StateFile(tmp_path / "state"), naming(stranger))
@@ -123,7 +123,7 @@ async def test_a_process_without_readable_variables_is_recognised_by_its_output(
 async def test_the_record_of_an_ended_process_is_kept(
     launch: Launch, word: str, tmp_path: Path
 ) -> None:
-    """A zombie has no variables; how it ended is still to be asked for."""
+    """A zombie has no variables; its exit status is not reported yet."""
     process = launch("7:12", *OPTIONS)
     await until(lambda: seen(word))
     record = naming(process)

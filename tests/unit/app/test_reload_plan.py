@@ -1,4 +1,4 @@
-"""What a reload decides, from the table, what was taken on before, and the file."""
+"""The plan of a reload, from the table, the applied entries and the file."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ STOPPED = Seen(MAIN, kept=False)
 def plan_of(
     file: InstancesFile, seen: Seen | None = None, before: InstanceSpec | None = None
 ) -> Plan:
-    """Plan for a world with one instance at most, whose id is 0."""
+    """Return the plan for at most one instance, with the id 0."""
     return make_plan(
         {0: seen} if seen else {},
         {0: before} if before else {},

@@ -37,7 +37,7 @@ FILES = st.builds(
 
 
 def carried_out(table: Mapping[int, Seen], plan: Plan) -> dict[int, Seen]:
-    """Return the table as it is once everything has gone well."""
+    """Return the table after the plan has succeeded."""
     after = dict(table)
     for number, (step, spec) in plan.steps.items():
         match step:

@@ -93,7 +93,7 @@ async def test_two_instances_swap_their_names_without_a_restart(tmp_path: Path) 
 
 
 async def test_names_and_ports_move_between_three_instances(tmp_path: Path) -> None:
-    """One leaves, one is restarted and one is new: each takes what another had."""
+    """One is stopped, one restarted and one started; each takes the name and port of another."""
     async with scene(tmp_path) as here:
         await here.reload(entry(0, name="a", port=3001), entry(1, name="b", port=3002))
 

@@ -51,7 +51,7 @@ async def test_a_start_with_the_settings_of_the_file_applies_its_entry(tmp_path:
 async def test_a_start_is_applied_before_a_later_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also a start that comes while the file is read for an earlier one."""
+    """Also a start during the read of the file for an earlier one."""
     reads, go_on = asyncio.Event(), asyncio.Event()
     async with scene(tmp_path) as here:
 
@@ -117,7 +117,7 @@ async def test_a_start_with_the_settings_of_a_changed_entry_applies_it(tmp_path:
 
 
 async def test_an_entry_counts_as_applied_before_its_process_exists(tmp_path: Path) -> None:
-    """What a daemon writes down that dies during a reload."""
+    """The record of a daemon that dies during a reload."""
     launcher = SlowLauncher()
     async with scene(tmp_path, launcher) as here:
         reload = asyncio.create_task(here.reload(entry(0), entry(1)))

@@ -1,4 +1,4 @@
-"""A restart in place is checked in a child; whatever that does, an answer comes."""
+"""The check of a restart in place in a child process, with a result in every case."""
 
 import asyncio
 import os

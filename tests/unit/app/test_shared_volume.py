@@ -1,4 +1,4 @@
-"""Two daemons that want one directory."""
+"""Two daemons with the same directory."""
 
 import os
 import threading

@@ -61,7 +61,7 @@ async def test_the_latest_record_of_an_instance_is_read(file: StateFile) -> None
 
 
 async def test_a_daemon_that_dies_during_adoption_loses_no_record(file: StateFile) -> None:
-    """The first that it has taken over is written down together with those that it has not."""
+    """The first adopted record is written together with the others."""
     others = [replace(RECORD, spec=replace(SPEC, id=number)) for number in (4, 5)]
     keeping = StateStore(file, LIFE, dict, [RECORD, *others])
 
@@ -83,7 +83,7 @@ async def test_a_forgotten_instance_is_not_read(file: StateFile) -> None:
 
 
 def hinder(file: StateFile) -> Path:
-    """Makes the file one that cannot be written, as long as what is returned is there."""
+    """Make the file unwritable as long as the returned path exists."""
     draft = file.path.with_suffix(".draft")
     draft.mkdir()
     return draft
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 async def test_a_file_of_another_version_is_read(file: StateFile, version: Any) -> None:  # noqa: ANN401
-    """A newer version may say more, in every place; an older one said less."""
+    """A newer version may write more fields, and an older one wrote fewer."""
     store(file, SPEC).keep(instance())
     state = json.loads(file.path.read_text())
     state.update(version=version, novelty={"a": 1})
@@ -220,7 +220,7 @@ async def test_an_unknown_state_drops_only_the_state(
 
 @pytest.mark.parametrize("pid", [0, -1, 1 << 22, 1 << 70])
 async def test_an_impossible_pid_drops_only_the_process(file: StateFile, pid: int) -> None:
-    """To the kernel 0 and less mean a group, or everybody."""
+    """To the kernel 0 and negative numbers mean a group or all processes."""
     state = await three(file)
     state["instances"][1]["process"] = {"pid": pid, "start_time": 5}
     file.write(json.dumps(state).encode())
@@ -246,7 +246,7 @@ async def test_a_damaged_line_drops_one_instance(file: StateFile) -> None:
 
 
 async def test_every_truncation_is_detected(file: StateFile) -> None:
-    """What is whole is read, and the rest is said to be lost."""
+    """Complete records are read, and the rest is reported as lost."""
     await three(file)
     whole = file.path.read_bytes().rstrip()
     read: set[int] = set()

@@ -1,4 +1,4 @@
-"""What `comfysup` does before and around its commands."""
+"""The start of `comfysup` and its error handling."""
 
 import os
 import signal

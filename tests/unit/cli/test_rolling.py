@@ -1,4 +1,4 @@
-"""Restarting instances one after another, while others stop some of them."""
+"""Rolling restarts while other callers stop instances."""
 
 from typing import Any, cast
 
@@ -7,7 +7,7 @@ from comfysup.cli.instances import one_by_one
 
 
 class Table:
-    """Stands in for a client; `wanted` are the ids of those that are meant to run."""
+    """A fake client; `wanted` are the ids of the wanted instances."""
 
     def __init__(self, *wanted: int) -> None:
         self.wanted = set(wanted)

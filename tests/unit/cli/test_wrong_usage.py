@@ -1,4 +1,4 @@
-"""What a command says to wrong arguments, which no daemon is needed for."""
+"""Errors of commands with invalid arguments, without a daemon."""
 
 import subprocess
 import sys

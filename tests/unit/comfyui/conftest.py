@@ -29,7 +29,7 @@ parser.add_argument("--lowvram", action="store_true")
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A workspace with one whole environment, `comm`, whose interpreter does nothing."""
+    """A workspace with one complete environment, `comm`, whose interpreter does nothing."""
     path = tmp_path / "workspace"
     make_environment(path, "comm")
     return path

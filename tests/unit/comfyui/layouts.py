@@ -36,7 +36,7 @@ class Place:
         return link_models(self.environment, self.shared)
 
     def checksums(self) -> Counter[str]:
-        """All files below, as often as they occur; links count for nothing."""
+        """Return the checksums of all files with their counts, without links."""
         return Counter(
             hashlib.sha256(file.read_bytes()).hexdigest()
             for top in (self.root, self.elsewhere)
@@ -45,7 +45,7 @@ class Place:
         )
 
     def seen(self) -> dict[str, bytes]:
-        """What ComfyUI finds, which follows links."""
+        """Return the files that ComfyUI finds, which follows links."""
         found = {}
         for directory, _, names in os.walk(self.models, followlinks=True):
             for name in names:
@@ -55,7 +55,7 @@ class Place:
         return found
 
     def tree(self) -> dict[str, str]:
-        """Everything that is there, links by what they say."""
+        """Return all paths, with the targets of links."""
         return {
             str(path): str(path.readlink()) if path.is_symlink() else str(path.stat().st_ino)
             for path in self.root.rglob("*")
@@ -217,7 +217,7 @@ PARTIAL: list[Layout] = [
 
 
 def check(place: Place, layout: Layout) -> LinkReport:
-    """Link, and check what holds for every layout; returns the report of the first run."""
+    """Link, and check the invariants of every layout; return the report of the first run."""
     layout(place)
     if (place.environment / "models.linking").exists():
         shutil.copytree(place.environment / "models.linking", place.models)

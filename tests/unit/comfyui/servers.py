@@ -80,7 +80,7 @@ class ComfyServer:
 
 
 class SilentServer(ComfyServer):
-    """Takes every question and never answers: an event loop that hangs."""
+    """Accepts every request and never responds: an event loop that hangs."""
 
     def __init__(self) -> None:
         super().__init__(self._never)
@@ -102,7 +102,7 @@ class SlowServer(ComfyServer):
 
 
 class TricklingServer(ComfyServer):
-    """Begins its answer and never ends it."""
+    """Begins its response and never ends it."""
 
     def __init__(self) -> None:
         super().__init__(self._begin)
@@ -114,7 +114,7 @@ class TricklingServer(ComfyServer):
 
 
 class FixedServer(ComfyServer):
-    """Answers everything with the same bytes, then hangs up."""
+    """Answers everything with the same bytes, then closes the connection."""
 
     def __init__(self, reply: bytes) -> None:
         super().__init__(self._repeat)
@@ -127,7 +127,7 @@ class FixedServer(ComfyServer):
 
 
 class RedirectingServer(ComfyServer):
-    """Sends whoever asks to a port where a good server is."""
+    """Redirects every request to a port with a valid server."""
 
     def __init__(self, to: int) -> None:
         super().__init__(self._redirect)
@@ -139,7 +139,7 @@ class RedirectingServer(ComfyServer):
 
 
 class EndlessServer(ComfyServer):
-    """Answers without end, as fast as it is read. `sent` are the bytes that it got rid of."""
+    """Responds endlessly, as fast as it is read. `sent` is the number of bytes sent."""
 
     def __init__(self) -> None:
         super().__init__(self._flood)

@@ -7,6 +7,6 @@ from comfysup.model.environment import Survey
 
 
 def survey_all(workspace: Path) -> list[Survey]:
-    """What callers are shown of each environment."""
+    """Return the survey of each environment."""
     environments = Environments(workspace)
     return [each for name in environments.names() if (each := environments.survey_any(name))]

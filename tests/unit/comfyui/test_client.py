@@ -1,4 +1,4 @@
-"""What of the answers of a ComfyUI is believed, and whose errors are said to be its."""
+"""Which responses of a ComfyUI the client accepts, and the errors that it raises."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @dataclass
 class Elsewhere:
-    """A good ComfyUI, and one that sends whoever asks there."""
+    """A valid ComfyUI, and one that redirects to it."""
 
     good: QueueServer
     server: ComfyServer
@@ -130,7 +130,7 @@ async def test_a_request_to_a_closed_port_raises_not_connected(
 async def test_an_invalid_response_is_not_a_connection_error(
     session: aiohttp.ClientSession,
 ) -> None:
-    """Whatever it says of connections."""
+    """Even if its text mentions connections."""
     server = await FixedServer(b"Connect: ConnectionError\r\n\r\n").listen()
 
     with pytest.raises(NoAnswerError) as caught:

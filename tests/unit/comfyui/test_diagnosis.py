@@ -108,7 +108,7 @@ def test_an_abort_is_explained_by_the_last_message_of_cpp(log: str, reason: str)
 
 @pytest.mark.parametrize("signal", ["SIGSEGV", None])
 def test_a_crash_in_native_code_needs_no_log(signal: str | None) -> None:
-    """A shell around the interpreter makes 139 of the signal."""
+    """A shell around the interpreter turns the signal into 139."""
     assert of("", 139, signal).reason == "segmentation_fault"
     assert of(words.RUNNING, 139, signal).reason == "segmentation_fault"
     assert of(words.FAULT_HANDLER, 139, signal).reason == "segmentation_fault"
@@ -191,7 +191,7 @@ def test_errors_in_destructors_after_the_final_traceback_do_not_hide_it() -> Non
 
 
 def test_code_in_a_traceback_is_not_parsed_as_a_message() -> None:
-    """`raise AssertionError("Torch not compiled …")` stands there also when another ended it."""
+    """`raise AssertionError("Torch not compiled …")` is in the traceback of other errors too."""
     log = words.TORCH_WITHOUT_CUDA.splitlines()[:-1]
 
     assert of("\n".join([*log, "ValueError: something else"])).reason == "exit"
@@ -275,7 +275,7 @@ def test_no_text_of_a_log_raises(log: str) -> None:
     ],
 )
 def test_a_diagnosis_of_200_long_lines_is_fast(line: str) -> None:
-    """A pattern that tries all ways through a line would need hours for these."""
+    """A pattern with catastrophic backtracking would need hours for these."""
     lines = [line * 100] * 200
     started = time.process_time()
 

@@ -56,7 +56,7 @@ def test_the_version_without_comfyui_version_py_comes_from_pyproject(workspace: 
 def test_torch_of_the_system_counts_if_the_venv_includes_system_packages(
     workspace: Path, tmp_path: Path
 ) -> None:
-    """The scripts before this program made their venvs so."""
+    """The scripts that comfysup replaces created their venvs like this."""
     path = workspace / "ComfyUI-comm"
     (path / "venv/lib/python3.11/site-packages/torch-2.8.0+cu128.dist-info").rmdir()
     system = tmp_path / "system"
@@ -150,7 +150,7 @@ def test_a_link_to_a_directory_is_an_environment(workspace: Path) -> None:
 )
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
 def test_any_file_type_in_place_of_a_file_is_handled(workspace: Path, file: str, kind: str) -> None:
-    """A FIFO once held up the whole daemon: nobody was to open its other end."""
+    """Opening a FIFO once blocked the whole daemon."""
     path = workspace / "ComfyUI-comm" / file
     path.unlink(missing_ok=True)
     if kind == "fifo":

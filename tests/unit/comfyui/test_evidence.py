@@ -1,4 +1,4 @@
-"""What the files of an environment add to what is known of a process that has ended."""
+"""Evidence about an exit from the files of an environment."""
 
 from pathlib import Path
 

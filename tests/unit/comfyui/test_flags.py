@@ -71,7 +71,7 @@ def test_flags_in_returns_the_flags_of_the_arguments() -> None:
 
 
 def test_the_reader_finds_the_options_of_argparse(tmp_path: Path) -> None:
-    """The text is executed by nobody but this test, to compare."""
+    """Only this test executes the text, for comparison."""
     script = tmp_path / "shown.py"
     code = CLI_ARGS.replace("import comfy.options", "x = 1").replace(
         "args = parser.parse_args()", ""

@@ -1,4 +1,4 @@
-"""Which failures of prompts tell of a GPU that no prompt can use any more."""
+"""Failed prompts that show a GPU that no prompt can use any more."""
 
 import pytest
 

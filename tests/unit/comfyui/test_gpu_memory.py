@@ -1,4 +1,4 @@
-"""What an instance is said to hold of each GPU."""
+"""The memory of each GPU that an instance holds."""
 
 import asyncio
 import json

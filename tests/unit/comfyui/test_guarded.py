@@ -1,4 +1,4 @@
-"""Which arguments need proof of who passes them, as argparse itself would read them."""
+"""Which arguments require a token, according to argparse itself."""
 
 import argparse
 import contextlib
@@ -146,7 +146,7 @@ words = st.sampled_from(
 @settings(max_examples=2_000)
 @given(st.lists(words, max_size=4))
 def test_an_allowed_argument_sets_no_path_in_any_reading_of_argparse(arguments: list[str]) -> None:
-    """Behind the operator's own last option, which takes any number of values."""
+    """After an option of the operator that takes any number of values."""
     if guarded(arguments, NEWEST) is not None:
         return
     names: dict[str, argparse.ArgumentParser] = {}

@@ -1,4 +1,4 @@
-"""Which sentence is taken for the last one, where the lines around it lead astray."""
+"""Which line is selected as the final message among misleading lines."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def of(log: str, exit_code: int | None = 1, signal: str | None = None) -> Exit:
 
 
 def test_an_error_identified_by_its_frame_is_not_recognised_elsewhere() -> None:
-    """The same words, raised elsewhere, tell of another fault."""
+    """The same message raised elsewhere has another cause."""
     frame = '  File "/workspace/ComfyUI-comm/{}", line 4, in {}\n'
     log = (
         "Traceback (most recent call last):\n"

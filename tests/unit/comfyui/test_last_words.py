@@ -64,7 +64,7 @@ def test_each_reported_log_is_diagnosed(report: Report) -> None:
 
 
 def test_no_two_reports_have_one_name() -> None:
-    """A name is all that a failure tells."""
+    """A failed test is identified by the name alone."""
     names = [report.name for report in REPORTED]
 
     assert len(set(names)) == len(names)

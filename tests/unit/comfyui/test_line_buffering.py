@@ -1,4 +1,4 @@
-"""The `sitecustomize` that an environment's Python runs, in real Pythons."""
+"""The `sitecustomize` that enables line buffering, in real Pythons."""
 
 import os
 import subprocess

@@ -87,7 +87,7 @@ def test_models_are_copied_to_another_file_system(place: Place, layout: Layout) 
 def test_a_file_created_during_linking_is_left(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody saves a model in the moment in which the directory is replaced."""
+    """A model is saved at the moment in which the directory is replaced."""
     a_real_directory(place)
     rename = Path.rename
 
@@ -105,7 +105,7 @@ def test_a_file_created_during_linking_is_left(
 
 
 def test_links_inside_the_models_point_inside_the_shared_ones(place: Place) -> None:
-    """As those of a Hugging Face cache: they must not lead through the environment."""
+    """Like those of a Hugging Face cache: they must not point through the environment."""
     place.write("ComfyUI-comm/models/LLM/blobs/sha")
     snapshots = place.models / "LLM" / "snapshots" / "one"
     snapshots.mkdir(parents=True)

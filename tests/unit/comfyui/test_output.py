@@ -1,4 +1,4 @@
-"""What the output of a ComfyUI tells of its prompts."""
+"""Prompts in the output of a ComfyUI."""
 
 import pytest
 

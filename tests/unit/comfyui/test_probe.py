@@ -68,7 +68,7 @@ async def test_a_response_of_another_program_is_silence(
 async def test_a_listener_that_accepts_no_connections_is_silent(
     session: aiohttp.ClientSession,
 ) -> None:
-    """A process that is stopped: the kernel accepts for it, and then no more."""
+    """A stopped process: the kernel accepts connections until the backlog is full."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -103,7 +103,7 @@ async def test_silence_of_a_process_that_uses_cpu_is_busy(
 async def test_cpu_use_is_checked_only_without_a_response(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
-    """And at the first silence also before its end, so that "since the last call" has a meaning."""
+    """At the first silence also before it, so that "since the last call" is defined."""
     calls = 0
 
     async def is_busy() -> bool:
@@ -126,7 +126,7 @@ async def test_cpu_use_is_checked_only_without_a_response(
 async def test_each_probe_opens_a_new_connection(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
-    """One left over from an earlier generation would be answered by nobody."""
+    """A connection left over from an earlier generation would never be answered."""
     server = await serve(ComfyServer())
     asked = probe(session, server.port)
     for _ in range(3):
@@ -200,7 +200,7 @@ async def test_a_cookie_is_not_stored(session: aiohttp.ClientSession, serve: Ser
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[str, str]:
-    """A certificate that nobody signed, and its key."""
+    """A self-signed certificate and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x"

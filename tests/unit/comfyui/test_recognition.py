@@ -22,7 +22,7 @@ def environment(workspace: Path) -> Environment:
 
 
 def seen(environment: Environment, spec: InstanceSpec, gpu: str | None) -> Recognised | None:
-    """What is recognised of the process that a spec was made into."""
+    """Return the spec that is recognised from the process of a spec."""
     around = InheritedEnv({"PATH": "/bin"})
     command = build_command(environment, spec, around, session=Path("/run/s/3"), gpu=gpu)
     return recognise(command.argv, command.cwd, command.env)

@@ -19,7 +19,7 @@ STILL = Sign(0.0, None, 0, ALL, progress=False)
 
 
 def stands(worker: Worker, sign: Sign, seconds: float) -> Worker:
-    """The same is seen again and again for so long."""
+    """Observe the same state for that many seconds."""
     begins = worker.at or 0.0
     for step in range(int(seconds / 5) + 2):
         worker = worker.after(replace(sign, at=begins + 5.0 * step))
@@ -58,7 +58,7 @@ def test_another_thread_that_ended_before_the_worker_took_a_prompt_proves_nothin
 
 
 def test_a_worker_that_died_of_its_first_prompt_is_detected() -> None:
-    """At the sign before it lived, at the next one it is gone already."""
+    """Its thread existed at one observation and was missing at the next."""
     worker = ready().after(STILL).after(Sign(1.0, "a", 0, LEFT, progress=True))
 
     assert stands(worker, replace(STILL, running="a", threads=LEFT), STALLED).has_died()

@@ -1,4 +1,4 @@
-"""The instance as people write it: what is accepted, what it becomes, how a mistake reads."""
+"""The fields of an instance: accepted values, their conversion, and error texts."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""instances.json: read as people write it, and all that is wrong told with its place."""
+"""instances.json: its format, and the entries that it yields."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Environment variables: the defaults, every mistake at once, and no token anywhere."""
+"""Environment variables: defaults, formats and errors."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pages of docs/, read as tables, and what the source says in calls."""
+"""The tables of the pages in docs/, and calls in the source."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ def page(name: str) -> str:
 
 
 def section(text: str, title: str) -> str:
-    """Return what stands below a heading, up to the next one of any level."""
+    """Return the text below a heading, up to the next heading of any level."""
     found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.DOTALL | re.MULTILINE)
     assert found, f"no heading {title!r}"
     return found[1]
@@ -37,7 +37,7 @@ def rows(text: str, first: str) -> list[list[str]]:
 
 
 def words(cell: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the texts in backticks."""
     return CODE.findall(cell)
 
 
@@ -63,7 +63,7 @@ def _name(function: ast.expr) -> str:
 
 
 def argument(call: ast.Call, place: int, name: str = "") -> str | None:
-    """Return the text that a call gives for an argument; None where that is not written there."""
+    """Return the text that a call passes for an argument, or None if it is not a literal."""
     given = next((each.value for each in call.keywords if each.arg == name), None)
     if given is None and len(call.args) > place:
         given = call.args[place]

@@ -1,4 +1,4 @@
-"""Real processes for the tests of this directory, and what the kernel says of them."""
+"""Real processes for the tests of this directory."""
 
 import itertools
 import os
@@ -52,7 +52,7 @@ def shell(script: str, **variables: str) -> int:
 
 @contextmanager
 def child(*argv: str, **variables: str) -> Iterator[int]:
-    """A child that is killed and reaped after the block, if it is there still."""
+    """A child that is killed and reaped after the block, if it still exists."""
     pid = spawn(*argv, **variables)
     try:
         yield pid
@@ -61,14 +61,14 @@ def child(*argv: str, **variables: str) -> Iterator[int]:
 
 
 def end(pid: int) -> None:
-    """Kills and reaps a child, whatever has become of it already."""
+    """Kill and reap a child in any state."""
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
 def end_orphan(pid: int) -> None:
-    """Kills what need not be a child of this process, and waits until it does not run any more."""
+    """Kill a process, which may be no child, and wait until it has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     while alive(pid):
@@ -76,18 +76,18 @@ def end_orphan(pid: int) -> None:
 
 
 def wait_ended(pid: int) -> None:
-    """Waits until a child has ended, and leaves it as a zombie."""
+    """Wait until a child has exited, and leave it as a zombie."""
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def alive(pid: int) -> bool:
-    """Whether that process exists and is no zombie."""
+    """Return whether the process exists and is no zombie."""
     stat = read_stat(pid)
     return stat is not None and not stat.ended
 
 
 def open_descriptors() -> set[str]:
-    """The descriptors that this process has open, and what they are."""
+    """Return the open descriptors of this process, with their targets."""
     found = set()
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - as names
         with suppress(OSError):
@@ -97,7 +97,7 @@ def open_descriptors() -> set[str]:
 
 @contextmanager
 def limited_descriptors(free: int) -> Iterator[None]:
-    """As if all descriptors were taken but for so many."""
+    """Leave only that number of descriptors free for the block."""
     used = {int(each.split()[0]) for each in open_descriptors()}
     unused = (number for number in itertools.count() if number not in used)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -21,7 +21,7 @@ def _end_threads() -> Iterator[None]:
 
 @pytest.fixture
 async def reaper() -> AsyncIterator[Reaper]:
-    """A reaper that has made this very process the parent of all orphans, for one test."""
+    """A reaper that makes this process the subreaper for one test."""
     started = Reaper()
     started.start()
     yield started

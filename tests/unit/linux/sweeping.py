@@ -9,7 +9,7 @@ LONG = 30.0
 
 
 def finish(sweep: Sweep) -> None:
-    """Lets a sweep go on until it says that nothing is left."""
+    """Continue a sweep until it reports that no process is left."""
     give_up = time.monotonic() + LONG
     while not sweep.turn():
         assert time.monotonic() < give_up, sweep.remnants

@@ -1,4 +1,4 @@
-"""A process that another one started, taken over by its pid and start time."""
+"""Adopted processes, identified by pid and start time."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ sys.stdin.readline()
 
 @dataclass
 class Foreign:
-    """A process that is not a child of this one; `reap` lets its own parent wait for it."""
+    """A process that is not a child of this one; `reap` makes its own parent wait for it."""
 
     parent: subprocess.Popen[str]
     pid: int
@@ -154,7 +154,7 @@ async def test_an_adopted_process_has_its_exit_status_if_the_kernel_reports_it(
 
 
 async def test_a_zombie_has_ended(foreign: list[Foreign], reaper: Reaper) -> None:
-    """Its own parent does not wait for it; the status is not known, and not guessed."""
+    """Its own parent does not wait for it; the status is unknown."""
     one = start(foreign, "exit 3")
     await until(lambda: not alive(one.pid))
     process = adopt(one, reaper)
@@ -229,7 +229,7 @@ async def test_adopting_leaves_no_descriptor(foreign: list[Foreign], reaper: Rea
 
 @pytest.fixture
 def before_linux_6_9(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a kernel that does not know that flag of pidfd_send_signal."""
+    """Like a kernel without that flag of pidfd_send_signal."""
     monkeypatch.setattr("comfysup.linux.process.pidfd.SIGNAL_PROCESS_GROUP", 1 << 20)
 
 
@@ -238,7 +238,7 @@ def before_linux_6_9(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_older_kernel_signals_the_group_of_an_adopted_process_member_by_member(
     foreign: list[Foreign], reaper: Reaper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its number the group of a leader that others have reaped may be a stranger's."""
+    """The group number of a leader reaped by another process may be reused."""
     one = start(foreign)
     (child,) = await until(lambda: children(one.pid))
     process = adopt(one, reaper)

@@ -1,4 +1,4 @@
-"""Cleanup that is done twice touches nothing that has taken the place of what it closed."""
+"""A repeated cleanup does not act on reused descriptors."""
 
 import os
 import signal

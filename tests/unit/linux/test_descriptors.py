@@ -1,4 +1,4 @@
-"""What a launch leaves of the descriptors."""
+"""The descriptors that remain after a launch."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ from comfysup.linux.process.descriptors import LAUNCH, RESERVE, shortage
 
 @contextmanager
 def free(count: int) -> Iterator[None]:
-    """Leaves this process so many descriptors."""
+    """Leave this process that number of descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a number is all
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + count, hard))

@@ -1,4 +1,4 @@
-"""A resource that does not answer takes its own share of threads, and nobody else's."""
+"""An unresponsive resource blocks only its own share of threads."""
 
 import ast
 import asyncio
@@ -22,7 +22,7 @@ DEAD, ALIVE = "/mnt/dead", "/mnt/alive"
 
 @pytest.fixture
 def mount() -> Iterator[threading.Event]:
-    """What hangs until it is set."""
+    """A resource that hangs until the event is set."""
     answers = threading.Event()
     yield answers
     answers.set()
@@ -169,7 +169,7 @@ async def test_a_resource_with_an_unkillable_thread_is_listed(
 
 
 def test_nothing_uses_the_threads_of_the_loop_itself() -> None:
-    """They have no bound, and Python waits for them at the end; the linter sees no method."""
+    """They are unbounded, and Python joins them at exit; the linter does not detect the method."""
     sources = sorted(Path(comfysup.__file__).parent.rglob("*.py"))
     users = [
         f"{source.name}:{node.lineno} {node.attr}"

@@ -1,4 +1,4 @@
-"""GPUs, against a driver that is a fake: no machine with one runs these tests."""
+"""GPUs with a fake driver: these tests need no GPU."""
 
 import asyncio
 import threading
@@ -89,7 +89,7 @@ def test_a_failed_driver_is_queried_again() -> None:
 
 
 def test_a_driver_that_cannot_be_loaded_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hiccup must not turn the GPUs off until the daemon is started anew."""
+    """A transient error must not disable the GPUs until the daemon is restarted."""
     monkeypatch.setattr(module, "RETRY_AFTER", 0.0)
     fake = FakeNvml(0)
     fake.error = RuntimeError("Unknown Error")
@@ -144,7 +144,7 @@ def desk(look: Any) -> GpuAllocator:  # noqa: ANN401
 
 
 async def test_instances_that_start_together_are_spread() -> None:
-    """None of them has taken any memory yet."""
+    """None of them has allocated memory yet."""
     at = desk(lambda: gpus(24, 24, 24))
 
     chosen = [await at.assign(number, "auto", again=False) for number in range(6)]
@@ -172,7 +172,7 @@ async def test_auto_without_a_gpu_names_none() -> None:
 
 
 class Returning:
-    """A GPU to which a dead process gives its memory back, look by look."""
+    """A GPU to which a dead process returns its memory gradually."""
 
     def __init__(self, *free: float) -> None:
         self.free = list(free)

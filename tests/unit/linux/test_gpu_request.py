@@ -1,4 +1,4 @@
-"""Which GPUs an instance may ask for, by what the driver and the daemon's variables say."""
+"""Which GPUs an instance may request, given the driver and the daemon's variables."""
 
 from dataclasses import dataclass
 

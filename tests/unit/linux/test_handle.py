@@ -84,7 +84,7 @@ async def test_a_child_is_signalled_without_free_descriptors(
 
 
 async def status_of(pid: int) -> ExitStatus:
-    """The status of a child, which is reaped."""
+    """Return the status of a child, which is reaped."""
     one = open_process(pid)
     try:
         await one.ended()
@@ -223,7 +223,7 @@ os.waitpid(pid, 0)
 async def test_a_process_of_another_parent_has_its_exit_status_if_the_kernel_reports_it(
     script: str, told: ExitStatus, refusal: str | None
 ) -> None:
-    """Since Linux 6.15 that is all; before, nothing, and never a guess."""
+    """Since Linux 6.15 the status is available; before, it is unknown."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, "sh", "-c", script],
         stdin=subprocess.PIPE,

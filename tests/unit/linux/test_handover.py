@@ -1,4 +1,4 @@
-"""What a daemon passes on to the program that it becomes."""
+"""The handover of a daemon to the next program."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from comfysup.linux.rundir.handover import VARIABLE, Handover, is_handed_over, r
 
 @pytest.fixture
 def descriptors() -> Iterator[list[int]]:
-    """Descriptors that are open as after an exec: inherited."""
+    """Open descriptors, inherited as after an exec."""
     opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
     for each in opened:
         os.set_inheritable(each, True)  # noqa: FBT003 - that is its signature

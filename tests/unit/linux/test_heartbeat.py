@@ -1,4 +1,4 @@
-"""When the last daemon turned its event loop last, for the next one."""
+"""The heartbeat of the last daemon, for the next one."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How kills for want of memory are counted, and to whom they are put down."""
+"""Kills by the out-of-memory killer, and the exits that they explain."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What somebody else has laid where logs and PID files go is not written to, nor shown."""
+"""Planted files in place of logs and PID files are neither written nor shown."""
 
 import os
 from collections.abc import Callable
@@ -59,7 +59,7 @@ LAID = [
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """A directory into which anybody may put names."""
+    """A directory that every user can write to."""
     directory = tmp_path / "logs"
     directory.mkdir()
     directory.chmod(0o777)
@@ -218,7 +218,7 @@ def test_a_directory_of_another_user_is_logged_once(logs: Path) -> None:
 def test_the_single_owner_of_a_mount_counts_as_the_own_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As SMB, 9p and squashed NFS do: a file that is made there tells."""
+    """As on SMB, 9p and squashed NFS: a newly created file shows the owner."""
     path = tmp_path / "comfyui_instance_0.log"
     path.write_bytes(b"before\n")
     os.chown(path, STRANGER, STRANGER)

@@ -109,7 +109,7 @@ def test_a_zombie_owns_no_port_and_raises_nothing() -> None:
 
 
 def test_the_kernel_lists_listeners_before_connections() -> None:
-    """What `owns_port` relies on to read no further."""
+    """`owns_port` relies on this order."""
     with listening() as port:
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
         with open("/proc/net/tcp", encoding="ascii") as table:  # noqa: PTH123
@@ -216,7 +216,7 @@ def test_a_listener_on_ipv6_only_does_not_block_the_port() -> None:
 
 
 def test_connections_that_linger_after_a_restart_do_not_take_the_port() -> None:
-    """TIME_WAIT on the side of the server, as after the end of a ComfyUI with clients."""
+    """TIME_WAIT on the server side, as after the exit of a ComfyUI with clients."""
     with listening(reuse=True) as port:
         pass
     with socket.socket() as listener:

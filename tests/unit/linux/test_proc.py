@@ -75,7 +75,7 @@ def test_a_marker_with_odd_bytes_is_read_with_replacements() -> None:
 
 
 def test_the_marker_of_a_process_is_readable_during_execve(tmp_path: Path) -> None:
-    """It has no variables then: asked once, one in ten looks at this one finds none."""
+    """Its variables are missing during execve: one read in ten finds none."""
     script = tmp_path / "again"
     script.write_text('exec sh "$0"\n')
     environment = {**os.environ, proc.MARKER: "found"}
@@ -117,7 +117,7 @@ def test_children_are_seen_dead_or_alive() -> None:
 
 
 def test_the_children_of_other_threads_are_seen() -> None:
-    """A child belongs to the thread that made it, and /proc lists it there."""
+    """/proc lists a child under the thread that created it."""
     made: list[int] = []
     finish = threading.Event()
 

@@ -34,7 +34,7 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def spawn(reaper: Reaper, output: Path, tmp_path: Path) -> Spawn:
-    """Starts a program that writes into `output`."""
+    """Start a program that writes to `output`."""
 
     def start(*argv: str, **variables: str) -> Process:
         env = {"PATH": os.environ["PATH"], **variables}
@@ -63,7 +63,7 @@ async def swept(process: Process) -> None:
 
 
 async def said(output: Path, words: int) -> list[int]:
-    """The numbers that a program has written, once there are so many."""
+    """Return the numbers that a program has written, once there are that many."""
     text = await until(lambda: (said := output.read_text()).count("\n") >= words and said)
     assert isinstance(text, str)
     return [int(word) for word in text.split()]
@@ -133,7 +133,7 @@ async def test_a_process_ignores_and_blocks_no_signal(spawn: Spawn, output: Path
 async def test_the_dead_leader_is_kept_until_the_sweep(
     spawn: Spawn, reaper: Reaper, script: str, status: ExitStatus
 ) -> None:
-    """So that nobody else can get its pid while signals may still be sent to it."""
+    """So that its pid cannot be reused while signals may still be sent to it."""
     process = spawn("sh", "-c", script)
 
     assert status == await ended(process)
@@ -220,7 +220,7 @@ async def test_without_descriptors_nothing_is_started_and_nothing_left(spawn: Sp
 async def test_a_sweep_waits_for_descriptors_to_look_with(
     spawn: Spawn, reaper: Reaper, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be looked at must not be taken for gone."""
+    """A process that cannot be examined must not count as ended."""
     process = spawn("sh", "-c", "setsid -f sh -c 'echo $$; exec sleep 60'; exec sleep 60")
     left = await said(output, 1)
 

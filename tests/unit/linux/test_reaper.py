@@ -37,7 +37,7 @@ for _ in range(1500):
 
 
 async def no_zombies(*but: int) -> None:
-    """Waits until no child of this process is dead and unreaped, but for those."""
+    """Wait until this process has no zombie children, except for those."""
 
     def zombies() -> list[int]:
         children = {pid: read_stat(pid) for pid in children_of(os.getpid()) if pid not in but}
@@ -104,7 +104,7 @@ async def test_living_children_are_left_alone(reaper: Reaper) -> None:
 
 
 async def test_no_running_child_is_missed_while_others_are_reaped(reaper: Reaper) -> None:
-    """The kernel lists children piece by piece, and finds its place again by counting."""
+    """The kernel lists children in portions, and resumes by counting."""
     asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)  # nobody reaps by himself
     for _ in range(5):
         leader = os.posix_spawn(sys.executable, [sys.executable, "-c", MANY_ORPHANS], os.environ)
@@ -123,7 +123,7 @@ async def test_no_running_child_is_missed_while_others_are_reaped(reaper: Reaper
 
 
 def looks_without(pid: int, over: threading.Event) -> int:
-    """Looks for that child again and again; returns how often it was not among all."""
+    """List the children repeatedly; return how often that child was missing."""
     missed = 0
     while not over.is_set():
         missed += pid not in own_orphans()

@@ -94,7 +94,7 @@ def test_two_run_directories_have_different_identities(tmp_path: Path) -> None:
 
 
 def test_an_empty_identity_is_replaced(path: Path) -> None:
-    """A full disk leaves an empty file; an empty word would claim the processes of others."""
+    """A full disk leaves an empty file; an empty identity would match foreign processes."""
     path.mkdir(parents=True, mode=0o700)
     (path / "identity").write_bytes(b"")
 

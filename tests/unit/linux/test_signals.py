@@ -1,4 +1,4 @@
-"""Which signals the threads of the daemon take."""
+"""The signals that threads of the daemon block."""
 
 import signal
 from queue import SimpleQueue

@@ -1,4 +1,4 @@
-"""A process that is made too late is never kept, doubled or left."""
+"""A process spawned too late is never kept, duplicated or abandoned."""
 
 import asyncio
 import errno
@@ -20,7 +20,7 @@ from tests.scenarios.waiting import HANG, until
 
 
 class Making:
-    """Makes a `sleep`; one that is to hang first waits for `answers`."""
+    """Spawn a `sleep`; a hanging spawn first waits for `answers`."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()
@@ -115,7 +115,7 @@ async def test_a_child_that_has_not_begun_its_program_is_killed(
 async def test_a_cancelled_attempt_leaves_no_unretrieved_exception(
     executor: Executor, making: Making, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even where the daemon lacks the descriptors to look for a child in the making."""
+    """Even if the daemon lacks the descriptors to search for a child being spawned."""
     unheard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, each: unheard.append(each))
     carrying_out = asyncio.create_task(making.attempt.carry_out(executor, "disk", 3600))
@@ -172,7 +172,7 @@ async def test_the_main_thread_keeps_the_children_that_it_has(making: Making) ->
 async def test_an_attempt_cancelled_during_the_fork_returns_the_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it has written by then is in its log, and nothing comes after the answer."""
+    """Its output until then is in its log, and no output follows the response."""
     monkeypatch.setattr(attempt, "SETTLING", HANG)
     forks, goes_on = threading.Event(), threading.Event()
     undone: list[str] = []
@@ -196,7 +196,7 @@ async def test_an_attempt_cancelled_during_the_fork_returns_the_process(
 async def test_a_spawn_cancelled_twice_ends_its_process(
     executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second call must not leave a process to nobody."""
+    """The second cancellation must not abandon a process."""
     monkeypatch.setattr(attempt, "SETTLING", HANG)
     forks, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
 

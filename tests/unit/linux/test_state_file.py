@@ -85,7 +85,7 @@ def test_a_full_disk_keeps_the_old_content_and_is_reported_until_a_write_succeed
 
 
 def test_a_link_is_not_followed(file: StateFile, tmp_path: Path) -> None:
-    """Somebody else may have laid it, where the directory is shared."""
+    """Another user may have planted it in a shared directory."""
     target = tmp_path / "target"
     target.write_bytes(b"as it was")
     file.path.with_suffix(".draft").symlink_to(target)

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC220 - only the test waits on its loop
-"""Ending what a dead process left, with a proof that nothing of it is left."""
+"""Sweeps of the descendants of a dead process."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ def test_orphans_of_another_process_are_ended(kind: str) -> None:
 def test_a_process_that_exits_during_its_examination_makes_the_look_inconclusive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its variables are gone with its memory: it may have been a descendant that has forked."""
+    """Its variables are gone with its memory: it may have been a descendant that forked."""
     with child("sleep", "1000") as pid:
 
         def exits(process_tree: ProcessTree, pid: int, *_: object, **__: object) -> bool:
@@ -89,7 +89,7 @@ def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_inconclusiv
 async def test_a_foreign_process_with_locked_memory_blocks_no_sweep(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does a descendant's own memory, where its output tells what the descendant is."""
+    """Nor does a descendant's own memory, if its output identifies the descendant."""
     answers = threading.Event()
     locked: set[int] = set()
 
@@ -224,7 +224,7 @@ def test_a_process_that_may_not_be_signalled_is_reported_with_its_user() -> None
 async def test_sweeps_share_the_only_thread_if_no_other_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Never in the loop, which a file of /proc would block."""
+    """Never in the event loop, which a file of /proc would block."""
 
     def none(_target: object, _name: str) -> None:
         raise NoThreadError

@@ -70,7 +70,7 @@ FORKS = "100000"
 
 @pytest.fixture(scope="module")
 def comet(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command of a program that is another process every moment."""
+    """Return the command of a program whose pid keeps changing."""
     compiler = shutil.which("cc")
     if compiler is None:
         return [sys.executable, "-I", "-S", "-c", COMET_PY, FORKS]
@@ -85,7 +85,7 @@ Bearers = Callable[[], list[int]]
 
 @pytest.fixture
 def bearers() -> Iterator[Bearers]:
-    """Who bears the marker, by a look; none of them is left after the test."""
+    """Return the processes with the marker; none of them is left after the test."""
 
     def look() -> list[int]:
         return [pid for pid in all_pids() if read_marker(pid) == MARKER and alive(pid)]

@@ -1,4 +1,4 @@
-"""What is seen of the threads of a process."""
+"""The threads of a process."""
 
 import os
 import threading

@@ -34,7 +34,7 @@ the group."""
 
 @contextmanager
 def dead_leader(script: str, marker: str = MARKER) -> Iterator[tuple[int, int]]:
-    """Yields the pid of a leader that is a zombie, and the pid that it had said."""
+    """Yield the pid of a zombie leader, and the pid that it had printed."""
     with subprocess.Popen(
         ["sh", "-c", f"{script}\nexec sleep 60"],
         stdout=subprocess.PIPE,
@@ -151,7 +151,7 @@ def test_the_holder_of_an_output_is_found_before_it_shows_a_marker(tmp_path: Pat
 def test_the_disk_of_another_file_is_not_asked_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that does not answer would hold up the sweep of every instance."""
+    """An unresponsive disk would block the sweep of every instance."""
     asked: list[object] = []
     with (
         (tmp_path / "file").open("wb") as file,

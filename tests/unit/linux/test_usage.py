@@ -1,4 +1,4 @@
-"""What process trees are said to use, and whether they work."""
+"""The usage of process trees, and whether they work."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Starts a program in Python, and waits until it says that it is on."""
+    """Start a Python program, and wait until it prints that it runs."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(program: str) -> int:
@@ -60,7 +60,7 @@ def run() -> Iterator[Run]:
 
 
 def over(seconds: float) -> None:
-    """Lets the kernel's counters grow: what is measured is use over time."""
+    """Wait until the counters of the kernel have advanced."""
     time.sleep(seconds)
 
 

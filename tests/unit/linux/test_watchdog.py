@@ -1,4 +1,4 @@
-"""What does not answer stands in the log and among the troubles, for as long as it does not."""
+"""Unresponsive resources are reported in the log and in `troubles`."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ DEAD = "stalled: /mnt"
 
 
 class Listening(threading.Event):
-    """What the thread of a watchdog waits for between two looks at the loop; `times` counts."""
+    """The wait of a watchdog's thread between two checks of the loop; `times` counts."""
 
     times = 0
 
@@ -28,7 +28,7 @@ class Listening(threading.Event):
 
 
 class Dog:
-    """A watchdog that is told what stalls, and what it reported."""
+    """A watchdog with scripted stalls, and its reports."""
 
     def __init__(self) -> None:
         self.stalls: list[Stall] = []
@@ -38,7 +38,7 @@ class Dog:
         self.watchdog._ended = self.listening = Listening()
 
     async def until_listened(self, times: int) -> None:
-        """Waits until its thread has looked at the loop so often."""
+        """Wait until its thread has checked the loop that many times."""
         asked = self.listening.times
         await until(lambda: self.listening.times > asked + times)
 

@@ -33,7 +33,7 @@ def make(tmp_path: Path, file: Path, pump: LogPump) -> MakePipe:
 
 @pytest.fixture
 def file_limit() -> Iterator[Callable[[int], None]]:
-    """Sets the size that no file of this process may pass: what a full disk looks like."""
+    """Set the maximum file size of this process, which simulates a full disk."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))

@@ -11,7 +11,7 @@ from comfysup.logs.reader import LogReader
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A log that is written to and read."""
+    """A log that is written and read."""
 
     log: Path
     fifo: Path
@@ -29,13 +29,13 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What an instance is to its log."""
+    """The writing end of an instance's log."""
 
     pipe: LogPipe
     end: int
 
     async def write(self, data: bytes) -> None:
-        """Returns when it is in the log."""
+        """Write data, and return when it is in the log."""
         for begin in range(0, len(data), 65536):
             os.write(self.end, data[begin : begin + 65536])
             await self.pipe.drain()

@@ -17,7 +17,7 @@ FIRST = f"{HEADING}\n".encode()
 
 
 async def write(pipe: LogPipe, script: str, heading: str = HEADING) -> None:
-    """Runs a Python script with the pipe as its stdout and stderr, and waits for its end."""
+    """Run a Python script with the pipe as stdout and stderr, and wait for its end."""
     end = pipe.open_for_instance(heading)
     try:
         writer = await asyncio.create_subprocess_exec(

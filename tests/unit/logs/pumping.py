@@ -21,7 +21,7 @@ WRITING = {"pump.py", "writer.py", "files.py", "stream_offsets.py", "pipe_peeker
 
 
 class Bomb:
-    """Kills this process at a line of the code under test."""
+    """Kill this process at a line of the code under test."""
 
     def __init__(self, line: int) -> None:
         self._left = line

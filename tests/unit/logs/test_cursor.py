@@ -40,13 +40,13 @@ def make(files: LogFiles, offsets: StreamOffsets) -> Iterator[MakeCursor]:
 
 
 def put(files: LogFiles, *contents: bytes) -> None:
-    """Makes the files of a log, the oldest first."""
+    """Create the files of a log, the oldest first."""
     for number, content in enumerate(reversed(contents)):
         files.numbered(number).write_bytes(content)
 
 
 def rest(cursor: Cursor) -> bytes:
-    """All that is there, none of it missing."""
+    """Return all available bytes, and assert that none is missing."""
     data = b""
     while (piece := cursor.read()) != END:
         assert piece.missed == 0
@@ -55,7 +55,7 @@ def rest(cursor: Cursor) -> bytes:
 
 
 def rotate(files: LogFiles, offsets: StreamOffsets, keep: int) -> None:
-    """As the writer does it."""
+    """Rotate a log as the writer does."""
     before = files.path.stat()
     begin = offsets.begin(before.st_ino) or 0
     files.rotate(keep)
@@ -64,7 +64,7 @@ def rotate(files: LogFiles, offsets: StreamOffsets, keep: int) -> None:
 
 
 def last_lines(contents: list[bytes], count: int) -> bytes:
-    """What `tail -n` gives."""
+    """Return the output of `tail -n`."""
     lines = b"".join(contents).splitlines(keepends=True)
     return b"".join(lines[len(lines) - min(count, len(lines)) :])
 
@@ -105,7 +105,7 @@ def test_lines_across_block_boundaries_are_found(
 
 
 def test_only_the_needed_blocks_are_read(files: LogFiles, make: MakeCursor) -> None:
-    """A file that nobody could read to its beginning."""
+    """A file too large to be read to its beginning."""
     with files.path.open("wb") as sparse:
         sparse.truncate(1 << 42)
         sparse.seek(0, os.SEEK_END)
@@ -284,7 +284,7 @@ def test_a_closed_cursor_holds_no_descriptor(files: LogFiles) -> None:
 
 
 def test_a_closed_cursor_opens_nothing(files: LogFiles) -> None:
-    """A thread may begin to look when whoever wanted it is gone already."""
+    """A thread may start to read after its caller has gone."""
     put(files, b"one\n", b"two\n", b"three\n")
     cursor = Cursor(files, lambda: None)
     rest(cursor)
@@ -302,7 +302,7 @@ def test_a_closed_cursor_opens_nothing(files: LogFiles) -> None:
 def test_bytes_written_right_before_a_rotation_are_read(
     files: LogFiles, offsets: StreamOffsets, make: MakeCursor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the moment when the reader has just found nothing more in the file."""
+    """At the moment when the reader has just found the end of the file."""
     put(files, b"one\n")
     cursor = make()
     rest(cursor)

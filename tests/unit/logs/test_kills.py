@@ -36,7 +36,7 @@ EXPECTED = b"".join(b"%07d %s\n" % (number, b"x" * (number * 7919 % 97)) for num
 
 
 class Torture:
-    """A FIFO that is written to all the time, and pumps that come and go."""
+    """A FIFO with a continuous writer, and pumps that are killed."""
 
     def __init__(self, directory: Path) -> None:
         self.fifo = directory / "fifo"
@@ -46,13 +46,13 @@ class Torture:
         self._holder = os.open(self.fifo, os.O_RDWR)
 
     def waiting(self) -> int:
-        """How many bytes nobody has moved yet."""
+        """Return the number of unmoved bytes."""
         answer = fcntl.ioctl(self._holder, termios.FIONREAD, b"\0" * 4)
         return int(struct.unpack("i", answer)[0])
 
     @contextmanager
     def writer(self, seconds: float, *, asks: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-        """Something that writes all lines, in about that time; `asks` for a byte half-way."""
+        """A process that writes all lines in about that time, and `asks` for a byte half-way."""
         pause = 100 * seconds / LINES
         given = (self.fifo, str(LINES), str(pause), "asks" if asks else "")
         with subprocess.Popen(
@@ -62,7 +62,7 @@ class Torture:
 
     @contextmanager
     def pump(self, line: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-        """A pump that is killed in the end, or by itself at a line of its code."""
+        """A pump that is killed at the end, or kills itself at a line of its code."""
         arguments = (self.fifo, self.log, str(MAX_BYTES), str(KEEP), str(line))
         with subprocess.Popen(
             [sys.executable, "-m", "tests.unit.logs.pumping", *arguments], stdout=subprocess.PIPE
@@ -75,7 +75,7 @@ class Torture:
                 process.kill()
 
     def moved(self) -> int:
-        """Something that changes when a pump works."""
+        """Return a value that changes when a pump works."""
         try:
             return self.log.stat().st_mtime_ns
         except FileNotFoundError:
@@ -87,7 +87,7 @@ class Torture:
                 time.sleep(0.001)
 
     def files(self) -> list[bytes]:
-        """What the files of the log hold, the oldest first."""
+        """Return the content of the log files, the oldest first."""
         rotated = list(self.log.parent.glob("x.log.[0-9]*"))
         rotated.sort(key=lambda path: int(path.suffix[1:]), reverse=True)
         return [path.read_bytes() for path in (*rotated, self.log)]
@@ -114,7 +114,7 @@ def check(files: list[bytes]) -> None:
 def test_a_pump_killed_at_any_line_of_its_code_loses_and_doubles_nothing(
     torture: Torture, seed: int
 ) -> None:
-    """Between two lines of ours are calls of the kernel, which a kill does not part."""
+    """Between two lines are system calls, which a kill does not interrupt."""
     chance = random.Random(seed)
     kills = 0
     with torture.writer(seconds=2, asks=True) as writer:

@@ -1,4 +1,4 @@
-"""What the output of a process tells behind a mark."""
+"""The output of a process after a mark."""
 
 import os
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ TEXT = b"ended"
 
 
 class Writer:
-    """A process that writes to a log, as this process plays it."""
+    """A process that writes to a log, simulated by this process."""
 
     def __init__(self, directory: Path, pump: LogPump) -> None:
         self.file = directory / "logs" / "instance.log"

@@ -109,7 +109,7 @@ async def test_waiting_bytes_are_in_the_log_after_a_drain(make: MakePipe, file: 
 async def test_a_drain_ends_although_a_process_keeps_writing(
     make: MakePipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child that outlived its leader must not hold up its end, nor the logs of others."""
+    """A child that outlives its leader must not block its exit or other logs."""
     pipe = make()
     await pipe.drain()
     moved = []
@@ -129,7 +129,7 @@ async def test_a_drain_ends_although_a_process_keeps_writing(
 
 
 async def test_a_writer_is_not_ended_by_the_end_of_the_reader(make: MakePipe) -> None:
-    """Without a reader of its own it would get SIGPIPE when the daemon dies."""
+    """Without its own reading end it would receive SIGPIPE when the daemon dies."""
     pipe = make()
     script = "import os, sys; os.write(1, b'a'); sys.stdin.read(); os.write(1, b'b')"
     end = pipe.open_for_instance(HEADING)
@@ -189,7 +189,7 @@ async def test_a_closed_pump_leaves_no_descriptor_and_no_thread(tmp_path: Path, 
 async def test_an_ended_writer_causes_no_wakeups(
     make: MakePipe, pump: LogPump, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A FIFO without writers is readable for ever; the thread must not spin on it."""
+    """A FIFO without writers is always readable; the thread must not spin on it."""
     pipe = make()
     await write(pipe, "print('x')")
     await pipe.drain()

@@ -1,4 +1,4 @@
-"""The last lines of a process, as its pipe knows them."""
+"""The last lines of a process."""
 
 import os
 import threading

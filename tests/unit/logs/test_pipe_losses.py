@@ -43,7 +43,7 @@ async def test_bytes_that_a_full_disk_refuses_are_dropped_and_reported_later(
 
 async def test_the_next_daemon_reports_an_unreported_loss(tmp_path: Path, file: Path) -> None:
     async def write_once(text: str) -> None:
-        """Writes it as under a daemon of its own."""
+        """Write under a separate daemon."""
         losses = UnreportedLosses(StateFile(tmp_path / "losses.json"))
         pump = LogPump(Rotation(), losses=losses)
         pump.start()

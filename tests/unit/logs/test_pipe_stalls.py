@@ -58,7 +58,7 @@ async def test_a_volume_that_blocks_the_pump_is_reported(
 async def test_a_stalled_disk_delays_neither_the_loop_nor_a_close(
     make: MakePipe, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write to a volume that is away for a while does not return; drain and close do."""
+    """A write to an unresponsive volume does not return; drain and close do."""
     awake = threading.Event()
     splice = os.splice
 
@@ -86,7 +86,7 @@ async def test_a_stalled_disk_delays_neither_the_loop_nor_a_close(
 
 @contextmanager
 def busy(pipe: LogPipe) -> Iterator[None]:
-    """Writes to a pipe all the time."""
+    """Write to a pipe continuously."""
     end, over = pipe.open_for_instance(HEADING), threading.Event()
 
     def write_on() -> None:

@@ -53,7 +53,7 @@ async def test_waiting_bytes_outlive_a_holder_that_ends_while_the_fifo_is_opened
 async def test_a_fifo_is_kept_until_its_bytes_are_in_the_log(
     make: MakePipe, file: Path, pump: LogPump
 ) -> None:
-    """A daemon that dies before leaves the name by which the next one says what is missing."""
+    """If the daemon dies before, the name of the FIFO remains for the next one."""
     pipe, go_on = make(), threading.Event()
     await pipe.begun()
     _ = pump.ask(go_on.wait)

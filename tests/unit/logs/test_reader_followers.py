@@ -14,7 +14,7 @@ from tests.unit.logs.desk import Desk
 
 
 async def until(pieces: AsyncIterator[str], end: str) -> str:
-    """What comes, up to that end."""
+    """Read text up to that end."""
     text = ""
     async with bounded():
         while not text.endswith(end):

@@ -1,4 +1,4 @@
-"""The lines of one process in a log that others wrote to as well."""
+"""The lines of one process in a log with output of several."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def place_in(file: Path, offset: int, position: int = 0) -> ResumeToken:
-    """Return a place in a file, as the present daemon remembers it."""
+    """Return a position in a file, as the current daemon stores it."""
     end = os.open(file, os.O_RDONLY)
     try:
         return ResumeToken.at(end, offset, LEDGER.life, position - offset)
@@ -28,7 +28,7 @@ def place_in(file: Path, offset: int, position: int = 0) -> ResumeToken:
 
 
 def begin(file: Path, earlier: bytes = b"") -> ResumeToken:
-    """Let a process begin in a log that holds what earlier ones wrote."""
+    """Start a process in a log with earlier output."""
     file.write_bytes(earlier)
     LEDGER.add(file.stat().st_ino, 0)
     return place_in(file, len(earlier), len(earlier))
@@ -185,7 +185,7 @@ def test_of_a_huge_log_only_the_end_is_read(file: Path) -> None:
 
 
 def test_a_huge_last_line_is_shown_by_its_end(file: Path) -> None:
-    """A crash must not be silent because its line was long."""
+    """A crash must be reported although its line is long."""
     since = begin(file)
     append(file, b"first\n" + b"x" * (2 * TAIL_BYTES) + b"END\n")
 

@@ -60,7 +60,7 @@ def test_control_sequences_are_removed(data: bytes) -> None:
 
 @given(LOGS)
 def test_a_line_end_leaves_nothing_open(data: bytes) -> None:
-    """So that a reader can come back to what follows one, and miss nothing."""
+    """So that a reader can resume after it without a gap."""
     head, end, tail = data.partition(b"\n")
 
     assert cleaned(data) == cleaned(head + end) + cleaned(tail)

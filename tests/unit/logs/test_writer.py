@@ -16,7 +16,7 @@ MANY = 100
 
 
 class Log:
-    """A writer with a pipe before it, moved by hand."""
+    """A writer whose pipe the test moves."""
 
     def __init__(self, path: Path, max_bytes: int, keep: int = MANY) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class Log:
         self._reader, self._end = os.pipe2(os.O_NONBLOCK)
 
     def write(self, data: bytes) -> None:
-        """Writes as a process does, and moves it."""
+        """Write as a process does, and move the data."""
         for begin in range(0, len(data), 65536):
             os.write(self._end, data[begin : begin + 65536])
             self.move()
@@ -39,11 +39,11 @@ class Log:
             return
 
     def rotated(self) -> list[int]:
-        """The numbers that files have, the newest first."""
+        """Return the numbers of the files, the newest first."""
         return [n for n in range(MANY + 20) if self.files.numbered(n).exists()]
 
     def contents(self) -> list[bytes]:
-        """What the files hold, the oldest first."""
+        """Return the content of the files, the oldest first."""
         return [self.files.numbered(n).read_bytes() for n in reversed(self.rotated())]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Text that a stranger chose, as it is shown on a terminal."""
+"""Untrusted text on a terminal."""
 
 import io
 import json
@@ -26,7 +26,7 @@ texts = st.text() | st.text(alphabet=BIDI + SEPARATORS + "\x1b\x7f\x80\x9b\x9f\n
 
 
 def harmful(text: str) -> list[str]:
-    """Every character of a text that a terminal would obey."""
+    """Return the control characters of a text."""
     return [
         char
         for char in text

@@ -1,1 +1,1 @@
-"""Tests of the heart: first what is decided, then what is done."""
+"""Tests of the supervision: first the decisions, then the actions."""

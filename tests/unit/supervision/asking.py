@@ -1,4 +1,4 @@
-"""How tests ask an instance for something."""
+"""Requests of tests to an instance."""
 
 import asyncio
 

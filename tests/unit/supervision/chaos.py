@@ -1,4 +1,4 @@
-"""A world that does everything wrong that it can, by a seed; `calm` makes it kind."""
+"""Random misbehaviour of processes and launchers, by a seed; `calm` ends it."""
 
 import asyncio
 from random import Random
@@ -12,7 +12,7 @@ from tests.unit.supervision.fakes import FakeLauncher, FakeProbe, FakeProber, Fa
 
 
 class Chaos:
-    """The chance by which all of one world misbehaves."""
+    """The random source of all misbehaviour."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -22,7 +22,7 @@ class Chaos:
         return not self.calm and self.random.random() < likelihood
 
     async def pause(self) -> None:
-        """Give way to the others for a while, mostly a short one."""
+        """Yield to other tasks for a random, mostly short time."""
         if self.happens(0.2):
             await asyncio.sleep(self.random.random() / 500)
         for _ in range(self.random.randrange(4)):
@@ -30,7 +30,7 @@ class Chaos:
 
 
 class ChaoticProcess(FakeProcess):
-    """Hears whatever signals it likes, may crash at any time, and leaves things behind."""
+    """Ignores signals, crashes and leaves descendants, at random."""
 
     def __init__(self, pid: int, chaos: Chaos) -> None:
         super().__init__(pid)
@@ -48,7 +48,7 @@ class ChaoticProcess(FakeProcess):
 
 
 class ChaoticLauncher(FakeLauncher):
-    """Takes its time, fails, and sometimes does not hear that it is called off."""
+    """Is slow, fails, and sometimes ignores cancellation."""
 
     def __init__(self, chaos: Chaos) -> None:
         super().__init__(lambda pid: ChaoticProcess(pid, chaos))
@@ -67,7 +67,7 @@ class ChaoticLauncher(FakeLauncher):
 
 
 class ChaoticProbe(FakeProbe):
-    """Finds anything."""
+    """Reports random findings."""
 
     def __init__(self, chaos: Chaos) -> None:
         self._chaos = chaos

@@ -1,4 +1,4 @@
-"""A world for instances without one real process; what misbehaves says so by its name."""
+"""Fake processes, launchers and probes; their names state how they misbehave."""
 
 import asyncio
 import errno
@@ -36,7 +36,7 @@ def spec_of(
 
 
 class FakeProcess:
-    """Ends on the first signal and leaves nothing behind."""
+    """Exits on the first signal and leaves no descendants."""
 
     deadly = frozenset({Signals.SIGINT, Signals.SIGTERM, Signals.SIGKILL})
 
@@ -54,7 +54,7 @@ class FakeProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it or anything that descends from it lives."""
+        """Return whether the process or a descendant exists."""
         return not (self._ending.done() and self.swept)
 
     def signal_group(self, number: Signals) -> None:
@@ -90,25 +90,25 @@ class FakeProcess:
 
 
 class DeafProcess(FakeProcess):
-    """Does not hear SIGINT."""
+    """Ignores SIGINT."""
 
     deadly = frozenset({Signals.SIGTERM, Signals.SIGKILL})
 
 
 class StubbornProcess(FakeProcess):
-    """Ends only on SIGKILL."""
+    """Exits only on SIGKILL."""
 
     deadly = frozenset({Signals.SIGKILL})
 
 
 class UnkillableProcess(FakeProcess):
-    """Ends on no signal at all."""
+    """Survives every signal."""
 
     deadly = frozenset[Signals]()
 
 
 class LitteringProcess(FakeProcess):
-    """Leaves descendants that live on until `tidied` is set."""
+    """Leaves descendants until `tidied` is set."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(pid)
@@ -121,7 +121,7 @@ class LitteringProcess(FakeProcess):
 
 
 class UnsweepableProcess(FakeProcess):
-    """Cannot be swept, for a defect."""
+    """Cannot be swept because of an internal error."""
 
     @override
     async def sweep(self) -> None:
@@ -150,12 +150,12 @@ class FakeLauncher:
         self._under_way: list[InstanceSpec] = []
 
     def alive(self) -> list[InstanceSpec]:
-        """By which spec each process was made that lives, or that is being made."""
+        """Return the specs of all processes that exist or are being made."""
         pairs = zip(self._owners, self.processes, strict=True)
         return [owner for owner, process in pairs if process.alive] + self._under_way
 
     def living(self, number: int) -> int:
-        """How many processes of that instance live, those being made included."""
+        """Return the number of processes of an instance, including those being made."""
         return sum(spec.id == number for spec in self.alive())
 
     async def check(self, spec: InstanceSpec, *, port: bool) -> None:
@@ -169,7 +169,7 @@ class FakeLauncher:
             )
 
     async def look(self, spec: InstanceSpec) -> None:
-        """Do what a look takes."""
+        """Run the checks before a launch."""
 
     async def launch(self, spec: InstanceSpec, generation: int) -> Process:
         self.overlaps += [
@@ -195,7 +195,7 @@ class FakeLauncher:
         return process
 
     async def prepare(self, spec: InstanceSpec) -> None:
-        """Do what comes before a process exists."""
+        """Run the steps before a process exists."""
 
     @property
     def process(self) -> FakeProcess:
@@ -204,7 +204,7 @@ class FakeLauncher:
 
 
 class SlowLauncher(FakeLauncher):
-    """Makes no process before `gate` is set; can be called off until then."""
+    """Makes no process before `gate` is set; can be cancelled until then."""
 
     def __init__(self, make: Callable[[int], FakeProcess] = FakeProcess) -> None:
         super().__init__(make)
@@ -218,7 +218,7 @@ class SlowLauncher(FakeLauncher):
 
 
 class LateLauncher(SlowLauncher):
-    """Had made the process already when it was called off."""
+    """Has made the process before its cancellation."""
 
     @override
     async def prepare(self, spec: InstanceSpec) -> None:
@@ -229,7 +229,7 @@ class LateLauncher(SlowLauncher):
 
 
 class FailingLauncher(FakeLauncher):
-    """Cannot make a process while `failures` are left."""
+    """Fails to make a process while `failures` are left."""
 
     def __init__(self, failures: int) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class FailingLauncher(FakeLauncher):
 
 
 class UnadoptingLauncher(FakeLauncher):
-    """Cannot take a process over until it `adopts`."""
+    """Cannot adopt a process until `adopts`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ class UnadoptingLauncher(FakeLauncher):
 
 
 class DefectiveLauncher(FakeLauncher):
-    """Has a defect that the instances in `victims` meet."""
+    """Raises an internal error for the instances in `victims`."""
 
     def __init__(self, *victims: int) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ class DefectiveLauncher(FakeLauncher):
 
 
 class FakeProbe:
-    """Finds the process ready at once, and answering for ever after."""
+    """Reports the process ready immediately, and healthy from then on."""
 
     async def until_ready(self) -> None:
         await asyncio.sleep(0)
@@ -285,7 +285,7 @@ class FakeProbe:
 
 
 class NeverReadyProbe(FakeProbe):
-    """Waits for readiness in vain."""
+    """Never becomes ready."""
 
     @override
     async def until_ready(self) -> None:
@@ -293,7 +293,7 @@ class NeverReadyProbe(FakeProbe):
 
 
 class DefectiveProbe(FakeProbe):
-    """Has a defect that shows at the first look."""
+    """Raises an internal error at the first probe."""
 
     @override
     async def until_ready(self) -> None:
@@ -301,7 +301,7 @@ class DefectiveProbe(FakeProbe):
 
 
 class FakeProber:
-    """Makes probes of one kind, and knows for which process."""
+    """Makes probes of one kind, and records their processes."""
 
     def __init__(self, make: Callable[[], Probe] = FakeProbe) -> None:
         self.make = make

@@ -21,7 +21,7 @@ async def start(fleet: Fleet, spec: InstanceSpec) -> Result:
 
 
 async def started(fleet: Fleet, spec: InstanceSpec) -> Instance:
-    """Start it, and return the instance that this made."""
+    """Start an instance, and return it."""
     result = await start(fleet, spec)
     assert result.outcome is Outcome.DONE, result.message
     assert result.instance is not None

@@ -1,4 +1,4 @@
-"""Every kind of state and of event, once each: what tables and exhaustive tests go through."""
+"""Every kind of state and of event, for tables and exhaustive tests."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -91,13 +91,13 @@ STATES: tuple[State, ...] = (
 
 @dataclass(frozen=True)
 class Situation:
-    """A life, and the words that tell its state from others."""
+    """A life, and a description that distinguishes its state."""
 
     life: Life
 
     @classmethod
     def of(cls, state: State, last_exit: Exit = END) -> Self:
-        """A life in that state, with counts that show what is done to them."""
+        """A life in that state, with counts that show changes."""
         return cls(Life(state, GENERATION, 2, 2, 2, last_exit))
 
     @property
@@ -106,7 +106,7 @@ class Situation:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """What tells it from the others of its kind."""
+        """The description that distinguishes it from others of its kind."""
         match self.life.state:
             case Running(stable_at=stable_at):
                 return ("stable" if stable_at is None else "not yet stable",)

@@ -1,4 +1,4 @@
-"""Where tests let instances and fleets live, with a world of fakes around them."""
+"""Instances and fleets with fake collaborators."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from tests.unit.supervision.fakes import FakeLauncher, FakeProber, spec_of
 
 
 class Stage:
-    """Everything that an instance is given to act with, and what the outside heard of it."""
+    """The collaborators of an instance, and its emitted events."""
 
     def __init__(self, launcher: Launcher | None = None, prober: Prober | None = None) -> None:
         self.notices: list[tuple[int, LifecycleEvent]] = []
@@ -41,11 +41,11 @@ class Stage:
         self.on_admitted(spec)
 
     def heard(self, number: int = 0) -> list[str]:
-        """What the outside heard of that instance, without the common prefix."""
+        """Return the events of an instance, without the common prefix."""
         return [notice.removeprefix("instance.") for who, notice in self.notices if who == number]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something changed in a way that fulfils the condition."""
+        """Wait until a change fulfils the condition."""
         while not condition():
             self._changed.clear()
             await self._changed.wait()
@@ -57,7 +57,7 @@ def now() -> Moment:
 
 @asynccontextmanager
 async def alive(stage: Stage, spec: InstanceSpec | None = None) -> AsyncIterator[Instance]:
-    """Let an instance live meanwhile; when it is let go, none of its tasks may be left."""
+    """Run an instance for the block; afterwards none of its tasks may be left."""
     others = asyncio.all_tasks()
     instance = Instance(spec or spec_of(), stage.context)
     task = asyncio.create_task(instance.run())
@@ -72,7 +72,7 @@ async def alive(stage: Stage, spec: InstanceSpec | None = None) -> AsyncIterator
 
 @asynccontextmanager
 async def fleet_on(stage: Stage) -> AsyncIterator[Fleet]:
-    """Let a fleet live meanwhile; when it is let go, none of its tasks may be left."""
+    """Run a fleet for the block; afterwards none of its tasks may be left."""
     others = asyncio.all_tasks()
     fleet = Fleet(stage.context, reserved_port=8001)
     try:

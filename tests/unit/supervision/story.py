@@ -1,4 +1,4 @@
-"""A life told event by event: what `step` answers, without any world around it."""
+"""A life driven event by event through `step`."""
 
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ PID = 4242
 
 @dataclass
 class Story:
-    """A life, the clock by which it is lived, and everything that was done for it."""
+    """A life, its clock, and all actions so far."""
 
     policy: Policy = field(default_factory=Policy)
     life: Life = field(default_factory=Life)
@@ -125,12 +125,12 @@ class Story:
         blame: Blame = Blame.NONE,
         permanent: bool = False,
     ) -> tuple[Action, ...]:
-        """End unasked and be swept; returns what is done once nothing is left."""
+        """Crash and be swept; return the actions afterwards."""
         self.exits(code, blame=blame, permanent=permanent)
         return self.swept(chance)
 
     def comes_back(self, *, ready: bool) -> None:
-        """Be launched again, after the back-off where there is one."""
+        """Be launched again, after a back-off if there is one."""
         if self.life.deadline is not None:
             self.wait_for_deadline()
         self.launched()
@@ -180,7 +180,7 @@ def failed() -> Story:
 
 
 def stuck() -> Story:
-    """Stopped by a caller, and alive after every signal."""
+    """A stopped instance whose process survives every signal."""
     story = running()
     story.stop()
     for _ in range(3):

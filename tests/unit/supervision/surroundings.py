@@ -1,4 +1,4 @@
-"""The world around one life, as far as the lifecycle can see it."""
+"""The simulated surroundings of one life."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from comfysup.supervision.lifecycle_events import (
 
 @dataclass
 class Surroundings:
-    """What is really there; it knows nothing of states, and reports through an inbox."""
+    """The simulated processes, which report through an inbox."""
 
     inbox: deque[Event] = field(default_factory=deque)
     launching: bool = False
@@ -41,7 +41,7 @@ class Surroundings:
         return not (self.launching or self.process or self.descendants)
 
     def perform(self, action: Action) -> None:  # noqa: PLR0915 - a case for each action
-        """Do what was decided, and object to what may never be done."""
+        """Carry out the actions, and reject forbidden ones."""
         match action:
             case Launch():
                 assert self.empty, "two processes"

@@ -1,4 +1,4 @@
-"""The clock of supervision, and the times in which nothing was looked at."""
+"""The clock of supervision, and gaps in it."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from tests.unit.supervision.stage import Stage
 
 
 class Machine:
-    """A clock that a test sets, and what is told of it."""
+    """A clock that a test sets, and its reports."""
 
     def __init__(self) -> None:
         self.monotonic = 100.0
@@ -77,7 +77,7 @@ async def test_heartbeats_are_written_until_the_close(
 async def test_instances_are_notified_of_a_gap_before_the_next_heartbeat_is_written(
     machine: Machine, attention: Attention
 ) -> None:
-    """One that died in between must not take old deadlines for moved ones."""
+    """A daemon that died in between must not treat old deadlines as moved."""
     attention.begin()
     machine.monotonic += 60
     await until(lambda: machine.gaps)
@@ -90,7 +90,7 @@ async def test_instances_are_notified_of_a_gap_before_the_next_heartbeat_is_writ
 
 
 class Frozen(Stage):
-    """A stage whose clock can jump, as it does for a daemon that was stopped."""
+    """A stage whose clock can jump, as for a stopped daemon."""
 
     def __init__(self, launcher: FakeLauncher, prober: FakeProber) -> None:
         super().__init__(launcher, prober)

@@ -1,4 +1,4 @@
-"""What callers of a fleet hear when they start, stop, restart and remove."""
+"""The results of starts, stops, restarts and removals in a fleet."""
 
 import asyncio
 from dataclasses import replace
@@ -33,7 +33,7 @@ async def start(fleet: Fleet, spec: InstanceSpec) -> Result:
 
 
 async def started(fleet: Fleet, spec: InstanceSpec) -> Instance:
-    """Start it, and return the instance that this made."""
+    """Start an instance, and return it."""
     result = await start(fleet, spec)
     assert result.outcome is Outcome.DONE, result.message
     assert result.instance is not None
@@ -124,7 +124,7 @@ async def test_a_restart_of_a_stopped_instance_is_a_start() -> None:
 
 
 async def test_a_stop_in_the_turn_after_a_start_overrides_it() -> None:
-    """Whatever the start has to look at first: the last wish is the end state."""
+    """Regardless of the checks of the start, the last request decides the state."""
     async with fleet_on(Stage()) as fleet:
         main = await started(fleet, MAIN)
         await fleet.stop(main)

@@ -1,4 +1,4 @@
-"""Giving instances other specs while they are in the table, all at once."""
+"""Amending the specs of instances in the table."""
 
 from dataclasses import replace
 

@@ -23,7 +23,7 @@ from tests.unit.supervision.stage import Stage, fleet_on
 
 
 class ReluctantLauncher(SlowLauncher):
-    """Cannot be called off."""
+    """Cannot be cancelled."""
 
     @override
     async def prepare(self, spec: InstanceSpec) -> None:
@@ -34,7 +34,7 @@ class ReluctantLauncher(SlowLauncher):
 
 
 class LookingLauncher(FakeLauncher):
-    """Takes until `go_on` for its first look."""
+    """Waits for `go_on` in its first check."""
 
     def __init__(self) -> None:
         super().__init__()

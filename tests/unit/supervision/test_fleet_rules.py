@@ -1,4 +1,4 @@
-"""Who may have which id, name, port and spec, with the exact words of each refusal."""
+"""Which ids and specs a fleet accepts, with the exact texts of refusals."""
 
 import asyncio
 from dataclasses import replace

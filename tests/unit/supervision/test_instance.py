@@ -1,4 +1,4 @@
-"""One instance with everything it acts through: what is asked, answered, launched and ended."""
+"""One instance with its collaborators: requests, responses, launches and exits."""
 
 import asyncio
 from dataclasses import replace
@@ -165,7 +165,7 @@ async def test_releasing_an_instance_leaves_its_process_running() -> None:
 
 
 class LateProcess(FakeProcess):
-    """Knows only after a while where its output begins."""
+    """Knows the start of its output only after a while."""
 
     log_began = ""
 

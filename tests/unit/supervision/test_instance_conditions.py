@@ -1,4 +1,4 @@
-"""What is wrong with an instance that runs: noted for one process, and for no longer than that."""
+"""Conditions of a running instance, which end with its process."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ STICKING = Condition("gpu_error", "every prompt fails")
 
 
 class BrokenProcess(FakeProcess):
-    """Runs with a custom node that could not be imported."""
+    """A process with a custom node that could not be imported."""
 
     @override
     async def conditions(self) -> list[Condition]:

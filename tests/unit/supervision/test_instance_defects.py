@@ -1,4 +1,4 @@
-"""A defect within one instance ends as its `failed`, and a caller may start it again."""
+"""An internal error within one instance leads to `failed`, and the instance can be restarted."""
 
 import asyncio
 from contextlib import suppress
@@ -126,7 +126,7 @@ async def test_a_process_spawned_during_an_internal_error_is_ended() -> None:
 
 
 class DeafProbe(FakeProbe):
-    """Loses the cancellation of whoever waits for readiness, and reports it afterwards."""
+    """Loses the cancellation of the wait for readiness, and reports readiness afterwards."""
 
     @override
     async def until_ready(self) -> None:
@@ -135,7 +135,7 @@ class DeafProbe(FakeProbe):
 
 
 async def test_a_probe_that_loses_its_cancellation_reports_nothing_after_the_stop() -> None:
-    """A report of a process that is gone would be impossible in `Stopped`, and `failed`."""
+    """A report of an ended process would be impossible in `Stopped`."""
     stage = Stage(prober=FakeProber(DeafProbe))
     async with alive(stage) as instance:
         assert await start(instance, WaitFor.SPAWN) == DONE
@@ -196,7 +196,7 @@ async def test_an_instance_whose_process_ends_late_after_an_internal_error_is_fa
 async def test_a_process_that_cannot_be_adopted_yet_keeps_running_on_its_port(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No descriptor is left, or its file system takes no FIFO."""
+    """No descriptor is free, or its file system does not support FIFOs."""
     monkeypatch.setattr("comfysup.supervision.generation.AGAIN", 0.001)
     launcher = UnadoptingLauncher()
     stage = Stage(launcher)

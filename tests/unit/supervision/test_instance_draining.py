@@ -1,4 +1,4 @@
-"""An instance that drains: what is done meanwhile, and how that ends."""
+"""Drains of an instance."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An instance asked for different things at once: who wins, and what is never done twice."""
+"""Concurrent requests to one instance."""
 
 from signal import Signals
 

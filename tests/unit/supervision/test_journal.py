@@ -1,4 +1,4 @@
-"""The journal: growing ids, a bound, and readers that are only positions."""
+"""The journal: its ids, its limits and its readers."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def page_after(journal: Journal, position: int) -> Page:
 
 
 async def read_all(journal: Journal, position: int) -> tuple[list[int], list[int | None]]:
-    """Read to the present end: the ids, and what was missed at each step where something was."""
+    """Read to the current end; return the ids and the numbers of missed events."""
     ids: list[int] = []
     missed: list[int | None] = []
     while position != journal.newest:

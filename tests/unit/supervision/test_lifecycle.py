@@ -1,4 +1,4 @@
-"""Starting and stopping, rule by rule."""
+"""Starts and stops, as decided by `step`."""
 
 from comfysup.model.spec import Policy, Restart
 from comfysup.supervision.life import Backoff, Launching, Life, Phase, Stopping, Sweeping

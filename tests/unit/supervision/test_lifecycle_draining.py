@@ -1,4 +1,4 @@
-"""Stops and restarts that let the running work finish: scenario 39, as `step` decides it."""
+"""Drains, as decided by `step`: scenario 39."""
 
 from comfysup.supervision.life import Draining, Phase, StayStopped, Stopped, Stopping
 from comfysup.supervision.lifecycle_events import (

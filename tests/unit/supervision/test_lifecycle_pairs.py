@@ -1,4 +1,4 @@
-"""All states against all events: each pair is decided, or cannot happen and is named here."""
+"""All pairs of states and events: each is decided or listed as impossible."""
 
 from dataclasses import replace
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What holds for a life whatever its callers wish and its world does, in any order."""
+"""Invariants of a life under any sequence of requests and events."""
 
 from dataclasses import replace
 from signal import Signals
@@ -80,7 +80,7 @@ FIRST = Moment(monotonic=1000.0, wall=1_700_000_000.0)
 
 
 class AnyLife(RuleBasedStateMachine):
-    """A life in a world where every caller and every process does as it likes."""
+    """A life under random requests and events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1.0, 70.0, 10_000.0]))
     def nobody_looks_for_a_while(self, seconds: float) -> None:
-        """What was left of each deadline is left of it after that, and nothing else changes."""
+        """A gap keeps the remaining time of each deadline, and changes nothing else."""
         before, left = self.life, self.left
         self.now = self.now.after(seconds)
         self.lives_through(TimeLost(seconds))
@@ -259,7 +259,7 @@ class AnyLife(RuleBasedStateMachine):
         assert self.moved_on(before), "a deadline that passes for ever"
 
     def moved_on(self, before: Life) -> bool:
-        """Whether the new deadline is none, later than now, or that of a harder rung or state."""
+        """Return whether the new deadline is none, later, or that of a later stage or state."""
         if self.life.deadline is None or self.life.deadline > self.now.monotonic:
             return True
         if isinstance(before.state, Stopping) and isinstance(self.life.state, Stopping):
@@ -319,7 +319,7 @@ class AnyLife(RuleBasedStateMachine):
 
     @override
     def teardown(self) -> None:
-        """From wherever it is, a kind world brings it to the last wish, and everybody is told."""
+        """From every state the last request is reached, and every caller is answered."""
         for _ in range(30):
             if not self.the_world_is_kind_once():
                 break
@@ -333,7 +333,7 @@ class AnyLife(RuleBasedStateMachine):
             assert isinstance(state, Running)
 
     def the_world_is_kind_once(self) -> bool:
-        """Do the next helpful thing; False when nothing is left to do."""
+        """Carry out the next pending event; return False if there is none."""
         context = self.context
         if context.inbox:
             self.the_next_report_is_heard()

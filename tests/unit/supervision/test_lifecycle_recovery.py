@@ -1,4 +1,4 @@
-"""Crashes, the back-off table, restart policies and what cannot be killed."""
+"""Crashes, back-off and restart policies, as decided by `step`."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -97,7 +97,7 @@ def test_too_many_failures_end_in_failed_with_the_reason_of_the_last_exit() -> N
 def test_a_crash_blamed_on_a_prompt_is_no_failure_and_backs_off(
     ready: bool,  # noqa: FBT001
 ) -> None:
-    """Before it is ready too: prompts are submitted then."""
+    """Also before readiness, when prompts are submitted."""
     story = starting(Policy(max_failures=2))
     waits = []
     for _ in range(4):
@@ -121,7 +121,7 @@ def test_a_hang_blamed_on_a_prompt_is_no_failure() -> None:
 
 
 def test_too_many_blamed_crashes_in_a_row_are_failures_of_the_instance() -> None:
-    """Two crashes cost one prompt; an instance that is broken would cost all of them."""
+    """Two crashes give up one prompt; a broken instance would give up all of them."""
     story = starting(Policy(max_failures=2))
     crashes = 0
     while story.life.phase is not Phase.FAILED:

@@ -1,4 +1,4 @@
-"""Who wins when callers want different things, and when reports are void."""
+"""Conflicting requests, and outdated reports, as decided by `step`."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -198,7 +198,7 @@ def test_two_stops_of_a_launch_end_it_by_the_quicker_escalation() -> None:
 
 
 def _drive_down(story: Story) -> None:
-    """Let everything under way end as it would in a kind world."""
+    """Complete all pending actions successfully."""
     if isinstance(story.life.state, Aborting):
         story.cannot_launch("called_off")
     if isinstance(story.life.state, Stopping):

@@ -1,4 +1,4 @@
-"""Time in which nobody looked counts for no deadline; rungs of a ladder keep their distances."""
+"""Gaps do not count towards deadlines; the stages of a stop keep their intervals."""
 
 from signal import Signals
 
@@ -91,7 +91,7 @@ def test_a_sweep_restarts_its_limit_after_a_gap() -> None:
 
 
 def test_a_gap_does_not_prolong_a_back_off() -> None:
-    """Nobody has to look at a wait, and callers have been told its end."""
+    """A back-off needs no supervision, and callers were given its end."""
     story = backing_off()
     before = story.life
     lose(story)

@@ -1,4 +1,4 @@
-"""Watching one process: what a row of findings makes of its health, and what is reported."""
+"""The monitor of one process: health and reports from a sequence of findings."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ POLICY = Policy(probe_period=0.0, probe_failures=3)
 
 
 class ScriptedProbe:
-    """Finds what its script says, and nothing ever again when that is over."""
+    """Returns the findings of its script, and then waits forever."""
 
     def __init__(self, *script: Finding) -> None:
         self.script = list(script)
@@ -38,7 +38,7 @@ class ScriptedProbe:
 
 
 class Watch:
-    """A monitor at work, what it reported, and a clock that goes on a second a look."""
+    """A running monitor, its reports, and a clock that advances by a second per probe."""
 
     def __init__(self, probe: ScriptedProbe, policy: Policy = POLICY) -> None:
         self.reports: list[Report] = []
@@ -61,7 +61,7 @@ class Watch:
 
 @asynccontextmanager
 async def at_work(watch: Watch, probe: ScriptedProbe) -> AsyncIterator[Watch]:
-    """Watch until the script is over or the monitor has come to its end."""
+    """Run until the end of the script or of the monitor."""
     task = asyncio.create_task(watch.monitor.run())
     over = asyncio.create_task(probe.over.wait())
     await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +137,7 @@ async def test_a_single_refusal_is_not_reported_as_loading() -> None:
 
 
 async def test_a_missing_answer_during_a_gap_is_no_failure() -> None:
-    """As when the daemon was stopped between its question and the answer."""
+    """As when the daemon was stopped between a probe and its response."""
 
     class PausedProbe(ScriptedProbe):
         @override

@@ -1,4 +1,4 @@
-"""What outlives the daemon says what it said, and nothing else is taken for it."""
+"""Stored records: they are restored unchanged, and invalid ones are refused."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def test_an_invalid_record_is_refused_with_a_record_error(written: object) -> No
 
 
 def places(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to everything in a JSON value."""
+    """Return the paths to all parts of a JSON value."""
     match value:
         case dict():
             inner = [place for key in value for place in places(value[key], (*path, key))]
@@ -87,7 +87,7 @@ PLACES = [
 def test_a_random_record_is_read_or_refused(
     place: tuple[Situation, tuple[Any, ...]], other: object
 ) -> None:
-    """Never an error of another kind; what is read can be written again."""
+    """No other exception is raised; a record that is read can be written again."""
     situation, path = place
     written = through_json(record(situation))
     inside = written

@@ -1,4 +1,4 @@
-"""A launch in which a daemon died goes on: its process is looked for, however long that takes."""
+"""Launches interrupted by the death of the daemon: their process is searched for."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Many callers at once, and a world that fails at random: scenarios 9 and 16, by many seeds."""
+"""Concurrent callers and random failures: scenarios 9 and 16, with many seeds."""
 
 import asyncio
 from dataclasses import replace
@@ -106,7 +106,7 @@ async def test_a_fleet_answers_all_concurrent_calls_and_uses_no_port_twice(seed:
 
 
 async def besiege(fleet: Fleet, chaos: Chaos) -> list[Result]:
-    """Ask some things of three instances that want two ports."""
+    """Send random requests to three instances that share two ports."""
     results = []
     for _ in range(5):
         await chaos.pause()

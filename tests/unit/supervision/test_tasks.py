@@ -1,4 +1,4 @@
-"""Every owner gets rid of its tasks, also of those that lose a cancellation."""
+"""Owners end their tasks, including tasks that lose a cancellation."""
 
 import asyncio
 from contextlib import suppress
@@ -12,7 +12,7 @@ from tests.scenarios.waiting import until
 
 
 async def deaf(cancellations: int) -> None:
-    """Loses so many cancellations, as code of a library may."""
+    """Loses that many cancellations, as library code may."""
     for _ in range(cancellations):
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()

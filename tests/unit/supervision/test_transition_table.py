@@ -1,4 +1,4 @@
-"""The transition table in the documentation is that of the program."""
+"""The transition table in the documentation is generated from the program."""
 
 from tests.unit.supervision.transition_table import PAGE, page_with, render
 

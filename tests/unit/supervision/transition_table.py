@@ -66,7 +66,7 @@ def _event_table(name: str, event: Event) -> str:
 
 
 def _failure_table() -> str:
-    """Tell what becomes of a failed run once it is swept, by policy and circumstance."""
+    """Return the transitions of a failed run after its sweep, by policy and circumstances."""
     failed = Situation.of(Sweeping(RUN, 0.0, Recover(was_stable=False)))
     stable = Situation.of(Sweeping(RUN, 0.0, Recover(was_stable=True)))
     hopeless = Situation.of(failed.life.state, replace(END, permanent=True))
@@ -90,7 +90,7 @@ def _failure_table() -> str:
 
 
 def _outcome(before: Situation, event: Event, policy: Policy | None = None) -> Outcome | None:
-    """Ask `step`; None where the event cannot happen."""
+    """Call `step`; return None if the event cannot happen."""
     try:
         life, actions = step(before.life, event, NOW, policy or Policy())
     except ImpossibleEventError:
@@ -137,7 +137,7 @@ def _is_later(before: Life, after: Life) -> bool:
 
 
 def _occurring(kind: str, outcomes: list[Outcome]) -> list[set[str]]:
-    """Return, for each detail of those that stay of that kind, the values afterwards."""
+    """Return the resulting values of each detail whose kind is unchanged."""
     details = [after.details for before, after, _ in outcomes if before.kind == after.kind == kind]
     return [set(values) for values in zip(*details, strict=True)]
 

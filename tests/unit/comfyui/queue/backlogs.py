@@ -25,7 +25,7 @@ def crash(backlog: Backlog, rescue: Rescue = ALL) -> tuple[Backlog, list[str]]:
 
 
 def rescued(backlog: Backlog) -> Backlog:
-    """Hands in all that is owed to a process that numbers from 0."""
+    """Submit all owed prompts to a process that counts from 0."""
     for number, each in enumerate(backlog.owed):
         backlog = backlog.submitted(each, number)
     return backlog

@@ -43,7 +43,7 @@ async def serve() -> AsyncIterator[Serve[QueueServer]]:
 
 @pytest.fixture
 def living() -> set[int]:
-    """The threads of the process that is watched; 7 is its worker."""
+    """The threads of the watched process; 7 is its worker."""
     return {42, 7}
 
 

@@ -26,7 +26,7 @@ CRASH = Exit(0.0, "signal", "it was killed", signal="SIGKILL")
 
 @dataclass
 class Written:
-    """What processes wrote, and how much of it there was at each mark."""
+    """The output of processes; a mark is a number of lines."""
 
     lines: list[str] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""A ComfyUI's queue in this process, which can be told to misbehave."""
+"""The queue of a ComfyUI in this process, with variants that misbehave."""
 
 import asyncio
 import itertools
@@ -56,7 +56,7 @@ class QueueServer:
     # ---- what a test does
 
     def add(self, *ids: str, extra_data: dict[str, Any] | None = None) -> None:
-        """Lets prompts wait, without a word to anybody."""
+        """Add waiting prompts without a message."""
         for prompt_id in ids:
             data = {"client_id": "c", **(extra_data or {})}
             self.waiting.append([next(self._numbers), prompt_id, GRAPH, data, ["1"]])
@@ -73,12 +73,12 @@ class QueueServer:
         self.history[done[1]] = {"prompt": done, "status": status}
 
     async def hang_up(self) -> None:
-        """Closes all websockets, as the end of the process does."""
+        """Close all websockets, as an exit does."""
         for socket in tuple(self._sockets):
             await socket.close()
 
     async def tell(self, depth: int | None = None) -> None:
-        """Says to everyone that there was a change, after which so many were running or waiting."""
+        """Report to all clients a change to that number of running or waiting prompts."""
         if depth is None:
             depth = len(self.running) + len(self.waiting)
         message = {
@@ -153,7 +153,7 @@ class RefusingServer(QueueServer):
 
 
 class AbsentMindedServer(QueueServer):
-    """Takes the first prompt and never answers."""
+    """Accepts the first prompt and never responds."""
 
     @override
     async def post_prompt(self, request: web.Request) -> web.StreamResponse:
@@ -164,7 +164,7 @@ class AbsentMindedServer(QueueServer):
 
 
 class MumblingServer(QueueServer):
-    """Answers the first prompt that it is given with `answer`, and has taken it if `takes`."""
+    """Answers the first prompt with `answer`, and accepts it if `takes`."""
 
     def __init__(self, answer: bytes, *, takes: bool) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class MumblingServer(QueueServer):
 
 
 class HastyServer(QueueServer):
-    """Has run the first that waits before it can be taken out."""
+    """Executes the first waiting prompt before it can be withdrawn."""
 
     @override
     async def post_queue(self, request: web.Request) -> web.StreamResponse:
@@ -194,7 +194,7 @@ class HastyServer(QueueServer):
 
 
 class HeldServer(QueueServer):
-    """Answers no look while it is `held`, as while a node holds the GIL; but its `/ws` tells."""
+    """Answers no read of the queue while `held`, as while a node holds the GIL; `/ws` reports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class QueuelessServer(QueueServer):
 
 
 class HangingServer(QueueServer):
-    """Takes a prompt and answers nothing more: the prompt holds the GIL."""
+    """Accepts a prompt and does not respond any more: the prompt holds the GIL."""
 
     @override
     async def post_prompt(self, request: web.Request) -> web.StreamResponse:
@@ -228,7 +228,7 @@ class HangingServer(QueueServer):
 
 
 class BusyServer(QueueServer):
-    """Answers /queue only with a fault, as long as `faulty`."""
+    """Answers /queue with an error while `faulty`."""
 
     faulty = True
 

@@ -1,4 +1,4 @@
-"""What is run again after an end, in which order, and what is given up."""
+"""Which prompts are resubmitted after an exit, in which order, and which are given up."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def test_a_finished_prompt_is_not_owed() -> None:
 
 
 def test_a_strike_outlives_a_message_sent_before_the_submission() -> None:
-    """The process had told that it had nothing, and that was read after its answer to the POST."""
+    """The message of an empty queue was sent before, and read after, the response to the POST."""
     left, _ = crash(Backlog().seen(queue(running=A), 1))
     submitted = rescued(left.seen(queue(), 2))
 
@@ -82,7 +82,7 @@ def test_an_end_that_was_asked_for_counts_against_no_prompt() -> None:
 
 
 def test_the_next_prompt_is_suspected_once_the_running_one_has_left() -> None:
-    """A finished, B was taken and crashed at once, before anybody could look."""
+    """A finished, and B started and crashed before the queue was read."""
     seen = Backlog().seen(queue(B, C, running=A), 1).heard(2)
 
     backlog, _ = crash(seen)
@@ -192,7 +192,7 @@ def test_prompts_that_were_accepted_and_not_seen_are_reported_with_their_number(
 
 
 def test_a_finished_prompt_at_an_unchanged_depth_implies_an_unseen_one() -> None:
-    """A finished and another one was accepted: the depth is what it was."""
+    """A finished and another prompt was accepted: the depth is unchanged."""
     backlog = Backlog().seen(queue(running=A), 1).heard(2).heard(1)
 
     assert (backlog.unseen, backlog.is_whole) == (1, False)
@@ -227,7 +227,7 @@ def test_a_rescue_choice_overrides_the_policy(choice: Rescue, owed: str) -> None
     ("choice", "owed"), [(Rescue.ALL, "abc"), (Rescue.WAITING, "bc"), (Rescue.NONE, "")]
 )
 def test_a_rescue_choice_applies_to_prompts_already_owed(choice: Rescue, owed: str) -> None:
-    """The one that ran at a stop is known from those that waited."""
+    """The prompt that ran at a stop is distinguished from the waiting ones."""
     backlog, _ = Backlog().seen(queue(B, C, running=A), 1).lost(ALL, crashed=False)
 
     backlog, given_up = backlog.chosen(choice, at_end=False)

@@ -1,4 +1,4 @@
-"""A backlog outlives the daemon, its secrets do not."""
+"""Backlog files: they outlive the daemon, and contain no secrets."""
 
 import json
 from dataclasses import replace

@@ -35,7 +35,7 @@ def live(backlog: Backlog, kind: str, names: list[str]) -> tuple[Backlog, tuple[
 
 @given(steps())
 def test_no_exit_loses_a_prompt(story: list[tuple[str, list[str]]]) -> None:
-    """Whatever was known before an end is owed after it, or given up and said to be."""
+    """Every known prompt is owed after an exit, or reported as given up."""
     backlog = Backlog()
     for kind, names in story:
         before, unseen = [each.id for each in backlog.all], backlog.unseen
@@ -49,7 +49,7 @@ def test_no_exit_loses_a_prompt(story: list[tuple[str, list[str]]]) -> None:
 
 @given(st.lists(NAMES, unique=True, min_size=1))
 def test_repeated_crashes_end_with_an_empty_backlog(names: list[str]) -> None:
-    """Each process dies as soon as it works on anything, sometimes before it is looked at."""
+    """Each process dies with its first prompt, sometimes before its queue is read."""
     backlog = Backlog().seen(Snapshot((), tuple(prompt(n, x) for n, x in enumerate(names))), 0)
     crashes = 0
     while not backlog.is_empty:

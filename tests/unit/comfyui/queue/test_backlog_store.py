@@ -1,4 +1,4 @@
-"""The backlog of an instance, and the threads that write it down."""
+"""The backlog of an instance, and the threads that store it."""
 
 import asyncio
 import errno
@@ -24,7 +24,7 @@ T = TypeVar("T")
 async def test_a_backlog_is_not_kept_before_a_thread_has_written_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is not on disk must not be taken out of a queue."""
+    """A prompt that is not on disk must not be withdrawn from a queue."""
     monkeypatch.setattr(module, "AGAIN", 0.01)
     answers = False
     written: list[object] = []

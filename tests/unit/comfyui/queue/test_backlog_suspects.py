@@ -11,7 +11,7 @@ from tests.unit.comfyui.queue.backlogs import ALL, A, B, C, D, crash, ids, queue
 
 
 def test_a_prompt_that_ends_the_process_before_its_response_is_suspected() -> None:
-    """Its neighbour was submitted before it and has finished, as the depth tells."""
+    """The prompt submitted before it has finished, as the depth shows."""
     backlog, _ = Backlog().seen(queue(A, B), 1).lost(ALL, crashed=False)
     given_up: list[str] = []
     for _ in range(2):
@@ -24,7 +24,7 @@ def test_a_prompt_that_ends_the_process_before_its_response_is_suspected() -> No
 
 
 def test_messages_about_changes_already_in_the_response_are_not_counted_as_unseen() -> None:
-    """A node held the GIL; the look that waited is answered before all that had happened."""
+    """A node held the GIL; the delayed read is answered before all messages were sent."""
     before = Backlog().seen(queue(running=A), 0)
     look = before.seen(queue(C, D, running=B), 1)
 
@@ -61,7 +61,7 @@ def test_messages_sent_before_a_reconnect_are_not_awaited() -> None:
 
 
 def test_missing_messages_are_awaited_until_the_queue_is_unchanged() -> None:
-    """A proxy, say, that passes on the last of many alone."""
+    """For example behind a proxy that forwards only the last of several messages."""
     look = Backlog().seen(queue(running=A), 0).seen(queue(B, C, D, running=A), 1)
 
     assert look.seen(queue(B, C, D, running=A), 2).heard(3).left == 1
@@ -79,7 +79,7 @@ def test_a_prompt_finished_according_to_the_output_is_dropped_and_the_next_is_su
 
 
 def test_of_several_prompts_finished_according_to_the_output_only_the_first_is_dropped() -> None:
-    """The others need not have been those that were next in line when the queue was last seen."""
+    """The others may differ from the prompts that were next when the queue was last read."""
     left, given_up = crash(Backlog().seen(queue(B, C, running=A), 0).executed(2))
 
     assert (ids(left), sorted(left.struck), given_up) == (["b", "c"], ["c"], [])

@@ -1,4 +1,4 @@
-"""Taking out what waits until nothing runs: scenario 39."""
+"""Drains: scenario 39."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How prompts that are given up together are told of."""
+"""Reports of prompts that are given up together."""
 
 from comfysup.comfyui.queue.given_up import (
     NOT_KEPT,
@@ -17,7 +17,7 @@ def test_few_given_up_prompts_are_reported_individually() -> None:
 
 
 def test_the_rest_of_many_is_counted_by_reason() -> None:
-    """A queue of 100,000 must not cost 100,000 events, which take half a minute."""
+    """A queue of 100,000 prompts must not emit 100,000 events, which take half a minute."""
     many = [GivenUp(f"p{number}", *NOT_KEPT) for number in range(100_000)]
     others = [GivenUp("u", *UNWANTED), GivenUp(None, *UNSEEN, 7)]
 

@@ -1,4 +1,4 @@
-"""What follows for a queue from what happens to its instance."""
+"""The effects of an instance's lifecycle on its queue."""
 
 import asyncio
 from dataclasses import replace
@@ -68,7 +68,7 @@ async def test_a_crash_after_an_unresponsive_verdict_is_a_strike(
 
 
 def content_with(file: Path, words: tuple[str, ...]) -> bytes | None:
-    """Reads the file once, because the next write may follow at once; None without the words."""
+    """Read the file once, because it may be rewritten; return None if the text is missing."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -84,7 +84,7 @@ async def test_a_strike_outlives_a_daemon_that_died_before_writing_it(
     tmp_path: Path,
     state: State,
 ) -> None:
-    """The state file tells of the end already, since that is written before anything else."""
+    """The state file already contains the exit, because it is written first."""
     queues, file = make_queues(), tmp_path / "0.json"
     instance, _ = await attended(queues, serve)
     for struck in ("[]", '["runs"]'):
@@ -124,7 +124,7 @@ async def test_prompts_from_before_a_re_execution_in_place_are_resubmitted(
 async def test_a_cancellation_at_the_end_of_a_rescue_is_not_lost(
     queues: QueueManager, serve: Serve[QueueServer], turns: int
 ) -> None:
-    """A monitor whose cancellation is lost would watch a process that is gone."""
+    """A monitor that lost its cancellation would watch an ended process."""
     instance, _ = await attended(queues, serve)
     rescued = asyncio.Event()
     queues._attend = lambda *_: SimpleNamespace(rescued=rescued)  # type: ignore[assignment,method-assign]

@@ -23,7 +23,7 @@ async def test_a_prompt_known_only_from_the_output_is_reported(
     news: list[PromptEvent],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It held the GIL from its first moment on, so that nothing else could tell of it."""
+    """It held the GIL from its start, so that only the output shows it."""
     instance, _ = await attended(queues, serve)
     await until(lambda: queues.facts(0))
     monkeypatch.setattr(queue, "UNSURE_AFTER", 0.0)
@@ -83,7 +83,7 @@ async def test_a_crash_of_an_idle_process_without_a_prompt_blames_none(
 async def test_a_prompt_finished_according_to_the_output_is_not_running(
     queues: QueueManager, serve: Serve[QueueServer], news: list[PromptEvent], output: Written
 ) -> None:
-    """The next one held the GIL before the end of it was told."""
+    """The next prompt held the GIL before its end was reported."""
     instance, server = await attended(queues, serve)
     server.add("hangs")
     await server.tell()

@@ -1,4 +1,4 @@
-"""What the answer of /queue is read as."""
+"""Parsing of the response of /queue."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the next process is given of the last one's queue: scenario 40."""
+"""Resubmission of a queue to the next process: scenario 40."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ from tests.unit.comfyui.queue.server import (
 
 
 async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = False) -> None:
-    """Lets a process end with these waiting."""
+    """End a process with these waiting prompts."""
     before = await serve(QueueServer())
     before.add(*ids)
     desk.watch(before.url)
@@ -114,7 +114,7 @@ async def test_a_response_without_a_prompt_id_leaves_acceptance_undecided(
     answer: bytes,
     takes: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """The queue tells: what stands in it is not submitted twice, and what does not is not lost."""
+    """The queue decides: a prompt in it is not resubmitted, and any other is not lost."""
     await owe(desk, serve, "a", "b")
     server = MumblingServer(answer, takes=takes)
     await serve(server)
@@ -196,7 +196,7 @@ async def test_an_unusual_id_is_resubmitted(desk: Desk, serve: Serve[QueueServer
 async def test_a_prompt_known_only_by_its_id_is_given_up_and_the_rest_is_submitted(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
-    """The daemon died while it submitted; the next one goes on with the same process."""
+    """The daemon died during the submission; the next one continues with the same process."""
     key = {"api_key_comfy_org": "hush"}
     before = await serve(QueueServer())
     before.add("a")
@@ -223,7 +223,7 @@ async def test_a_prompt_known_only_by_its_id_is_given_up_and_the_rest_is_submitt
 async def test_a_prompt_with_hidden_credentials_is_given_up(
     desk: Desk, serve: Serve[QueueServer], kind: object
 ) -> None:
-    """Newer versions keep keys where no route shows them; older ones show them in `extra_data`."""
+    """Newer versions do not expose keys; older ones expose them in `extra_data`."""
     before = await serve(QueueServer())
     before.add("shown", extra_data={"api_key_comfy_org": "hush"})
     before.add("hidden")
@@ -246,7 +246,7 @@ async def test_a_prompt_with_hidden_credentials_is_given_up(
 async def test_a_prompt_that_ends_process_and_daemon_before_its_response_is_suspected(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
-    """The next daemon knows from the file that it was being submitted."""
+    """The file tells the next daemon that it was being submitted."""
     await owe(desk, serve, "poison", crashed=True)
     dying = AbsentMindedServer()
     await serve(dying)
@@ -275,7 +275,7 @@ async def test_a_long_queue_is_given_up_in_few_events(desk: Desk) -> None:
 async def test_a_history_too_large_to_be_read_counts_as_executed(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds nothing at all of a prompt that has not been executed."""
+    """The history is empty for a prompt that was not executed."""
     await owe(desk, serve, "large", "waits")
     server = await serve(QueueServer())
     server.add("large")

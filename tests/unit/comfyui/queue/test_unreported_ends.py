@@ -1,4 +1,4 @@
-"""Whether the process of a backlog has ended, by what the state file says of its instance."""
+"""Whether the process of a backlog has exited, according to the state file."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_a_prompt_in_submission_is_suspected() -> None:
 
 @pytest.mark.parametrize("end", [None, replace(CRASH, prompts=("c",)), replace(CRASH, prompts=())])
 def test_an_exit_without_prompts_blames_none(end: Exit | None) -> None:
-    """As a launch that failed, or a defect of the supervisor."""
+    """As after a failed launch or an internal error."""
     assert untold_end(BACKLOG, Life(Backoff(NOW), last_exit=end)) == UntoldEnd(
         crashed=False, ran=None
     )

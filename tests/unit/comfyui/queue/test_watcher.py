@@ -65,7 +65,7 @@ async def test_an_idle_queue_is_not_polled(desk: Desk, serve: Serve[QueueServer]
 
 
 def test_the_pause_between_two_requests_is_bounded_by_the_size_of_the_queue() -> None:
-    """And by half a second, whatever that is; not by how long a look took."""
+    """It is at most half a second, and does not depend on the duration of a request."""
     assert pauses(0) == (LOOK_GAP, LOOK_GAP)
     assert pauses(1_000_000) == (LOOK_GAP, 0.1)
     assert pauses(20_000_000) == (0.2, 0.5)
@@ -126,7 +126,7 @@ async def test_messages_sent_before_an_exit_are_read(desk: Desk, serve: Serve[Qu
 
 
 async def look_is_held(server: HeldServer, watcher: QueueWatcher) -> None:
-    """Has the watcher look, and the server keep the answer back until it is `free`."""
+    """Start a read of the queue that the server delays until it is `free`."""
     looks = server.looks
     server.free.clear()
     watcher.probed(answered=False)
@@ -137,7 +137,7 @@ async def look_is_held(server: HeldServer, watcher: QueueWatcher) -> None:
 async def test_a_response_that_precedes_its_messages_is_trusted(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node held the GIL; what came meanwhile is shown by the look that waited, and then told."""
+    """A node held the GIL; the delayed response contains changes that are reported later."""
     server = HeldServer()
     server.add("holds")
     server.take()

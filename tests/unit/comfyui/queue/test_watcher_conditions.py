@@ -11,7 +11,7 @@ from tests.unit.comfyui.queue.server import (
 async def test_prompts_that_fail_in_a_row_by_an_error_of_the_gpu_are_a_condition(
     desk: Desk, serve: Serve[QueueServer]
 ) -> None:
-    """They fail at once, so that none is ever seen running."""
+    """They fail immediately, so that none is seen running."""
     server = await serve(QueueServer())
     watcher = desk.watch(server.url)
     await until(lambda: watcher.is_known)

@@ -127,7 +127,7 @@ async def test_a_large_queue_is_read_later_if_all_threads_are_busy(
 
 
 class FloodingServer(QueueServer):
-    """Tells of its queue without a pause for as long as its `/ws` is read, by status or by ping."""
+    """Sends status messages or pings without a pause while its `/ws` is read."""
 
     pings = False
 
@@ -151,7 +151,7 @@ class FloodingServer(QueueServer):
 async def test_a_flood_of_messages_is_read_in_small_portions(
     desk: Desk, serve: Serve[QueueServer], monkeypatch: pytest.MonkeyPatch, *, pings: bool
 ) -> None:
-    """Other tasks get their turn after each portion, however many messages have arrived."""
+    """Other tasks run after each portion, regardless of the number of messages."""
     server = FloodingServer()
     server.pings = pings
     in_a_row = longest = 0

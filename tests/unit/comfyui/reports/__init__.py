@@ -1,4 +1,4 @@
-"""Ends of logs in the shapes that public reports show, each with the reason that is right."""
+"""Ends of logs as in public reports, each with its correct reason."""
 
 from tests.unit.comfyui.reports.aborts import ABORTS
 from tests.unit.comfyui.reports.accelerators import ACCELERATORS

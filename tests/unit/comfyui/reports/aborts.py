@@ -1,4 +1,4 @@
-"""Processes that public reports tell of which native code, the kernel or a person ended."""
+"""Processes ended by native code, the kernel or a person, from public reports."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import Report

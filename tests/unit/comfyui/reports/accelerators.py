@@ -1,4 +1,4 @@
-"""Accelerators that public reports tell of: XPUs, MPS, asserts of kernels and crashes in them."""
+"""Accelerators in public reports: XPUs, MPS, asserts and crashes of kernels."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import ADVICE, Report, main

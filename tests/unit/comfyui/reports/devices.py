@@ -1,4 +1,4 @@
-"""GPUs that public reports tell of: not found, not usable, failing."""
+"""GPUs in public reports: not found, not usable, failing."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import ABORTED, ADVICE, FRAMES, Report, main

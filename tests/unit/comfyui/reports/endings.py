@@ -1,4 +1,4 @@
-"""What is said around an end, and does not explain it."""
+"""Output around an exit that does not explain it."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import BAR, IN_USE, NUMPY, Report, caught, main

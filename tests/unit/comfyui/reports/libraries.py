@@ -1,4 +1,4 @@
-"""Libraries of the system and of packages that public reports tell of: missing, old, damaged."""
+"""Libraries in public reports: missing, old, damaged."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import BAR, Report, main

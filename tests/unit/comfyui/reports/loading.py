@@ -1,4 +1,4 @@
-"""Starts that public reports tell of: packages that are missing or are incompatible."""
+"""Starts in public reports: missing or incompatible packages."""
 
 from tests.unit.comfyui.last_words import START
 from tests.unit.comfyui.reports.shape import Report, main
@@ -32,7 +32,7 @@ Original error was: """
 
 
 def numpy(cause: str, before: str = START) -> str:
-    """Return the end of a NumPy that cannot load its own extension, and says so at length."""
+    """Return the output of a NumPy that cannot load its own extension."""
     packages = "/w/venv/lib/python3.11/site-packages/numpy"
     return (
         f"{before}Traceback (most recent call last):\n"

@@ -1,4 +1,4 @@
-"""Memory that runs out, and native code that gives up."""
+"""Exhausted memory, and aborts of native code."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import Report, caught, main

@@ -1,4 +1,4 @@
-"""Servers that public reports tell of: routes, certificates and event loops that did not fit."""
+"""Servers in public reports: routes, certificates and event loops."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import Report, main

@@ -1,4 +1,4 @@
-"""Modules, Pythons and arguments that do not fit."""
+"""Incompatible modules, Python versions and arguments."""
 
 from tests.unit.comfyui.last_words import START
 from tests.unit.comfyui.reports.shape import USAGE, Report, main

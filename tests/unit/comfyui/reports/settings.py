@@ -1,4 +1,4 @@
-"""Files, settings and clients that public reports tell of, which ComfyUI ended by."""
+"""Files, settings and clients in public reports that ended ComfyUI."""
 
 from tests.unit.comfyui.last_words import RUNNING, START
 from tests.unit.comfyui.reports.shape import Report, main

@@ -1,4 +1,4 @@
-"""Ends of logs in the shapes that public reports show, each with the reason that is right.
+"""Ends of logs as in public reports, each with its correct reason.
 
 `source` names the report, or the program whose source has the text. Texts are cut to what matters,
 and paths, addresses and names are made up. `main` puts an exception behind the frames that an
@@ -12,7 +12,7 @@ from tests.unit.comfyui.last_words import START
 
 @dataclass(frozen=True)
 class Report:
-    """`ended` is an exit code or the name of a signal; `says` stands in message or hint."""
+    """`ended` is an exit code or the name of a signal; `says` is part of the message or hint."""
 
     name: str
     source: str

@@ -8,7 +8,7 @@ from tests.unit.comfyui.reports.shape import IN_USE, Report, main
 
 
 def node(error: str, name: str, file: str = "__init__.py") -> str:
-    """Return what ComfyUI writes of a custom node that it cannot import; `file` raises `error`."""
+    """Return the output for a custom node that cannot be imported; `file` raises `error`."""
     path = f"/workspace/ComfyUI-comm/custom_nodes/{name}"
     return (
         "Traceback (most recent call last):\n"
@@ -20,7 +20,7 @@ def node(error: str, name: str, file: str = "__init__.py") -> str:
 
 
 def prompt(error: str) -> str:
-    """Return what ComfyUI writes of a prompt that failed."""
+    """Return the output for a failed prompt."""
     return (
         f"got prompt\n!!! Exception during processing !!! {error.partition(': ')[2]}\n"
         "Traceback (most recent call last):\n"
