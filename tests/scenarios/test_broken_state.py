@@ -29,7 +29,7 @@ exec(open("server.py").read())
 
 
 @contextmanager
-def stranger() -> Iterator[list[int]]:
+def foreign_process() -> Iterator[list[int]]:
     """A foreign session leader and its child: their pids."""
     script = "sleep 3600 & echo $!; wait"
     with subprocess.Popen(
@@ -81,13 +81,13 @@ async def test_a_recycled_pid_is_not_adopted_or_signalled(
     await daemon.kill()
     kill(instance)
 
-    with stranger() as strangers:
+    with foreign_process() as foreign:
 
         def recycle(state: dict[str, Any]) -> None:
             record = state["instances"][0]
-            record["process"]["pid"] = record["life"]["state"]["run"]["pid"] = strangers[0]
+            record["process"]["pid"] = record["life"]["state"]["run"]["pid"] = foreign[0]
             if fits:
-                record["process"]["start_time"] = int(kernel.stat(strangers[0])[19])
+                record["process"]["start_time"] = int(kernel.stat(foreign[0])[19])
             if stopping:
                 escalation = {"terminate": 0.0, "kill": 0.0, "give_up": 0.0}
                 run = record["life"]["state"]["run"]
@@ -108,7 +108,7 @@ async def test_a_recycled_pid_is_not_adopted_or_signalled(
             await daemon.api.until(0, state="running", generation=2)
         await daemon.api.act(0, "stop")
 
-        assert all(kernel.alive(pid) for pid in strangers)
+        assert all(kernel.alive(pid) for pid in foreign)
     assert not daemon.processes()
 
 
@@ -123,12 +123,12 @@ async def test_state_of_an_earlier_boot_is_ignored(daemon: Daemon, other: dict[s
     for pid in left:  # a boot leaves nobody
         os.kill(pid, signal.SIGKILL)
 
-    with stranger() as strangers:
+    with foreign_process() as foreign:
 
         def recycle(state: dict[str, Any]) -> None:
             state["instances"][0]["process"] = {
-                "pid": strangers[0],
-                "start_time": int(kernel.stat(strangers[0])[19]),
+                "pid": foreign[0],
+                "start_time": int(kernel.stat(foreign[0])[19]),
             }
             state.update(other)
 
@@ -136,7 +136,7 @@ async def test_state_of_an_earlier_boot_is_ignored(daemon: Daemon, other: dict[s
         await daemon.start()
 
         assert await daemon.api.show_all() == []
-        assert all(kernel.alive(pid) for pid in strangers)
+        assert all(kernel.alive(pid) for pid in foreign)
     assert instance["pid"] in left
     assert daemon.events("state.of_another_life")
 

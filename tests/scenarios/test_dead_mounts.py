@@ -73,7 +73,7 @@ async def mounts(daemon: Daemon) -> AsyncIterator[Mounts]:
 
 
 @pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
+def foreign_process() -> Iterator[subprocess.Popen[bytes]]:
     """A process that does not belong to the daemon."""
     with subprocess.Popen(["sleep", "3600"]) as process:
         yield process
@@ -234,7 +234,7 @@ async def test_the_daemon_stops_and_restarts_despite_an_unresponsive_directory(
 
 
 async def test_a_process_with_locked_memory_does_not_block_the_startup(
-    daemon: Daemon, mounts: Mounts, stranger: subprocess.Popen[bytes]
+    daemon: Daemon, mounts: Mounts, foreign_process: subprocess.Popen[bytes]
 ) -> None:
     """An instance's and a foreign process': the kernel waits for the lock in these files."""
     for number in range(2):
@@ -244,7 +244,7 @@ async def test_a_process_with_locked_memory_does_not_block_the_startup(
         await launch(daemon, number)
     before = [each["pid"] for each in await daemon.api.show_all()]
     await daemon.kill()
-    locked = [before[0], stranger.pid]
+    locked = [before[0], foreign_process.pid]
     mounts.stall(*(Path(f"/proc/{pid}/{name}") for pid in locked for name in LOCKED))
     await mounts.start()
 
@@ -255,7 +255,7 @@ async def test_a_process_with_locked_memory_does_not_block_the_startup(
     for number in range(2):
         assert (await daemon.api.act(number, "stop")).status == 200
         assert not kernel.alive(before[number])
-    assert stranger.poll() is None
+    assert foreign_process.poll() is None
     mounts.answer_again()
     await daemon.api.until_well()
 

@@ -27,7 +27,7 @@ sys.stdin.read()
 
 
 @contextmanager
-def stranger_on(port: int) -> Iterator[int]:
+def listener_on(port: int) -> Iterator[int]:
     """Yield the pid of a process that listens on the port and does not respond."""
     with subprocess.Popen(
         [sys.executable, "-c", LISTEN, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -46,7 +46,7 @@ async def test_a_port_used_by_another_program_is_refused_with_its_pid_and_name(
     await daemon.start()
     body = {"instances": [{"id": 1, "port": port, "name": "x"}]}
 
-    with stranger_on(port) as pid:
+    with listener_on(port) as pid:
         single = await daemon.api.start(0, port)
         several = await daemon.api.ask("POST", f"{API}/start-instances", body)
     [result] = several.body["results"]
@@ -105,7 +105,7 @@ async def test_a_port_taken_during_a_back_off_fails_until_the_port_is_free(
     await daemon.start(max_failures=1000, backoff_max=0.05)
     await daemon.api.start(0, port)
 
-    with stranger_on(port) as pid:
+    with listener_on(port) as pid:
         program.write("serve")
 
         def refused() -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from comfysup.api import openapi
 from comfysup.api.routes import documents
@@ -26,7 +26,7 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
 def test_the_document_is_valid() -> None:
-    validate(DOCUMENT)
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
 
 
 def test_the_copy_that_is_served_is_current() -> None:

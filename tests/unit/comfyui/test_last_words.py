@@ -33,7 +33,7 @@ def of(log: str, exit_code: int | None = None, signal: str | None = None) -> Exi
     )
 
 
-def said(found: Exit) -> str:
+def text_of(found: Exit) -> str:
     """Return message and hint as one text."""
     return f"{found.message}; {found.hint}"
 
@@ -44,9 +44,9 @@ def test_the_message_of_the_final_error_is_found(case: dict[str, Any]) -> None:
 
     assert case["reason"] is None or found.reason in case["reason"], found
     for words in case["says"]:
-        assert words in said(found)
+        assert words in text_of(found)
     for words in case["never_says"]:
-        assert words not in said(found)
+        assert words not in text_of(found)
 
 
 @pytest.mark.parametrize("report", REPORTED, ids=lambda report: report.name)
@@ -58,9 +58,9 @@ def test_each_reported_log_is_diagnosed(report: Report) -> None:
 
     assert found.reason == report.reason, found
     for words in report.says:
-        assert words in said(found)
+        assert words in text_of(found)
     for words in report.never_says:
-        assert words not in said(found)
+        assert words not in text_of(found)
 
 
 def test_no_two_reports_have_one_name() -> None:

@@ -13,7 +13,7 @@ def instances(*lines: str) -> InstancesFile:
     return read('{"instances": [\n' + ",\n".join(lines) + "\n]}")
 
 
-def told(file: InstancesFile) -> list[str]:
+def error_texts(file: InstancesFile) -> list[str]:
     return [mistake.summary for mistake in file.mistakes]
 
 

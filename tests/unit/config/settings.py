@@ -12,7 +12,7 @@ def read(**environ: str) -> Settings:
     return Settings.from_environ(environ, uid=0)
 
 
-def mistakes(**environ: str) -> list[str]:
+def errors_of(**environ: str) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         read(**environ)
     return list(caught.value.mistakes)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfysup.config import arguments
-from tests.unit.config.fields import read, told
+from tests.unit.config.fields import field_errors, read
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_port_and_listen_are_refused_in_every_notation(word: str) -> None:
     option = "--port" if word.startswith("--p") else "--listen"
     text = f"cannot pass '{word}': comfysup sets {option} itself"
 
-    assert told({"id": 0, "extra_args": ["--lowvram", word]}) == [("extra_args.1", text)]
+    assert field_errors({"id": 0, "extra_args": ["--lowvram", word]}) == [("extra_args.1", text)]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_an_argument_without_shell_syntax_is_unchanged() -> None:
 def test_an_argument_that_exec_cannot_pass_is_refused(word: str) -> None:
     text = "must not contain NUL or an unpaired surrogate"
 
-    assert told({"id": 0, "extra_args": [word]}) == [("extra_args.0", text)]
+    assert field_errors({"id": 0, "extra_args": [word]}) == [("extra_args.0", text)]
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))

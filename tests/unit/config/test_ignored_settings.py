@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from comfysup.config.variables import Token
-from tests.unit.config.settings import mistakes, read
+from tests.unit.config.settings import errors_of, read
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_any_setting_that_is_a_service_address_is_ignored(name: str) -> None:
 
 def test_an_invalid_access_control_is_never_ignored() -> None:
     assert read(COMFYSUP_TOKEN="a://b").token == Token.of("a://b")
-    assert mistakes(COMFYSUP_ALLOWED_HOSTS="http://a.example")
+    assert errors_of(COMFYSUP_ALLOWED_HOSTS="http://a.example")
 
 
 @pytest.mark.parametrize(

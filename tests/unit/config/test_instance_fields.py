@@ -18,7 +18,7 @@ from comfysup.config.instance_fields import (
     unknown_fields,
 )
 from comfysup.model.spec import InstanceSpec, Policy, Restart
-from tests.unit.config.fields import read, told
+from tests.unit.config.fields import field_errors, read
 
 NAME = (
     "must be 1 to 64 printable characters without '/', not all digits and without spaces around it"
@@ -132,13 +132,13 @@ def test_null_equals_a_missing_field(field: str) -> None:
 def test_an_invalid_value_is_reported_with_the_allowed_ones(
     field: str, value: object, text: str
 ) -> None:
-    assert told({"id": 0, field: value}) == [(field, text)]
+    assert field_errors({"id": 0, field: value}) == [(field, text)]
 
 
 @pytest.mark.parametrize("word", ["--cuda-device", "--cuda-device=1", "--cuda-dev"])
 def test_cuda_device_and_gpu_exclude_each_other(word: str) -> None:
     assert read(extra_args=[word, "1"]).gpu is None
-    assert told({"id": 0, "extra_args": [word, "1"], "gpu": 0}) == [
+    assert field_errors({"id": 0, "extra_args": [word, "1"], "gpu": 0}) == [
         ("gpu", f"cannot use gpu \"0\" together with '{word}' in extra_args")
     ]
 
@@ -146,7 +146,7 @@ def test_cuda_device_and_gpu_exclude_each_other(word: str) -> None:
 @pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"])
 def test_a_variable_that_gpu_sets_and_gpu_exclude_each_other(name: str) -> None:
     assert read(env={name: "1"}).env == {name: "1"}
-    assert told({"id": 0, "env": {name: "1"}, "gpu": 0}) == [
+    assert field_errors({"id": 0, "env": {name: "1"}, "gpu": 0}) == [
         ("env", f"cannot set {name} together with gpu, which sets it: leave one out")
     ]
 
@@ -221,13 +221,13 @@ def test_a_number_as_text_is_accepted_over_http_and_not_in_a_file(
     field: str, text: object, value: object
 ) -> None:
     assert getattr(read(**{field: text}), field) == value
-    assert [where for where, _ in told({"id": 0, field: text}, strict=True)] == [field]
+    assert [where for where, _ in field_errors({"id": 0, field: text}, strict=True)] == [field]
 
 
 def test_a_number_too_long_for_python_to_print_is_reported() -> None:
     text = "must be a whole number from 0 to 999999, is a huge number"
 
-    assert told({"id": 10**5000}) == [("id", text)]
+    assert field_errors({"id": 10**5000}) == [("id", text)]
 
 
 def test_a_missing_id_is_reported_as_by_fastapi() -> None:
@@ -241,7 +241,7 @@ def test_a_missing_id_is_reported_as_by_fastapi() -> None:
 def test_all_errors_of_an_instance_are_reported_together() -> None:
     wrong = {"id": -1, "port": 0, "name": "/", "extra_args": ["--port", 5], "env": {"A": 1}}
 
-    assert [where for where, _ in told(wrong)] == [
+    assert [where for where, _ in field_errors(wrong)] == [
         "id",
         "port",
         "name",
@@ -266,7 +266,7 @@ def test_all_errors_of_an_instance_are_reported_together() -> None:
     ],
 )  # fmt: skip
 def test_a_variable_has_a_name_and_a_text(env: dict[str, object], where: str, text: str) -> None:
-    assert told({"id": 0, "env": env}) == [(where, text)]
+    assert field_errors({"id": 0, "env": env}) == [(where, text)]
 
 
 @pytest.mark.parametrize("env", [{"KEY": "hunter2"}, {"KEY": "hunter2\0"}, "hunter2"])

@@ -11,7 +11,7 @@ from comfysup.config.instances_file import InstancesFile, parse_instances, read_
 from comfysup.config.settings import Settings
 from comfysup.model.spec import InstanceSpec
 from tests.counting import calls_of
-from tests.unit.config.reading import ids, instances, read, told
+from tests.unit.config.reading import error_texts, ids, instances, read
 
 SPEC_EXAMPLE = """\
 {
@@ -32,7 +32,7 @@ SPEC_EXAMPLE = """\
 def test_the_documented_example_is_read_without_errors() -> None:
     file = read(SPEC_EXAMPLE)
 
-    assert told(file) == []
+    assert error_texts(file) == []
     assert file.specs == (InstanceSpec(id=0, name="main", environment="comm", port=3001),)
 
 
@@ -45,7 +45,7 @@ def test_comments_trailing_commas_and_a_bom_are_accepted(tmp_path: Path) -> None
 
     file = read_instances_file(path, Settings())
 
-    assert told(file) == []
+    assert error_texts(file) == []
     assert file.specs[0].description == "// none, /* none */"
 
 
@@ -66,7 +66,7 @@ def test_the_file_overrides_the_settings() -> None:
 
     file = read(text, settings)
 
-    assert told(file) == []
+    assert error_texts(file) == []
     assert [spec.environment for spec in file.specs] == ["y", "z"]
     assert [spec.extra_args for spec in file.specs] == [("--a", "--b", "--c"), ("--a", "--b")]
     assert [spec.policy.stop_grace for spec in file.specs] == [3.0, 2.0]
@@ -94,7 +94,7 @@ def test_a_file_replaced_during_the_read_is_read_completely(tmp_path: Path) -> N
 
         file = read_instances_file(path, Settings())
 
-        assert told(file) == []
+        assert error_texts(file) == []
         assert len(file.specs) in {1, 50}
 
 

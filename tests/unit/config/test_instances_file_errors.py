@@ -10,7 +10,7 @@ import pytest
 from comfysup.config.instance_fields import PolicyFields
 from comfysup.config.instances_file import read_instances_file
 from comfysup.config.settings import Settings
-from tests.unit.config.reading import ids, instances, read, told
+from tests.unit.config.reading import error_texts, ids, instances, read
 
 NAME = (
     "must be 1 to 64 printable characters without '/', not all digits and without spaces around it"
@@ -54,7 +54,7 @@ def test_an_invalid_entry_is_reported_with_its_position_and_affects_no_other(
 ) -> None:
     file = instances('{"id": 0}', line, '{"id": 9}')
 
-    assert text in told(file)
+    assert text in error_texts(file)
     assert ids(file) == [0, 9]
 
 
@@ -72,7 +72,7 @@ def test_an_invalid_entry_is_reported_with_its_position_and_affects_no_other(
     ],
 )  # fmt: skip
 def test_an_error_outside_the_instances_is_reported(text: str, expected: str) -> None:
-    assert told(read(text)) == [expected]
+    assert error_texts(read(text)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_error_outside_the_instances_is_reported(text: str, expected: str) ->
 def test_invalid_json_is_one_error_with_line_and_column(text: str, expected: str) -> None:
     file = read(text)
 
-    assert told(file) == [expected]
+    assert error_texts(file) == [expected]
     assert file.entries == ()
 
 
@@ -129,7 +129,7 @@ def test_errors_are_reported_in_the_order_of_the_file() -> None:
 def test_a_repeated_id_is_reported_once() -> None:
     file = instances('{"id": 0}', '{"id": 0}')
 
-    assert told(file) == [
+    assert error_texts(file) == [
         "line 3, instances[1].id: id must be unique, is 0 as that of instances[0] (line 2)"
     ]
 
@@ -174,7 +174,7 @@ def test_gpu_and_a_default_cuda_device_exclude_each_other() -> None:
 def test_a_disabled_instance_may_have_the_port_of_another() -> None:
     file = instances('{"id": 0, "port": 3001, "enabled": false}', '{"id": 1, "port": 3001}')
 
-    assert told(file) == []
+    assert error_texts(file) == []
     assert ids(file) == [1]
 
 
@@ -199,7 +199,7 @@ def test_an_unusable_file_is_reported(tmp_path: Path, content: bytes, expected: 
     path = tmp_path / "instances.json"
     path.write_bytes(content)
 
-    assert told(read_instances_file(path, Settings())) == [expected.format(path=path)]
+    assert error_texts(read_instances_file(path, Settings())) == [expected.format(path=path)]
 
 
 def test_a_directory_a_pipe_and_an_invalid_path_are_reported(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_directory_a_pipe_and_an_invalid_path_are_reported(tmp_path: Path) -> 
     for path, reason in reasons.items():
         file = read_instances_file(path, Settings())
 
-        assert told(file) == [f"cannot read {path}: {reason}"]
+        assert error_texts(file) == [f"cannot read {path}: {reason}"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -224,4 +224,6 @@ def test_a_file_without_read_permission_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "instances.json"
     path.touch(mode=0)
 
-    assert told(read_instances_file(path, Settings())) == [f"cannot read {path}: Permission denied"]
+    assert error_texts(read_instances_file(path, Settings())) == [
+        f"cannot read {path}: Permission denied"
+    ]

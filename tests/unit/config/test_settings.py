@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from comfysup.config.settings import Settings
 from comfysup.config.variables import SettingsError, Token
 from comfysup.model.spec import Policy
-from tests.unit.config.settings import TOKEN, mistakes, read
+from tests.unit.config.settings import TOKEN, errors_of, read
 
 SECONDS = 'must be a time above 0, at most a week, such as "90", "90s", "1.5m" or "2h"'
 PORT = "must be a whole number from 1 to 65535"
@@ -169,7 +169,7 @@ def test_a_flag_accepts_the_usual_values(text: str) -> None:
 def test_an_invalid_variable_is_reported_with_its_value_and_the_allowed_ones(
     name: str, value: str, text: str
 ) -> None:
-    assert mistakes(**{name: value}) == [f"{name} {text}"]
+    assert errors_of(**{name: value}) == [f"{name} {text}"]
 
 
 def test_all_invalid_settings_are_reported_together() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from comfysup.config.variables import SettingsError, Token
-from tests.unit.config.settings import TOKEN, mistakes, read
+from tests.unit.config.settings import TOKEN, errors_of, read
 
 
 def test_a_token_is_read_from_a_file(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_file_without_a_token_is_refused_and_not_shown(tmp_path: Path, content
     file = tmp_path / "token"
     file.write_text(content)
 
-    (text,) = mistakes(COMFYSUP_TOKEN_FILE=str(file))
+    (text,) = errors_of(COMFYSUP_TOKEN_FILE=str(file))
 
     assert TOKEN in text
     assert "nter" not in text
@@ -33,10 +33,10 @@ def test_a_file_without_a_token_is_refused_and_not_shown(tmp_path: Path, content
 def test_a_token_file_that_is_a_pipe_without_data_is_an_error_at_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    (no_writer,) = mistakes(COMFYSUP_TOKEN_FILE=str(pipe))
+    (no_writer,) = errors_of(COMFYSUP_TOKEN_FILE=str(pipe))
     end = os.open(pipe, os.O_RDWR)
     try:
-        (no_data,) = mistakes(COMFYSUP_TOKEN_FILE=str(pipe))
+        (no_data,) = errors_of(COMFYSUP_TOKEN_FILE=str(pipe))
         os.write(end, b"hunter2\n")
         found = read(COMFYSUP_TOKEN_FILE=str(pipe)).token
     finally:
@@ -50,13 +50,13 @@ def test_a_token_file_that_is_a_pipe_without_data_is_an_error_at_once(tmp_path: 
 def test_a_token_and_a_token_file_exclude_each_other(tmp_path: Path) -> None:
     both = "COMFYSUP_TOKEN and COMFYSUP_TOKEN_FILE are both set: remove one"
 
-    assert mistakes(COMFYSUP_TOKEN="a", COMFYSUP_TOKEN_FILE=str(tmp_path)) == [both]
+    assert errors_of(COMFYSUP_TOKEN="a", COMFYSUP_TOKEN_FILE=str(tmp_path)) == [both]
 
 
 def test_equal_tokens_are_refused() -> None:
     same = "COMFYSUP_READ_TOKEN must differ from COMFYSUP_TOKEN, is the same"
 
-    assert mistakes(COMFYSUP_TOKEN="a", COMFYSUP_READ_TOKEN="a") == [same]
+    assert errors_of(COMFYSUP_TOKEN="a", COMFYSUP_READ_TOKEN="a") == [same]
 
 
 @pytest.mark.parametrize("token", ["hunter2", "hunter2 with spaces", "hunter2\x07"])

@@ -62,7 +62,7 @@ async def swept(process: Process) -> None:
         await process.sweep()
 
 
-async def said(output: Path, words: int) -> list[int]:
+async def numbers_in(output: Path, words: int) -> list[int]:
     """Return the numbers that a program has written, once there are that many."""
     text = await until(lambda: (said := output.read_text()).count("\n") >= words and said)
     assert isinstance(text, str)
@@ -175,7 +175,7 @@ setsid -f sh -c 'trap "" INT TERM HUP; echo $$; sleep 60 & wait; sleep 60'
 @pytest.mark.parametrize("leader", ["wait; sleep 60", "exit 0"], ids=["living", "dead"])
 async def test_no_descendant_outlives_the_sweep(spawn: Spawn, output: Path, leader: str) -> None:
     process = spawn("sh", "-c", LEFT + leader)
-    left = await said(output, 4)
+    left = await numbers_in(output, 4)
 
     await swept(process)
 
@@ -197,7 +197,7 @@ async def test_a_descendant_without_a_marker_is_found_by_its_parent(
 ) -> None:
     script = "env -i setsid sleep 60 > /dev/null 2>&1 & echo $!; wait"
     process = spawn("sh", "-c", script)
-    left = await said(output, 1)
+    left = await numbers_in(output, 1)
 
     process.signal_group(signal.SIGTERM)
     await ended(process)
@@ -222,7 +222,7 @@ async def test_a_sweep_waits_for_descriptors_to_look_with(
 ) -> None:
     """A process that cannot be examined must not count as ended."""
     process = spawn("sh", "-c", "setsid -f sh -c 'echo $$; exec sleep 60'; exec sleep 60")
-    left = await said(output, 1)
+    left = await numbers_in(output, 1)
 
     turns: list[Sweep] = []
     turn = Sweep.turn

@@ -38,7 +38,7 @@ async def owe(desk: Desk, serve: Serve[QueueServer], *ids: str, crashed: bool = 
     desk.backlog_store.lost(Rescue.ALL, crashed=crashed)
 
 
-def told(desk: Desk, notice: PromptEventName) -> list[str]:
+def events_named(desk: Desk, notice: PromptEventName) -> list[str]:
     return [str(each.prompt_id) for each in desk.news if each.name is notice]
 
 
@@ -58,7 +58,7 @@ async def test_waiting_prompts_are_submitted_again_in_order(
         "client_id": "c",
         "partial_execution_targets": ["1"],
     }
-    assert told(desk, PromptEventName.RESCUED) == ["a", "b", "c"]
+    assert events_named(desk, PromptEventName.RESCUED) == ["a", "b", "c"]
     await until(lambda: desk.waiting == ["a", "b", "c"])
 
 
@@ -75,7 +75,7 @@ async def test_prompts_known_to_the_new_process_are_not_resubmitted(
     await desk.watch(server.url).rescued.wait()
 
     assert [each["prompt_id"] for each in server.posts] == ["owed"]
-    assert not told(desk, PromptEventName.GIVEN_UP)
+    assert not events_named(desk, PromptEventName.GIVEN_UP)
 
 
 async def test_a_refused_prompt_is_given_up_and_reported(
@@ -162,7 +162,7 @@ async def test_nothing_is_submitted_under_a_policy_of_none(
     await desk.watch(server.url).rescued.wait()
 
     assert not server.posts
-    assert told(desk, PromptEventName.GIVEN_UP) == ["a"]
+    assert events_named(desk, PromptEventName.GIVEN_UP) == ["a"]
 
 
 async def test_the_next_daemon_submits_the_owed_prompts(
