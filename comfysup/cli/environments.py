@@ -77,7 +77,7 @@ def check(*, name: str | None, as_json: bool) -> None:
 def link(*, name: str, as_json: bool) -> None:
     """Move an environment's models to shared-models and link them.
 
-    Exit with 1 if some could not be moved.
+    Exits with 1 if a file could not be moved.
     """
     answer = Client(exact=as_json).post(f"{API}/environments/{quoted(name)}/link")
     if as_json:

@@ -26,7 +26,7 @@ def _of_instances(command: C) -> C:
             "--timeout",
             type=SECONDS,
             metavar="SECONDS",
-            help="Wait at most this long; what was asked for continues.",
+            help="Wait at most this long; the operation continues.",
         ),
         click.option("--all", "every", is_flag=True, help="All instances."),
         references_argument(required=False),
@@ -66,13 +66,13 @@ def _rescue_options(command: C) -> C:
             is_flag=True,
             expose_value=False,
             callback=_drop_running,
-            help="Give up the prompt that runs (one that hangs, say): --rescue waiting.",
+            help="Give up the running prompt, for example one that hangs: --rescue waiting.",
         ),
         click.option(
             "--rescue",
             type=click.Choice(["all", "waiting", "none"]),
             is_eager=True,
-            help="Which prompts the next process is given; else as the instance's policy says.",
+            help="Prompts that the next process receives; by default those of the policy.",
         ),
     ):
         command = decorate(command)

@@ -75,7 +75,9 @@ USAGE = 2
 
 
 @click.command()
-@click.option("--end", is_flag=True, help="Only stop what a daemon that died left running.")
+@click.option(
+    "--end", is_flag=True, help="Only stop the instances that a dead daemon has left running."
+)
 def serve(*, end: bool) -> None:
     """Run the daemon in the foreground."""
     check_restart_if_asked(os.environ)
