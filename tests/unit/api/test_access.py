@@ -18,7 +18,7 @@ from tests.unit.api.site import API, OPEN, World, one, several, site_of
 
 
 @pytest.mark.parametrize(("method", "path", "access"), TARGETS)
-async def test_without_a_token_only_the_probes_are_served(
+async def test_without_a_token_only_open_routes_are_served(
     method: str, path: str, access: Access
 ) -> None:
     status, code = await status_of(method, path, {})

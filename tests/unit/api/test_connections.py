@@ -180,7 +180,7 @@ async def test_a_disconnected_waiting_caller_leaves_only_the_tasks_of_the_instan
     async with listening(tmp_path, Limits(), world_of(launcher)) as port:
         before = asyncio.all_tasks()
         caller = await port.connect()
-        caller.writer.write(START)
+        caller.writer.write(START.replace(b"start-single", b"start-single?timeout=0.5"))
         await launcher.waiting.wait()
         waiting = asyncio.all_tasks() - before
         await caller.hang_up()
