@@ -200,10 +200,16 @@ def _responses(route: Route[Any, Any], schemas: Json, errors: Json) -> Json:
         content = responses.setdefault("200", {"description": "OK"}).setdefault("content", {})
         content[kind] = {"schema": {"type": "string"}}
     for number, codes in _errors(route).items():
-        if number not in responses:
-            name = ".".join(codes)
-            errors[name] = _error_response(codes)
-            responses[number] = {"$ref": f"#/components/responses/{name}"}
+        error = _error_response(codes)
+        if number in responses:
+            content = responses[number]["content"][JSON_TYPE]
+            schema = error["content"][JSON_TYPE]["schema"]
+            content["schema"] = {"anyOf": [content["schema"], schema]}
+            responses[number]["description"] += f", or\n\n{error['description']}"
+            continue
+        name = ".".join(codes)
+        errors[name] = error
+        responses[number] = {"$ref": f"#/components/responses/{name}"}
     return dict(sorted(responses.items()))
 
 

@@ -15,6 +15,7 @@ PROCESSES: Final = "raise the limit (docker run --pids-limit, --ulimit nproc)"
 MEMORY: Final = "free memory, or give the container more"
 INTERPRETER: Final = "create the venv again, on a volume that is not mounted noexec"
 ENVIRONMENT: Final = "repair the environment; `comfysup env check` names what is missing"
+GPU: Final = "select a GPU that the driver knows, or none"
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _HINTS = {
@@ -53,7 +54,8 @@ def from_port(holder: str) -> LaunchError:
 
 def from_refusal(error: RefusedError) -> LaunchError:
     """Return the error for an environment or GPU that cannot be used any more."""
-    return LaunchError("environment_unusable", str(error), ENVIRONMENT)
+    hint = GPU if error.code == "unknown_gpu" else ENVIRONMENT
+    return LaunchError("environment_unusable", str(error), hint)
 
 
 def from_os_error(error: OSError) -> LaunchError:

@@ -19,12 +19,7 @@ class RestartingView:
 
 @dataclass(frozen=True)
 class DaemonView:
-    """The daemon itself; its settings without secrets.
-
-    `autolaunch_pending` are the ids of the entries of instances.json that are still to be started.
-    `process_handles` is `pidfd`, or `polling` where the kernel refuses pidfds: then the end of a
-    process is noticed up to 0.05 s later.
-    """
+    """The daemon itself."""
 
     version: str
     """version of comfysup"""
@@ -54,10 +49,9 @@ class LiveView:
 
 @dataclass(frozen=True)
 class ReadyView:
-    """Whether all wanted instances are ready; `waiting_for` names those that are not.
+    """Whether all wanted instances are ready.
 
-    An enabled entry of instances.json that could not be started is wanted. `troubles` say what the
-    daemon cannot do at present; no instance is less ready for it.
+    An enabled entry of instances.json that could not be started counts as wanted.
     """
 
     status: Literal["ready", "not_ready"]

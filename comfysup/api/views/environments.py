@@ -8,7 +8,7 @@ from comfysup.model.environment import LeftBehind
 
 @dataclass(frozen=True)
 class EnvironmentView:
-    """An environment; `notes` say what it lacks without being unusable."""
+    """An environment."""
 
     name: str
     """name of the environment"""
@@ -42,11 +42,7 @@ class EnvironmentsView:
 
 @dataclass(frozen=True)
 class LinkView:
-    """What was done to share the models of an environment.
-
-    `moved` are files that are in the shared tree now, `aside` those that were there already;
-    `linked` is false as long as something is `left`.
-    """
+    """The result of sharing the models of an environment."""
 
     environment: str
     """name of the environment"""

@@ -11,11 +11,7 @@ from comfysup.supervision.life import Phase
 
 @dataclass(frozen=True)
 class ExitView:
-    """How a process ended; `exit_code` and `signal` are null where that is not known.
-
-    `hint` says what to do about it, null if unknown. `prompts` are the ids of those that
-    the process was working on.
-    """
+    """How a process exited."""
 
     at: Time
     """time of the exit"""
@@ -39,7 +35,7 @@ class ExitView:
 
 @dataclass(frozen=True)
 class HealthView:
-    """What the probes found; `failures` are those in a row."""
+    """The results of the liveness probes."""
 
     live: bool | None
     """whether the last probe succeeded; null before the first one"""
@@ -53,10 +49,10 @@ class HealthView:
 
 @dataclass(frozen=True)
 class ConditionView:
-    """What is wrong with an instance that runs; `hint` is null if there is no remedy."""
+    """A persistent problem of a running instance."""
 
     code: str
-    """see below"""
+    """the kind of problem, for example `custom_node_failed`"""
     message: str
     """a message to display"""
     hint: str | None
@@ -65,7 +61,7 @@ class ConditionView:
 
 @dataclass(frozen=True)
 class PromptView:
-    """A prompt that is being worked on."""
+    """A prompt that is being executed."""
 
     id: str
     """ComfyUI's id of the prompt"""
@@ -75,7 +71,7 @@ class PromptView:
 
 @dataclass(frozen=True)
 class QueueView:
-    """How many prompts run and wait."""
+    """The queue of an instance."""
 
     running: int
     """number of running prompts"""
@@ -87,7 +83,7 @@ class QueueView:
 
 @dataclass(frozen=True)
 class InstanceView:
-    """An instance; null is what is not known, or does not apply now."""
+    """An instance. A value that is unknown or does not apply at present is null."""
 
     id: int
     """id of the instance, which no other instance has"""
@@ -153,7 +149,7 @@ class InstancesView:
 
 @dataclass(frozen=True)
 class StatusView:
-    """All instances, also as a text for people."""
+    """All instances, also as a text table."""
 
     status: Literal["success"]
     """always `success`"""
@@ -167,7 +163,7 @@ class StatusView:
 
 @dataclass(frozen=True)
 class StopAllView:
-    """Nothing runs any more; or, when the daemon restarts in place meanwhile, soon will not."""
+    """The result of stopping all instances."""
 
     status: Literal["success", "stopping"]
     """`stopping` if the daemon restarts in place meanwhile"""

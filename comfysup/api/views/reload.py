@@ -8,7 +8,7 @@ from comfysup.model.instances_file import ConfigError
 
 @dataclass(frozen=True)
 class NamedView:
-    """An instance, by what people call it."""
+    """The id and the name of an instance."""
 
     id: int
     """id of the instance"""
@@ -18,7 +18,7 @@ class NamedView:
 
 @dataclass(frozen=True)
 class FailedReloadView:
-    """An instance that could not be made what it should be."""
+    """An instance that could not be started or restarted."""
 
     id: int
     """id of the instance"""
@@ -32,10 +32,7 @@ class FailedReloadView:
 
 @dataclass(frozen=True)
 class PlannedView:
-    """What a reload does about an instance, and why.
-
-    `action` is `start`, `restart`, `update`, `stop` or `leave_alone`.
-    """
+    """The action of a reload for one instance, and its reason."""
 
     id: int
     """id of the instance"""
@@ -49,10 +46,9 @@ class PlannedView:
 
 @dataclass(frozen=True)
 class ReloadView:
-    """What a reload did; an instance stands in one of the lists, or in none of them.
+    """The result of a reload; an instance is in at most one of the lists beside `plan`.
 
-    In a `dry_run` nothing was changed, and the lists state what would be. `plan` has every instance
-    with the reason, by id.
+    With `dry_run`, the lists state what a reload would do.
     """
 
     dry_run: bool
@@ -79,10 +75,7 @@ class ReloadView:
 
 @dataclass(frozen=True)
 class RollingRestartView:
-    """What became of the instances of an environment, one after the other.
-
-    Where one is `failed`, those after it were `left_alone`.
-    """
+    """The result of restarting the instances of an environment one at a time."""
 
     restarted: Sequence[NamedView]
     """the instances that are ready again"""

@@ -10,7 +10,7 @@ from comfysup.supervision.life import Phase
 
 @dataclass(frozen=True)
 class StartedView:
-    """One instance that was asked for and runs."""
+    """The result for an instance that was started."""
 
     instance_id: int
     """id of the instance"""
@@ -32,7 +32,7 @@ class StartedView:
 
 @dataclass(frozen=True)
 class NotStartedView:
-    """One instance that was asked for and does not run, with a word for programs."""
+    """The result for an instance that was not started."""
 
     instance_id: int
     """id of the instance"""
@@ -57,7 +57,7 @@ class NotStartedView:
 
 @dataclass(frozen=True)
 class StartInstancesView:
-    """What became of each instance that was asked for."""
+    """The result for each instance of the request."""
 
     status: Literal["completed"]
     """always `completed`"""
@@ -75,7 +75,7 @@ class StartInstancesView:
 
 @dataclass(frozen=True)
 class StartSingleView:
-    """An instance that runs (`success`) or still loads (`starting`)."""
+    """The result of starting one instance."""
 
     status: Literal["success", "starting"]
     """`starting` with 202"""

@@ -137,3 +137,11 @@ async def test_a_file_of_the_page_that_cannot_be_read_is_an_error(
 
     assert (status, code) == (500, "internal_error")
     assert "openapi-ui-bundles is not installed" in detail
+
+
+def test_an_error_with_the_status_of_an_answer_is_described_beside_it() -> None:
+    content = OPERATIONS["GET /readyz"]["responses"]["503"]["content"]["application/json"]
+    view, error = content["schema"]["anyOf"]
+
+    assert view == {"$ref": "#/components/schemas/ReadyView"}
+    assert "too_many_connections" in error["allOf"][1]["properties"]["code"]["enum"]

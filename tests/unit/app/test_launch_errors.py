@@ -7,6 +7,7 @@ import pytest
 
 from comfysup.app import launch_errors
 from comfysup.linux.executor import UnresponsiveError
+from comfysup.supervision.protocols import RefusedError
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,16 @@ def test_an_unknown_error_has_no_hint_and_counts_as_a_failure() -> None:
     error = launch_errors.from_os_error(OSError("no errno"))
 
     assert (error.reason, error.transient, error.hint) == ("spawn_failed", False, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [("unknown_gpu", launch_errors.GPU), ("unknown_environment", launch_errors.ENVIRONMENT)],
+)
+def test_the_hint_of_a_refusal_is_about_what_was_refused(code: str, hint: str) -> None:
+    error = launch_errors.from_refusal(RefusedError(code, "cannot start instance 0"))
+
+    assert (error.reason, error.hint, error.transient) == ("environment_unusable", hint, False)
 
 
 def test_an_unresponsive_directory_is_transient_and_named() -> None:

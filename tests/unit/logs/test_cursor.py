@@ -11,6 +11,7 @@ from comfysup.logs.cursor import BLOCK, END, Cursor, Piece
 from comfysup.logs.files import LogFiles
 from comfysup.logs.resume_token import ResumeToken, StreamOffsets
 from tests.unit.linux.children import open_descriptors
+from tests.unit.logs.cursors import put, rest, rotate
 from tests.unit.logs.test_writer import Log
 
 MakeCursor = Callable[[], Cursor]
@@ -37,30 +38,6 @@ def make(files: LogFiles, offsets: StreamOffsets) -> Iterator[MakeCursor]:
     yield make_one
     for cursor in made:
         cursor.close()
-
-
-def put(files: LogFiles, *contents: bytes) -> None:
-    """Create the files of a log, the oldest first."""
-    for number, content in enumerate(reversed(contents)):
-        files.numbered(number).write_bytes(content)
-
-
-def rest(cursor: Cursor) -> bytes:
-    """Return all available bytes, and assert that none is missing."""
-    data = b""
-    while (piece := cursor.read()) != END:
-        assert piece.missed == 0
-        data += piece.data
-    return data
-
-
-def rotate(files: LogFiles, offsets: StreamOffsets, keep: int) -> None:
-    """Rotate a log as the writer does."""
-    before = files.path.stat()
-    begin = offsets.begin(before.st_ino) or 0
-    files.rotate(keep)
-    files.path.touch()
-    offsets.add(files.path.stat().st_ino, begin + before.st_size)
 
 
 def last_lines(contents: list[bytes], count: int) -> bytes:
