@@ -51,33 +51,17 @@ def test_orphans_of_another_process_are_ended(kind: str) -> None:
         assert not alive(left)
 
 
+@pytest.mark.parametrize("recognized", [False, True])
 def test_a_process_that_exits_during_its_examination_makes_the_look_inconclusive(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, *, recognized: bool
 ) -> None:
-    """Its variables are gone with its memory: it may have been a descendant that forked."""
+    """Its variables are gone with its memory. It may have forked before or after their reading."""
     with child("sleep", "1000") as pid:
 
         def exits(process_tree: ProcessTree, pid: int, *_: object, **__: object) -> bool:
             os.kill(pid, signal.SIGKILL)
             wait_ended(pid)
-            return False
-
-        monkeypatch.setattr(ProcessTree, "claims", exits)
-        sweep = Sweep(ProcessTree(NO_LEADER, MARKER), lambda: [pid])
-
-        assert sweep._look()
-
-
-def test_a_descendant_that_exits_before_it_is_stopped_makes_the_look_inconclusive(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It may have forked after it was recognized."""
-    with child("sleep", "1000") as pid:
-
-        def exits(process_tree: ProcessTree, pid: int, *_: object, **__: object) -> bool:
-            os.kill(pid, signal.SIGKILL)
-            wait_ended(pid)
-            return True
+            return recognized
 
         monkeypatch.setattr(ProcessTree, "claims", exits)
         sweep = Sweep(ProcessTree(NO_LEADER, MARKER), lambda: [pid])

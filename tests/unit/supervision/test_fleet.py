@@ -3,9 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from comfysup.model.spec import InstanceSpec, Policy
-from comfysup.supervision.fleet import Fleet
-from comfysup.supervision.instance import Instance
+from comfysup.model.spec import Policy
 from comfysup.supervision.life import Phase
 from comfysup.supervision.lifecycle_events import LifecycleEvent, WaitFor
 from comfysup.supervision.results import Outcome, Result
@@ -20,28 +18,10 @@ from tests.unit.supervision.fakes import (
     UnkillableProcess,
     spec_of,
 )
+from tests.unit.supervision.fleets import MAIN, OTHER, PATIENCE, refused, start, started
 from tests.unit.supervision.stage import Stage, fleet_on
 
-PATIENCE = 30.0
 QUICK = StopEscalation(terminate=0.001, kill=0.002, give_up=PATIENCE)
-MAIN = replace(spec_of(0), name="main")
-OTHER = replace(spec_of(1), name="other")
-
-
-async def start(fleet: Fleet, spec: InstanceSpec) -> Result:
-    return await fleet.start(spec, WaitFor.READY, PATIENCE)
-
-
-async def started(fleet: Fleet, spec: InstanceSpec) -> Instance:
-    """Start an instance, and return it."""
-    result = await start(fleet, spec)
-    assert result.outcome is Outcome.DONE, result.message
-    assert result.instance is not None
-    return result.instance
-
-
-def refused(code: str, message: str) -> Result:
-    return Result(Outcome.REFUSED, None, message, code)
 
 
 # ---- starting
