@@ -48,6 +48,18 @@ SwaggerUIBundle({
 });
 """
 
+
+def _assets() -> Path | None:
+    """Return the directory of Swagger UI, None if its package is not installed."""
+    package = find_spec("openapi_ui_bundles")
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).parent / "swagger_ui" / "vendor"
+
+
+_ASSETS: Final = _assets()
+"""Searched with the program, because the search reads directories."""
+
 FILES: Final[Mapping[str, str]] = {
     "start.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -77,17 +89,17 @@ async def get_docs_file(services: Services, call: Call[NoQuery, None]) -> web.Re
     kind = FILES.get(name)
     if kind is None:
         raise ApiError("not_found", f"the page of the API has no file {shortened(name)!r}")
-    try:
-        body = _START.encode() if name == "start.js" else await services.read_file(_asset(name))
-    except OSError as error:
-        raise ApiError("internal_error", f"cannot read {name}: {error}") from error
+    body = _START.encode() if name == "start.js" else await _asset(services, name)
     headers = {**_HEADERS, hdrs.CACHE_CONTROL: "private, max-age=3600"}
     return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
 
-def _asset(name: str) -> Path:
-    """Return the path of a file of Swagger UI. Raises OSError if its package is not installed."""
-    package = find_spec("openapi_ui_bundles")
-    if package is None or package.origin is None:
-        raise FileNotFoundError("the package openapi-ui-bundles is not installed")
-    return Path(package.origin).parent / "swagger_ui" / "vendor" / name
+async def _asset(services: Services, name: str) -> bytes:
+    """Return a file of Swagger UI. Raises `ApiError` if it cannot be read in time."""
+    if _ASSETS is None:
+        detail = f"cannot read {name}: the package openapi-ui-bundles is not installed"
+        raise ApiError("internal_error", detail)
+    try:
+        return await services.read_file(_ASSETS / name)
+    except OSError as error:
+        raise ApiError("internal_error", f"cannot read {name}: {error.strerror}") from error

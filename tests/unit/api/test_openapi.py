@@ -131,7 +131,7 @@ async def test_an_unknown_file_of_the_page_is_not_found() -> None:
 async def test_a_file_of_the_page_that_cannot_be_read_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(documents, "find_spec", lambda _name: None)
+    monkeypatch.setattr(documents, "_ASSETS", None)
     async with site_of() as site:
         status, code, detail = await site.refused("GET", "/docs/swagger-ui.css")
 
